@@ -20,7 +20,7 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::iter::Zip;
 use std::ops::RangeFrom;
@@ -94,11 +94,9 @@ pub struct Imap<I: Iterator, R> {
     /// The items that were encoded and not sent yet: the last ones taken.
     chunk: Chunk,
     taken: usize,
-    given: usize,
     ordered: bool,
-    /// If unordered: the indices of the items that were taken and whose results were not returned
-    /// yet.
-    out: BTreeSet<usize>,
+    /// The indices of the items that were taken and whose results were not returned yet, in order.
+    out: VecDeque<usize>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (The lock only makes the whole `Sync` where `R` is not.)
     arrived: Mutex<Arrived<R>>,
@@ -119,7 +117,7 @@ struct Arrived<R> {
     /// The results that are due, with their indices.
     front: Zip<RangeFrom<usize>, vec::IntoIter<Result<R, TaskError>>>,
     /// The other results, by the index of the first of each run.
-    runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
+    runs: HashMap<usize, Vec<Result<R, TaskError>>>,
 }
 
 impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
@@ -138,7 +136,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         let sink = Box::new(Each(sender));
         match code {
             Ok(code) => {
-                let mut work = Work::new::<I::Item, R>(code, sink, options);
+                let mut work = Work::new::<I::Item, R, R>(code, sink, options);
                 work.each = true;
                 work.items = events::items("imap in processes", 0, items.size_hint().1);
                 events::called(shared.counters.pool, id, 0);
@@ -154,13 +152,12 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             panicked: None,
             chunk,
             taken: 0,
-            given: 0,
             ordered,
-            out: BTreeSet::new(),
+            out: VecDeque::new(),
             results: Box::pin(results),
             arrived: Mutex::new(Arrived {
                 front: (0..).zip(Vec::new()),
-                runs: BTreeMap::new(),
+                runs: HashMap::new(),
             }),
             ended: None,
             buffer: imap_buffer(shared.width),
@@ -277,7 +274,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Polls for the next result.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
-        if self.taken == self.given && self.items.is_none() {
+        if self.out.is_empty() && self.items.is_none() {
             self.end();
             return Poll::Ready(None);
         }
@@ -289,9 +286,10 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 return Poll::Ready(Some((index, result)));
             }
             let run = if self.ordered {
-                arrived.runs.remove_entry(&self.given)
+                arrived.runs.remove_entry(&self.missing())
             } else {
-                arrived.runs.pop_first()
+                let first = arrived.runs.keys().next().copied();
+                first.and_then(|first| arrived.runs.remove_entry(&first))
             };
             if let Some((index, run)) = run {
                 arrived.front = (index..).zip(run);
@@ -311,24 +309,21 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Counts the result of the item at `index` as returned.
     fn give(&mut self, index: usize) {
-        self.given += 1;
-        self.out.remove(&index);
+        if let Ok(place) = self.out.binary_search(&index) {
+            self.out.remove(place);
+        }
     }
 
     /// The index of the first item whose result was not returned.
     fn missing(&self) -> usize {
-        if self.ordered {
-            self.given
-        } else {
-            self.out.first().copied().unwrap_or(self.taken)
-        }
+        self.out.front().copied().unwrap_or(self.taken)
     }
 
     /// The job has ended: `error` is the result of each item that has none, and then once of the
     /// rest of the input.
     fn refused(&mut self, error: TaskError) -> Option<Answer<R>> {
         let (more, index) = (self.items.take().is_some(), self.missing());
-        if self.taken > self.given {
+        if !self.out.is_empty() {
             self.give(index);
             return Some((index, Err(error.with_item(index))));
         }
@@ -344,7 +339,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     }
 
     fn free(&self) -> usize {
-        self.buffer.saturating_sub(self.taken - self.given)
+        self.buffer.saturating_sub(self.out.len())
     }
 
     /// Takes items until the buffer is full, and sends them off.
@@ -373,17 +368,18 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Enlarges the buffer if a whole one has passed very quickly.
     fn grow(&mut self) {
-        let Some((given, since)) = self.grows else {
+        let Some((before, since)) = self.grows else {
             return;
         };
-        if self.given - given < self.buffer {
+        let given = self.taken - self.out.len();
+        if given - before < self.buffer {
             return;
         }
         let now = Instant::now();
         if now - since < IMAP_TURNOVER && self.buffer < IMAP_BUFFER {
             self.buffer = (2 * self.buffer).min(IMAP_BUFFER);
         }
-        self.grows = Some((self.given, now));
+        self.grows = Some((given, now));
     }
 
     fn push(&mut self, item: &mut I::Item) {
@@ -391,9 +387,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         if pushed.is_err() {
             self.send(false);
         }
-        if !self.ordered {
-            self.out.insert(self.taken);
-        }
+        self.out.push_back(self.taken);
         self.taken += 1;
         match pushed {
             Err(error) => {
@@ -450,7 +444,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Iterator for Imap<I, R> {
             .items
             .as_ref()
             .map_or(Some(0), |items| items.size_hint().1);
-        let most = more.and_then(|more| more.checked_add(self.taken - self.given));
+        let most = more.and_then(|more| more.checked_add(self.out.len()));
         (0, most)
     }
 }
@@ -465,14 +459,14 @@ impl<I: Iterator, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
         self.results.close();
         while self.results.try_recv().is_ok() {}
-        if self.taken > self.given || self.items.is_some() {
+        if !self.out.is_empty() || self.items.is_some() {
             self.cancel();
         }
     }
 }
 
 debug!(impl<I: Iterator, R> Imap<I, R>, self,
-    taken = self.taken, given = self.given, buffer = self.buffer);
+    taken = self.taken, out = self.out.len(), buffer = self.buffer);
 
 /// An [`Imap`] as a [`Stream`].
 ///

@@ -78,7 +78,6 @@ use crate::task::{Shutdown, Task, TaskError};
 #[derive(Clone)]
 #[doc(alias("Pool", "Parallel", "multiprocessing", "ProcessPoolExecutor"))]
 pub struct ProcessPool {
-    shared: Arc<PoolState>,
     end: Arc<End>,
 }
 
@@ -91,21 +90,19 @@ struct End {
 impl ProcessPool {
     pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
         let (shared, driver) = driving::start(settings)?;
-        let end = Arc::new(End {
-            shared: shared.clone(),
-            driver: Mutex::new(Some(driver)),
-        });
-        Ok(Self { shared, end })
+        let driver = Mutex::new(Some(driver));
+        let end = Arc::new(End { shared, driver });
+        Ok(Self { end })
     }
 
     pub(in crate::process) fn shared(&self) -> &Arc<PoolState> {
-        &self.shared
+        &self.end.shared
     }
 
     /// How many workers it has, including those that are being replaced.
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.shared.width
+        self.shared().width
     }
 
     /// Runs `f(arg)` in a worker.
@@ -180,7 +177,7 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R) -> ProcessCall<'_, A, R> {
-        ProcessCall::new(&self.shared, f)
+        ProcessCall::new(self.shared(), f)
     }
 
     /// Calls of a function that borrows `context`, with options: [`map_with`](Self::map_with) in
@@ -214,7 +211,7 @@ impl ProcessPool {
         A: Portable,
         R: Portable,
     {
-        ProcessCall::with(&self.shared, CallOptions::default(), context, f)
+        ProcessCall::with(self.shared(), CallOptions::default(), context, f)
     }
 
     /// Runs `f` on every item, and returns the results in the order of the items.
@@ -351,7 +348,7 @@ impl ProcessPool {
     #[cfg(not(loom))]
     pub fn permits(&self, name: impl Into<String>, permits: usize) -> Permits {
         let name = name.into();
-        match self.shared.settings() {
+        match self.shared().settings() {
             Some(settings) => settings.permits.named(name, permits),
             None => Permits::new(name, permits), // the pool has ended: nobody else has them
         }
@@ -362,10 +359,10 @@ impl ProcessPool {
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        if self.shared.mailbox.is_foreign() {
+        if self.shared().mailbox.is_foreign() {
             return Vec::new();
         }
-        let mut pids = self.shared.pids.lock().clone();
+        let mut pids = self.shared().pids.lock().clone();
         pids.retain(|pid| *pid != 0);
         pids
     }
@@ -391,15 +388,16 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn replace_worker(&self, pid: u32) -> bool {
-        self.worker_pids().contains(&pid) && self.shared.mailbox.push([Mail::Replace(pid)]).is_ok()
+        self.worker_pids().contains(&pid)
+            && self.shared().mailbox.push([Mail::Replace(pid)]).is_ok()
     }
 
     /// Statistics of the pool so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
-        let is_forked = self.shared.mailbox.is_foreign();
+        let is_forked = self.shared().mailbox.is_foreign();
         let workers = self.worker_pids().len();
-        self.shared.counters.read(workers, is_forked)
+        self.shared().counters.read(workers, is_forked)
     }
 
     /// Ends the pool and waits until all of its processes are gone.

@@ -203,17 +203,22 @@ impl ChannelPipe {
 
     /// Attaches it to the value that is being encoded. Returns the numbers that name it there.
     pub(super) fn load(&self) -> Result<Names, String> {
-        let [pipe, file, credits] = [&self.pipe, &self.file, &self.credits].map(scope::attach);
-        let numbers = [self.capacity, self.length].map(|number| number as u64);
-        Ok(([pipe?, file?, credits?], numbers))
+        let (pipe, file) = (scope::attach(&self.pipe)?, scope::attach(&self.file)?);
+        let credits = scope::attach(&self.credits)?;
+        let numbers = [self.capacity as u64, self.length as u64];
+        Ok(([pipe, file, credits], numbers))
     }
 
     /// The end that came with a value under these `names`. Nothing of it is trusted.
-    pub(super) fn unload(side: Side, (files, numbers): Names) -> Result<Arc<Self>, String> {
-        let [pipe, file, credits] = files.map(scope::attached);
-        let (pipe, file, credits) = (pipe?, file?, credits?);
+    pub(super) fn unload(
+        side: Side,
+        ([pipe, file, credits], numbers): Names,
+    ) -> Result<Arc<Self>, String> {
+        let (pipe, file) = (scope::attached(pipe)?, scope::attached(file)?);
+        let credits = scope::attached(credits)?;
         let wrong = || reason::set("the descriptor that came with it is not the end of a channel");
-        let [capacity, length] = numbers.map(|number| number.clamp(1, LARGEST as u64) as usize);
+        let count = |number: u64| number.clamp(1, LARGEST as u64) as usize;
+        let (capacity, length) = (count(numbers[0]), count(numbers[1]));
         if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) || !LENGTHS.contains(&length) {
             return Err(wrong());
         }
@@ -439,12 +444,12 @@ fn broken(what: &str) -> PipeError {
 
 /// Where the item is, and how long.
 fn elsewhere(record: &PipeRecord) -> (u64, u64) {
-    let [place, length] = [POSITION, LENGTH].map(|at| {
+    let number = |at: Range<usize>| {
         let mut number = [0; 8];
         number[..at.len()].copy_from_slice(&record[at]);
         u64::from_le_bytes(number)
-    });
-    (place * PAGE as u64, length)
+    };
+    (number(POSITION) * PAGE as u64, number(LENGTH))
 }
 
 // Waiting.

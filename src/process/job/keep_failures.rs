@@ -20,13 +20,13 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Context;
 use super::capsule::{CapsuleHead, Parcel, Writer};
 use super::named::Named;
+use super::{Context, Initializer};
 use crate::loom::Mutex;
 use crate::process::host::image::image;
 use crate::process::limits::{KEPT_FAILURES, KEPT_FAILURES_BYTES};
-use crate::process::value::chunk::{Chunk, Piece};
+use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 use crate::sys::files::{create_private, make_private_dir};
 use crate::task::TaskError;
@@ -87,8 +87,7 @@ pub(crate) struct Keeping {
     pub(crate) name: Option<String>,
     pub(crate) source: Source,
     pub(crate) context: Option<Context>,
-    /// Their functions, their arguments, and the names of those's types.
-    pub(crate) initializers: Vec<(CodeRef, Arc<Chunk>, &'static str)>,
+    pub(crate) initializers: Vec<Initializer>,
     /// No thread can write it.
     pub(crate) is_given_up: bool,
 }
@@ -122,9 +121,9 @@ impl Keeping {
             (known.or(name).map(str::to_owned), argument.to_owned())
         };
         let (mut calls, mut initializers) = (Vec::new(), Vec::new());
-        for (code, chunk, argument) in &self.initializers {
-            calls.push(called(*code, argument, None));
-            initializers.push((*code, parcel(Piece::whole(chunk.clone(), 0))?));
+        for one in &self.initializers {
+            calls.push(called(one.code, one.type_name, None));
+            initializers.push((one.code, parcel(Piece::whole(one.chunk.clone(), 0))?));
         }
         let (argument, result) = self.types;
         calls.push(called(self.code, argument, self.name.as_deref()));

@@ -28,13 +28,14 @@ mod retry;
 
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::value::attachments;
-use super::value::chunk::Piece;
+use super::value::chunk::{Chunk, Piece};
 use super::value::portable::Portable;
 use super::wire::CodeRef;
 use crate::chaos;
@@ -42,7 +43,16 @@ use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
-use results::{Decoder, Sink, Values};
+use results::{CallTypes, Sink, Values};
+
+/// A call that every new worker makes before all others.
+#[derive(Clone, Debug)]
+pub(crate) struct Initializer {
+    pub(crate) code: CodeRef,
+    /// Its one argument.
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) type_name: &'static str,
+}
 
 /// What `map_with` sends to a worker before its first item.
 #[derive(Clone, Debug)]
@@ -173,7 +183,7 @@ impl Options {
 /// The work of a job, and its options.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
-    pub(crate) decoder: Decoder,
+    pub(crate) types: &'static CallTypes,
     pub(crate) sink: Box<dyn Sink>,
     /// Every item has its own result.
     pub(crate) each: bool,
@@ -187,24 +197,15 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// The work of calls from `A` to `R`.
-    pub(crate) fn new<A, R: Portable>(
-        code: CodeRef,
-        sink: Box<dyn Sink>,
-        options: CallOptions,
-    ) -> Self {
-        Self::naming::<A, R, R>(code, sink, options)
-    }
-
-    /// The same; `N` names the result.
-    pub(crate) fn naming<A, R: Portable, N>(
+    /// The work of calls from `A` to `R`; `N` names the result.
+    pub(crate) fn new<A, R: Portable, N>(
         code: CodeRef,
         sink: Box<dyn Sink>,
         options: CallOptions,
     ) -> Self {
         Self {
             code,
-            decoder: Decoder::new::<A, R, N>(),
+            types: CallTypes::of::<A, R, N>(),
             sink,
             each: false,
             numbered: false,
@@ -217,7 +218,7 @@ impl Work {
     /// The call's name, or else its function's type.
     #[cfg(feature = "tracing")]
     pub(crate) fn label(&self) -> std::borrow::Cow<'_, str> {
-        match (&self.options.name, (self.decoder.types.names)()) {
+        match (&self.options.name, (self.types.names)()) {
             (Some(name), _) => name.into(),
             (None, (argument, result)) => format!("fn({argument}) -> {result}").into(),
         }
@@ -315,9 +316,23 @@ struct Unusual {
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time; whether they run
     /// alone.
-    starts: HashMap<usize, (u32, bool)>,
+    starts: HashMap<usize, (u32, bool), BuildHasherDefault<DefaultHasher>>,
     /// Those of them that wait to run alone, each in a piece of its own.
     lone_waiting: Waiting,
+}
+
+impl Unusual {
+    const NONE: Self = Self {
+        failure: None,
+        readings: Vec::new(),
+        is_handed_over: false,
+        paused: Vec::new(),
+        starts: HashMap::with_hasher(BuildHasherDefault::new()),
+        lone_waiting: Waiting {
+            first: None,
+            others: None,
+        },
+    };
 }
 
 impl Job {
@@ -360,8 +375,13 @@ impl Job {
         if self.cancelled {
             return Some((0, &TaskError::Cancelled));
         }
-        let (index, error) = self.unusual.as_ref()?.failure.as_ref()?;
+        let (index, error) = self.unusual().failure.as_ref()?;
         Some((*index, error))
+    }
+
+    fn unusual(&self) -> &Unusual {
+        static NONE: Unusual = Unusual::NONE;
+        self.unusual.as_deref().unwrap_or(&NONE)
     }
 
     /// A thread decodes the values of the items from `first` on, or keeps that item.
@@ -378,21 +398,9 @@ impl Job {
         }
     }
 
-    fn readings(&self) -> &[usize] {
-        self.unusual
-            .as_ref()
-            .map_or(&[], |unusual| &unusual.readings)
-    }
-
     /// Whether a thread does that for some item.
     pub(crate) fn is_read(&self) -> bool {
-        !self.readings().is_empty()
-    }
-
-    fn is_handed_over(&self) -> bool {
-        self.unusual
-            .as_ref()
-            .is_some_and(|unusual| unusual.is_handed_over)
+        !self.unusual().readings.is_empty()
     }
 
     /// Whether a thread is to end it that may drop its values.
@@ -472,9 +480,9 @@ impl Job {
         context.into_iter().chain(items).any(Piece::has_ends)
     }
 
-    /// The items that are sent next.
-    pub(crate) fn next_piece(&self) -> Option<&Piece> {
-        self.waiting.first.as_ref()
+    /// Whether the next waiting item goes only to an idle worker, by what the call asks for.
+    pub(crate) fn needs_idle(&self) -> bool {
+        self.work.options.is_singly() || self.has_ends(self.waiting.first.as_ref())
     }
 
     /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its
@@ -489,13 +497,15 @@ impl Job {
     /// The lowest index that waits, has not been fed yet, or will be retried.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let mut first = if self.sealed { usize::MAX } else { self.fed };
-        let lone = self.unusual.as_ref().map(|again| &again.lone_waiting);
-        for waiting in [Some(&self.waiting), lone].into_iter().flatten() {
-            for piece in waiting.iter() {
-                first = first.min(piece.first());
-            }
+        let Unusual {
+            lone_waiting,
+            paused,
+            ..
+        } = self.unusual();
+        for piece in self.waiting.iter().chain(lone_waiting.iter()) {
+            first = first.min(piece.first());
         }
-        self.paused().iter().for_each(|at| first = first.min(*at));
+        paused.iter().for_each(|at| first = first.min(*at));
         (first < usize::MAX).then_some(first)
     }
 
@@ -524,17 +534,13 @@ impl Job {
 
     /// Whether every result that matters has arrived.
     pub(crate) fn is_settled(&self) -> bool {
-        let limit = self.limit();
+        let (limit, unusual) = (self.limit(), self.unusual());
         self.frames == 0
             && self.waiting.first.is_none()
             && !self.has_lone_item()
-            && (self.sealed && !self.is_handed_over() || self.has_failed())
-            && self.readings().iter().all(|first| *first >= limit)
-            && self.paused().iter().all(|at| *at >= limit)
-    }
-
-    fn paused(&self) -> &[usize] {
-        self.unusual.as_ref().map_or(&[], |again| &again.paused)
+            && (self.sealed && !unusual.is_handed_over || self.has_failed())
+            && unusual.readings.iter().all(|first| *first >= limit)
+            && unusual.paused.iter().all(|at| *at >= limit)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -547,12 +553,12 @@ impl Job {
 
     /// The type of its results.
     pub(crate) fn result_type(&self) -> TypeId {
-        (self.work.decoder.types.result_type)()
+        (self.work.types.result_type)()
     }
 
     /// Whether it holds values, whose destructors are user code.
     pub(crate) fn holds(&self) -> bool {
-        !self.work.decoder.types.is_quick && self.work.sink.holds()
+        !self.work.types.is_quick && self.work.sink.holds()
     }
 
     /// Ends the task. Returns the values that are not part of the result, whose destructors are

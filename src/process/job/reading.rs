@@ -19,8 +19,7 @@ use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
 use crate::process::value::lent_arrays::{Lending, View};
-use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
+use crate::process::value::scope::{self, Decoding};
 use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.

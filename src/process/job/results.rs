@@ -2,7 +2,7 @@
 //!
 //! Only this file, on the parent's side, knows the types of results. Results that take little time
 //! to decode, and run no user code, are decoded on the thread that receives them; all others
-//! elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the item's failure.
+//! elsewhere ([`CallTypes::decoder`]; `readers`). A panic in a `Deserialize` is the item's failure.
 //!
 //! They go into a task when all are there ([`One`], [`Collect`]), or to an `imap` as they come
 //! ([`Each`]).
@@ -10,7 +10,7 @@
 //! Tests: below; `tests/process/callers.rs`, `tests/process/pool.rs`, `tests/process/imap.rs`.
 
 use std::any::{Any, TypeId, type_name};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
@@ -121,6 +121,15 @@ pub(crate) struct CallTypes {
 }
 
 impl CallTypes {
+    /// Of calls from `A` to `R`; `N` names the results.
+    pub(crate) fn of<A, R: DeserializeOwned + Send + 'static, N>() -> &'static Self {
+        if is_quick_type::<R>() {
+            &const { Self::new::<A, R, N>(true) }
+        } else {
+            &const { Self::new::<A, R, N>(false) }
+        }
+    }
+
     const fn new<A, R: DeserializeOwned + Send + 'static, N>(is_quick: bool) -> Self {
         Self {
             read: read::<R>,
@@ -129,37 +138,20 @@ impl CallTypes {
             is_quick,
         }
     }
-}
-
-/// How results of one type are decoded.
-#[derive(Clone, Copy)]
-pub(crate) struct Decoder {
-    pub(crate) types: &'static CallTypes,
-}
-
-impl Decoder {
-    /// Of the results of calls from `A` to `R`; `N` names these.
-    pub(crate) fn new<A, R: DeserializeOwned + Send + 'static, N>() -> Self {
-        let types = if is_quick_type::<R>() {
-            &const { CallTypes::new::<A, R, N>(true) }
-        } else {
-            &const { CallTypes::new::<A, R, N>(false) }
-        };
-        Self { types }
-    }
 
     /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
     #[inline]
-    pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, DecodingThread) {
+    pub(crate) fn decoder(&self, bytes: &[u8], lent: &Lending) -> (Read, DecodingThread) {
         let first = bytes.strip_prefix(&wire::BEGUN).unwrap_or(bytes);
         let long = || wire::value(first).is_some_and(|(value, _)| value.len() > DECODED_ELSEWHERE);
         let is_short =
             lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
-        if self.types.is_quick && is_short {
-            (self.types.read, DecodingThread::Receiving)
+        let thread = if self.is_quick && is_short {
+            DecodingThread::Receiving
         } else {
-            (self.types.read, DecodingThread::Other)
-        }
+            DecodingThread::Other
+        };
+        (self.read, thread)
     }
 }
 
@@ -299,7 +291,7 @@ impl<R: Send + 'static> Sink for One<R> {
 pub(crate) struct Collect<R> {
     completer: Completer<Vec<R>>,
     front: Vec<R>,
-    behind: BTreeMap<usize, Values>,
+    behind: HashMap<usize, Values>,
 }
 
 /// How many bytes are allocated in advance for results.
@@ -315,7 +307,7 @@ impl<R> Collect<R> {
         Self {
             completer,
             front,
-            behind: BTreeMap::new(),
+            behind: HashMap::new(),
         }
     }
 }

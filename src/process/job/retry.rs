@@ -38,21 +38,18 @@ impl Job {
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
-        let again = self.unusual.as_ref();
-        let starts = again.and_then(|again| again.starts.get(&index));
+        let starts = self.unusual().starts.get(&index);
         starts.map_or(0, |(starts, _)| *starts)
     }
 
     /// Whether the item at `index` must run alone.
     pub(crate) fn is_lone(&self, index: usize) -> bool {
-        let again = self.unusual.as_ref();
-        again.is_some_and(|again| again.is_lone(index))
+        self.unusual().is_lone(index)
     }
 
     /// Whether such an item waits.
     pub(crate) fn has_lone_item(&self) -> bool {
-        let again = self.unusual.as_ref();
-        again.is_some_and(|again| again.lone_waiting.first.is_some())
+        self.unusual().lone_waiting.first.is_some()
     }
 
     /// Takes out the one that has waited longest.

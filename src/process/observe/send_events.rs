@@ -314,10 +314,7 @@ impl Write for Text {
         if self.is_cut {
             return Err(fmt::Error);
         }
-        let mut end = more.len().min(self.most - self.text.len());
-        while !more.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = more.floor_char_boundary(self.most - self.text.len());
         self.text.push_str(&more[..end]);
         self.is_cut = end < more.len();
         if self.is_cut {

@@ -66,9 +66,9 @@ use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_clock;
 use crate::process::host::valve::Shut;
 use crate::process::job::results::{Collect, One, is_quick_type};
-use crate::process::job::{CallOptions, Context, Job, Work};
+use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
-use crate::process::sched::{Feed, Initializer};
+use crate::process::sched::Feed;
 use crate::process::value::attachments::Awaited;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
@@ -127,7 +127,7 @@ impl PoolState {
             Err(error) => completer.complete(Err(error)),
             Ok((code, mut chunk, place)) => {
                 let sink = Box::new(One::new(completer));
-                let mut work = Work::naming::<A, R, N>(code, sink, options);
+                let mut work = Work::new::<A, R, N>(code, sink, options);
                 work.place = place.map(Box::new);
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
@@ -184,7 +184,7 @@ impl PoolState {
             }
         };
         let sink = Collect::new(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
+        let mut work = Work::new::<I::Item, R, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;
         work.items = events::items("map in processes", task.id().get(), total);
@@ -453,7 +453,9 @@ impl PoolState {
     /// hands the work out.
     pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = self.path.may_hand_out(is_call);
+        // (A part of a call to pages only: otherwise the driver sends the frames while the caller
+        // encodes more.)
+        let is_fit = is_call || !self.path.receives();
         self.mailbox.deliver(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -506,11 +508,8 @@ impl PoolState {
                     driver.receive(index, false); // sent before the worker knew that a caller polls
                 }
                 driver.read_unsent(index);
-                let readings = if patient {
-                    driver.sched.chores_of(id)
-                } else {
-                    Vec::new()
-                };
+                let readings = patient.then(|| driver.sched.chores_of(id));
+                let readings = readings.unwrap_or_default();
                 if !readings.is_empty() {
                     driver.wake_if_needed(); // other work should not wait until this is decoded
                     drop(engine);
@@ -654,7 +653,8 @@ impl Driver {
             .flatten()
             .any(|link| link.peer.stream.is_sending());
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        let waits = (self.shared.path).wakes_driver(|| self.sched.has_waiting());
+        // (If a caller may receive an answer, the driver does not see it.)
+        let waits = self.shared.path.receives() && self.sched.has_waiting();
         !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 

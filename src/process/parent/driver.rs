@@ -67,14 +67,12 @@ use super::start_child::start_child;
 use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::chaos;
-use crate::events;
-use crate::events::{AskWorkers, Question};
+use crate::events::{self, AskWorkers, Question};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
-use crate::process::job::Job;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::job::results::Values;
 use crate::process::launch::Ending;
@@ -764,14 +762,13 @@ impl Driver {
     }
 
     /// Takes values of `reading` that other threads have decoded. Returns the values that are not
-    /// wanted, the job that ends with them, and whether these were all.
+    /// wanted, and whether these were all.
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
         part: DecodedPart,
-    ) -> (Option<Values>, Option<Box<Job>>, bool) {
-        let now = Instant::now();
-        let (unwanted, ended) = self.sched.decoded(reading, part, now);
+    ) -> (Option<Values>, bool) {
+        let unwanted = self.sched.decoded(reading, part, Instant::now());
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
             && let Some((worker, hold)) = reading.sender.take()
@@ -782,7 +779,7 @@ impl Driver {
             link.peer
                 .processed_all_but(link.partial.len(), &mut link.extras);
         }
-        (unwanted, ended, over)
+        (unwanted, over)
     }
 
     /// A job that this thread was given, with results of this type, has been completed;
@@ -840,7 +837,7 @@ impl Driver {
                 panic::contain(|| launcher.ended(index, ending));
             }
         };
-        let (evidence, is_lost) = link.reap(ended);
+        let (exit, evidence, is_lost) = link.reap(ended);
         let worker = &self.sched.workers[index];
         let is_child = launcher.is_none();
         let evidence = Evidence {
@@ -848,7 +845,7 @@ impl Driver {
             failed_start: worker.failed_start,
             ..evidence
         };
-        let exit = verdict(evidence, || is_child && kernel_kills::claim());
+        let exit = verdict(exit, &evidence, || is_child && kernel_kills::claim());
         let broken = link.records == Records::Broken || is_lost;
         // (It may live on, or a debugger may keep its status.)
         if let Some(process) = link.child.process.clone() {

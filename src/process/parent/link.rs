@@ -58,6 +58,7 @@ use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
+use crate::task::WorkerExit;
 
 /// One worker process.
 pub(crate) struct Link {
@@ -407,7 +408,7 @@ impl Link {
 
     /// The process is gone: reaps it, and returns what is known of its end, and whether its last
     /// records may be lost; the launcher's `ended` may correct that.
-    pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (Evidence, bool) {
+    pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (WorkerExit, Evidence, bool) {
         let mut ending = Ending::default();
         self.child.end_group();
         let process = self.child.process.as_ref();
@@ -431,18 +432,17 @@ impl Link {
         } else {
             Memory::Unknown
         };
-        let note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         let evidence = Evidence {
-            pid: self.child.pid,
-            code: ending.code,
-            signal: ending.signal,
             killed: self.killed,
             memory,
-            note: note.or(ending.note),
-            stderr_tail: worker_stderr::text(ending.stderr.as_bytes()),
-            backtrace: self.peer.backtrace(ending.signal),
             ..Evidence::default()
         };
-        (evidence, self.is_launched() && ending.loses_records)
+        let note = self.note.take().or_else(|| self.peer.stream.refusal.take());
+        let mut exit = WorkerExit::new(self.child.pid);
+        (exit.code, exit.signal) = (ending.code, ending.signal);
+        exit.note = note.or(ending.note);
+        exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
+        exit.backtrace = self.peer.backtrace(ending.signal);
+        (exit, evidence, self.is_launched() && ending.loses_records)
     }
 }

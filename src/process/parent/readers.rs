@@ -42,7 +42,6 @@ use std::time::Instant;
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
-use crate::process::job::Job;
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::job::results::Values;
 use crate::task::panic;
@@ -119,12 +118,18 @@ impl PoolState {
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
-            Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
+            Chore::Finish(_, job) => self.end_with(|driver| {
+                driver.sched.finished(job);
+                None
+            }),
             Chore::Keep(keeping) => {
                 let (job, at) = (keeping.job, keeping.at);
                 let memory = self.settings().and_then(|settings| settings.memory);
                 let error = keeping.write(memory);
-                self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
+                self.end_with(|driver| {
+                    driver.sched.kept(job, at, error, Instant::now());
+                    None
+                });
             }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
@@ -144,12 +149,9 @@ impl PoolState {
             };
             let (mut part, mut over) = (Some(part), true);
             self.end_with(|driver| {
-                let Some(part) = part.take() else {
-                    return (None, None);
-                };
-                let (unwanted, ended);
-                (unwanted, ended, over) = driver.hand_over(&mut reading, part);
-                (unwanted, ended)
+                let unwanted;
+                (unwanted, over) = driver.hand_over(&mut reading, part.take()?);
+                unwanted
             });
             panic::contain(|| drop(part)); // (the driver has ended)
             if over {
@@ -160,12 +162,14 @@ impl PoolState {
 
     /// Drops the values that are not wanted after `act`, and completes the job that ends with it,
     /// without the engine's lock. If the driver has ended, nothing acts.
-    fn end_with(&self, act: impl FnOnce(&mut Driver) -> (Option<Values>, Option<Box<Job>>)) {
+    fn end_with(&self, act: impl FnOnce(&mut Driver) -> Option<Values>) {
         let mut engine = self.engine.lock();
         let Some(driver) = engine.as_mut() else {
             return;
         };
-        let (unwanted, ended) = act(driver);
+        driver.sched.ending = Some(None);
+        let unwanted = act(driver);
+        let ended = driver.sched.ending.take().flatten();
         driver.finishing += usize::from(ended.is_some());
         driver.wake_if_needed();
         drop(engine);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
+use crate::process::job::Initializer;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
@@ -21,7 +22,7 @@ use crate::process::launch::thread_limits::names;
 use crate::process::limits::{GRACE, PATIENCE};
 #[cfg(feature = "tracing")]
 use crate::process::observe::forward_events::EventListener;
-use crate::process::sched::{Initializer, Policy};
+use crate::process::sched::Policy;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 #[cfg(not(loom))]

@@ -38,6 +38,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::Sched;
@@ -47,6 +48,9 @@ use crate::events::{self, Trouble};
 use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
+
+/// How many limits of ended jobs may always be kept.
+const MOST_FORGOTTEN: usize = 64;
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -72,7 +76,7 @@ impl Sched {
 
     /// When `tick` has something to do, if nothing happens earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let mut first = self.limits.first().map(|(at, _)| *at);
+        let mut first = self.limits.peek().map(|limit| limit.0.0);
         let mut due = |at: Option<Instant>| first = earlier(first, at);
         self.paused.iter().for_each(|(at, ..)| due(Some(*at)));
         // Only times after the last tick count; earlier ones were handled then.
@@ -305,14 +309,27 @@ impl Sched {
 
     /// Whether the time of a job is over.
     pub(super) fn has_late_job(&self, now: Instant) -> bool {
-        self.limits.first().is_some_and(|(at, _)| *at <= now)
+        self.limits.peek().is_some_and(|limit| limit.0.0 <= now)
+    }
+
+    /// Forgets the limits of jobs that have ended: those in front, since the first is waited for, and
+    /// all of them once they are the most.
+    pub(super) fn forget_limits(&mut self) {
+        let jobs = &self.jobs;
+        let lives = |limit: &Reverse<(Instant, u64)>| jobs.contains_key(&limit.0.1);
+        while self.limits.peek().is_some_and(|first| !lives(first)) {
+            self.limits.pop();
+        }
+        if self.limits.len() > 2 * jobs.len() + MOST_FORGOTTEN {
+            self.limits.retain(lives);
+        }
     }
 
     /// Ends the jobs whose time is over, waiting included, and what waits of those whose items may
     /// not run for any time.
     pub(super) fn end_late_jobs(&mut self, now: Instant) {
         while self.has_late_job(now) {
-            let Some((at, id)) = self.limits.pop_first() else {
+            let Some(Reverse((at, id))) = self.limits.pop() else {
                 return;
             };
             match self.jobs.get(&id) {

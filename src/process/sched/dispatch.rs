@@ -12,10 +12,11 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use super::rules::contexts;
 use super::rules::state::Marks;
-use super::rules::{Say, contexts};
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::{INITIALIZE, Worker};
 use super::{Action, FOR_EVER, Feed, Sched};
@@ -66,7 +67,8 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
-        self.limits.extend(options.until.map(|until| (until, id)));
+        let limit = options.until.map(|until| Reverse((until, id)));
+        self.limits.extend(limit);
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -90,7 +92,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
             if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert((now, id));
+                self.limits.push(Reverse((now, id)));
             }
         }
         if let Some(error) = feed.failure {
@@ -131,10 +133,9 @@ impl Sched {
                 self.queue.remove(place);
                 continue;
             };
-            let say = self.before_send(job);
-            if say == Say::Hold {
+            if self.lacks_memory(job) {
                 self.queue.remove(place);
-                self.rules.hold(id);
+                self.rules.wait_for_memory.push(id);
                 continue;
             }
             if contexts::spreads(job) {
@@ -142,8 +143,7 @@ impl Sched {
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let item_cost = self.item_cost(job.work.code.function);
-            let only_idle = say == Say::OnlyIdle;
-            if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
+            if let Some(index) = self.roomiest((id, job), item_cost, &before, now) {
                 self.queue.remove(place);
                 self.send_next(index, id, item_cost, now);
             } else if self.waits_for_context(id, job, now) {
@@ -160,11 +160,10 @@ impl Sched {
         &self,
         (id, job): (u64, &Job),
         item_cost: Option<f64>,
-        only_idle: bool,
         before: &[u64],
         now: Instant,
     ) -> Option<usize> {
-        let spreads = contexts::spreads(job);
+        let (spreads, only_idle) = (contexts::spreads(job), job.needs_idle());
         // An item of unknown cost is not queued behind another while a further worker is being
         // started, or is asked about the context: that one will be idle soon.
         let early = item_cost.is_none()
@@ -245,7 +244,7 @@ impl Sched {
         frame.cost = cost(item_cost, piece.len());
         frame.each = job.work.each;
         frame.marks = Marks::of(job, &piece);
-        frame.brief = !frame.marks.is_apart() && worker.is_brief(frame.cost, now);
+        frame.brief = !frame.marks.ends && worker.is_brief(frame.cost, now);
         frame.watch.check_at = options.timeout.map(|timeout| now + timeout);
         if self.policy.one_process.is_some() {
             // It is never sent again, and should not keep its attachments open.
@@ -254,7 +253,7 @@ impl Sched {
         // (With a limit the worker notes when an item starts.)
         let limit = match options.timeout {
             Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
-            None if frame.marks.is_timed() || options.until.is_some() => u64::MAX,
+            None if frame.marks.hedged || options.until.is_some() => u64::MAX,
             None => 0,
         };
         let context = job.work.context().map(|context| context.piece.clone());

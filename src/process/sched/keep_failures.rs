@@ -8,7 +8,6 @@
 use std::time::Instant;
 
 use super::Sched;
-use crate::process::job::Job;
 use crate::process::job::keep_failures::{Keeping, Source};
 use crate::process::job::reading::Chore;
 use crate::task::TaskError;
@@ -38,7 +37,6 @@ impl Sched {
             return Some(error);
         };
         let error = job.error_of(at, error);
-        let initializers = self.policy.initializers.iter();
         let keeping = Keeping {
             job: id,
             at,
@@ -46,13 +44,11 @@ impl Sched {
             limits: self.policy.keep.clone(),
             dir: dir.clone(),
             code: job.work.code,
-            types: (job.work.decoder.types.names)(),
+            types: (job.work.types.names)(),
             name: job.work.options.name.clone(),
             source,
             context: job.work.context().cloned(),
-            initializers: initializers
-                .map(|one| (one.code, one.chunk.clone(), one.type_name))
-                .collect(),
+            initializers: self.policy.initializers.clone(),
             is_given_up: false,
         };
         job.reads(at);
@@ -60,21 +56,13 @@ impl Sched {
         None
     }
 
-    /// The item at `at` of the job `id` was kept, or could not be. Returns a job that this thread
-    /// must end.
-    pub(crate) fn kept(
-        &mut self,
-        id: u64,
-        at: usize,
-        error: TaskError,
-        now: Instant,
-    ) -> Option<Box<Job>> {
+    /// The item at `at` of the job `id` was kept, or could not be. (As after
+    /// [`decoded`](Self::decoded), this thread must end the job that ends.)
+    pub(crate) fn kept(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.has_read(at);
         }
-        self.ending = Some(None);
         self.item_ends(id, at, error, now);
         self.finish_if_settled(id);
-        self.ending.take().flatten()
     }
 }

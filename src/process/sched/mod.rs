@@ -52,7 +52,8 @@ mod take_back;
 pub(super) mod verdict;
 pub(super) mod workers;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -65,11 +66,11 @@ use self::rules::state::Rules;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
-use super::job::Job;
 use super::job::keep_failures::KeptFailures;
 use super::job::reading::Chore;
+use super::job::{Initializer, Job};
 use super::value::chunk::{Chunk, Piece};
-use super::wire::{CodeRef, Frame};
+use super::wire::Frame;
 use crate::chaos;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
@@ -97,15 +98,6 @@ pub(crate) enum Action {
         index: usize,
         surely: bool,
     },
-}
-
-/// A call that every new worker makes before all others.
-#[derive(Clone, Debug)]
-pub(crate) struct Initializer {
-    pub(crate) code: CodeRef,
-    /// Its one argument.
-    pub(crate) chunk: Arc<Chunk>,
-    pub(crate) type_name: &'static str,
 }
 
 /// The settings that decisions depend on.
@@ -197,8 +189,8 @@ pub(crate) struct Sched {
     broken: Option<TaskError>,
     actions: Vec<Action>,
     /// From when on what waits of a job may not begin any more, or the whole job ends:
-    /// `(time, id)`.
-    limits: BTreeSet<(Instant, u64)>,
+    /// `(time, id)`. The first is that of a job, others may be of jobs that have ended.
+    limits: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When workers died, if the policy limits that.
     deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
@@ -212,9 +204,9 @@ pub(crate) struct Sched {
     pub(crate) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(crate) deferred_job: Option<Box<Job>>,
-    /// While another thread hands over decoded values: the job that ends with them, which that
-    /// thread must finish.
-    ending: Option<Option<Box<Job>>>,
+    /// While another thread hands over what it has decoded or kept: the job that ends with that,
+    /// which that thread must finish.
+    pub(crate) ending: Option<Option<Box<Job>>>,
 }
 
 impl Sched {
@@ -240,7 +232,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
-            limits: BTreeSet::new(),
+            limits: BinaryHeap::new(),
             deaths: VecDeque::new(),
             paused: Vec::new(),
             chores: Vec::new(),

@@ -18,8 +18,7 @@ use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
-use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
+use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
@@ -155,14 +154,10 @@ impl Sched {
         };
         let most = (frame.end - frame.done) as usize;
         let at = frame.next_index();
-        let job = if frame.wanted {
-            self.jobs.get_mut(&frame.job)
-        } else {
-            None
-        };
+        let job = self.jobs.get_mut(&frame.job).filter(|_| frame.wanted);
         let lent = &extras.lending;
         let (mut here, mut elsewhere) = (None, None);
-        let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
+        let taken = match job.map(|job| (job.work.types.decoder(bytes, lent), job)) {
             Some(((read, DecodingThread::Receiving), _)) => {
                 let missing = lent.missing(bytes, &mut extras.copies);
                 let mut own =
@@ -296,8 +291,7 @@ impl Sched {
             // The error of a job that has ended is dropped.
             (initializer.map_or("an argument", |one| one.type_name), "()")
         };
-        let (argument, result) =
-            job.map_or_else(initializer, |job| (job.work.decoder.types.names)());
+        let (argument, result) = job.map_or_else(initializer, |job| (job.work.types.names)());
         let context = job.and_then(|job| job.work.context());
         let argument = match of {
             CodecOf::Result => return codec_error(result, CodecDirection::EncodeResult, detail),

@@ -12,8 +12,8 @@ use std::time::Instant;
 use super::Sched;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{Stage, Worker};
-use crate::task::TaskError;
 use crate::task::panic::Panic;
+use crate::task::{TaskError, WorkerExit};
 
 impl Sched {
     /// The process `pid`, if it is a worker, is killed, and so another takes its place.
@@ -58,11 +58,10 @@ impl Sched {
         };
         if is_new && !self.policy.initializers.is_empty() {
             let evidence = Evidence {
-                pid: worker.pid,
                 memory: Memory::InitializersKeep,
                 ..Evidence::default()
             };
-            let exit = verdict(evidence, || false);
+            let exit = verdict(WorkerExit::new(worker.pid), &evidence, || false);
             self.break_down(&TaskError::WorkerDied(Box::new(exit)), now);
         }
     }

@@ -30,7 +30,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
-use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
+use super::{Action, Elastic, Feed, How, Policy, Sched};
+use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::host::gate::GATES;
@@ -410,7 +411,9 @@ impl World {
         if !self.keeping.is_empty() && self.chance(8) {
             let one = self.random(self.keeping.len() as u64) as usize;
             let Keeping { job, at, error, .. } = self.keeping.swap_remove(one);
-            if let Some(ended) = self.sched.kept(job, at, error, self.now) {
+            self.sched.ending = Some(None);
+            self.sched.kept(job, at, error, self.now);
+            if let Some(ended) = self.sched.ending.take().flatten() {
                 drop(ended.finish());
             }
             self.kept += 1;

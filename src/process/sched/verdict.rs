@@ -23,7 +23,6 @@ use super::SIGKILL;
 use super::back_off::StartFailure;
 use crate::process::launch::pool_error::not_begun;
 use crate::sys::child::{is_abort, is_unwanted};
-use crate::task::backtrace::Backtrace;
 use crate::task::{Cause, WorkerExit};
 
 /// Why the pool has killed a worker.
@@ -58,33 +57,26 @@ pub(crate) enum Memory {
     InitializersKeep,
 }
 
-/// What is known of a worker that has died.
+/// What is known of a worker that has died, besides what its [`WorkerExit`] has: how it ended (from
+/// the wait status or from a launcher), what it has written and noted, and as its note what the pool
+/// or the launcher has found out.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    pub(crate) pid: u32,
-    /// The exit code or the signal, from the wait status or from a launcher.
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
     pub(crate) killed: Option<Killed>,
     pub(crate) memory: Memory,
     /// It was a child of this process, and had not said hello.
     pub(crate) was_starting: bool,
     /// Why it was given up before it said hello.
     pub(crate) failed_start: Option<StartFailure>,
-    /// What the pool or the launcher has found out besides.
-    pub(crate) note: Option<String>,
-    pub(crate) stderr_tail: String,
-    /// What the worker has noted of a crash, if its end was one.
-    pub(crate) backtrace: Option<Backtrace>,
 }
 
-/// How and why the worker died. `claim` is asked last: it takes a kill of the kernel, for want of
+/// Adds why the worker died. `claim` is asked last: it takes a kill of the kernel, for want of
 /// memory, that explains no other death, if there is one.
-pub(crate) fn verdict(evidence: Evidence, claim: impl FnOnce() -> bool) -> WorkerExit {
-    let mut exit = WorkerExit::new(evidence.pid);
-    (exit.code, exit.signal) = (evidence.code, evidence.signal);
-    exit.stderr_tail = evidence.stderr_tail;
-    exit.backtrace = evidence.backtrace;
+pub(crate) fn verdict(
+    mut exit: WorkerExit,
+    evidence: &Evidence,
+    claim: impl FnOnce() -> bool,
+) -> WorkerExit {
     let aborted = is_abort(exit.code, exit.signal);
     exit.cause = match (evidence.memory, evidence.killed) {
         (Memory::InitializersKeep, _) => Cause::Allocation,
@@ -99,8 +91,9 @@ pub(crate) fn verdict(evidence: Evidence, claim: impl FnOnce() -> bool) -> Worke
     let of_pool = evidence.killed.filter(|_| exit.cause == Cause::Pool);
     let is_unwanted = is_unwanted(exit.code, exit.signal) && !exit.out_of_memory();
     let keeps = "what its initializers keep exceeds the pool's `memory_limit`";
-    exit.note = evidence
+    exit.note = exit
         .note
+        .take()
         .or_else(|| evidence.failed_start.map(|why| why.to_string()))
         .or_else(|| of_pool.map(|killed| killed.note().to_owned()))
         .or_else(|| (evidence.was_starting && is_unwanted).then(not_begun))
@@ -164,13 +157,13 @@ mod tests {
         ];
         for ((code, signal), killed, memory, kernel_kills, cause, note) in table {
             let evidence = Evidence {
-                code,
-                signal,
                 killed,
                 memory,
                 ..Evidence::default()
             };
-            let exit = verdict(evidence, || kernel_kills > 0);
+            let mut exit = WorkerExit::new(0);
+            (exit.code, exit.signal) = (code, signal);
+            let exit = verdict(exit, &evidence, || kernel_kills > 0);
             let row = (code, signal, killed, memory, kernel_kills);
             assert_eq!(exit.cause, cause, "{row:?}");
             assert_eq!((exit.code(), exit.signal()), (code, signal));
@@ -185,15 +178,14 @@ mod tests {
     fn the_note_is_the_most_precise_one() {
         let killed = |was_starting, late, note: Option<&str>, by: Option<Killed>| {
             let evidence = Evidence {
-                signal: KILL,
                 killed: by,
                 was_starting,
                 failed_start: late,
-                note: note.map(str::to_owned),
                 ..Evidence::default()
             };
-            let exit = verdict(evidence, || false);
-            exit.note
+            let mut exit = WorkerExit::new(0);
+            (exit.signal, exit.note) = (KILL, note.map(str::to_owned));
+            verdict(exit, &evidence, || false).note
         };
         let (asked, late) = (Some(Killed::Asked), Some(StartFailure::Waits));
         assert_eq!(
@@ -214,7 +206,7 @@ mod tests {
             memory: Memory::InitializersKeep,
             ..Evidence::default()
         };
-        let keeps = verdict(evidence, || true);
+        let keeps = verdict(WorkerExit::new(0), &evidence, || true);
         assert!(keeps.out_of_memory() && keeps.to_string().contains("initializers keep"));
     }
 }

@@ -350,9 +350,7 @@ impl Piece {
     pub(crate) fn without_bytes(&self) -> Self {
         Self {
             chunk: Arc::default(),
-            base: self.base,
-            items: self.items.clone(),
-            moves: self.moves,
+            ..self.clone()
         }
     }
 

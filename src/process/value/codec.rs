@@ -29,8 +29,7 @@ use super::depth_limit::Depth;
 use super::lent_arrays::is_large;
 use super::raw_plain::Array;
 use super::reason;
-use super::scope;
-use super::scope::Encoding;
+use super::scope::{self, Encoding};
 use super::vector;
 use crate::process::host::free_memory;
 use crate::sys::large_pages;
@@ -368,11 +367,8 @@ impl<'de> de_flavors::Flavor<'de> for ByteSource<'de> {
     #[inline(always)]
     fn pop(&mut self) -> Result<u8> {
         self.depth.check()?;
-        let Some((first, left)) = self.left.split_first() else {
-            return Err(Error::DeserializeUnexpectedEnd);
-        };
-        self.left = left;
-        Ok(*first)
+        let first = self.left.split_off_first();
+        first.copied().ok_or(Error::DeserializeUnexpectedEnd)
     }
 
     #[inline(always)]
@@ -382,10 +378,8 @@ impl<'de> de_flavors::Flavor<'de> for ByteSource<'de> {
 
     #[inline(always)]
     fn try_take_n(&mut self, count: usize) -> Result<&'de [u8]> {
-        let (taken, left) =
-            (self.left.split_at_checked(count)).ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.left = left;
-        Ok(taken)
+        let taken = self.left.split_off(..count);
+        taken.ok_or(Error::DeserializeUnexpectedEnd)
     }
 
     #[inline(always)]

@@ -24,9 +24,9 @@
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
 //!   has the length that is asked for, and whatever is there then (W52). (Those that were sent
-//!   ahead are in memory of this process.) A worker's list names pieces of its area that do not
-//!   overlap ([`Lending::set`]). So a wrong list gives an error or other numbers, and nothing
-//!   worse.
+//!   ahead are in memory of this process.) A worker's list names pieces of its area, together no
+//!   longer than that ([`Lending::set`]). So a wrong list gives an error or other numbers, and
+//!   nothing worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
 //!   it. (Release in `took`, Acquire in `release`.)
 //!
@@ -44,8 +44,7 @@ use super::attachments::Attachment;
 use super::copies::{Copies, CopySource};
 use super::raw_plain::{Array, Plain, numbers_from, numbers_in, numbers_of};
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::host::arena;
-use crate::process::host::arena::{Arena, Block};
+use crate::process::host::arena::{self, Arena, Block};
 use crate::process::host::ledger::AREA;
 use crate::process::host::mapping::{Access, Mapping};
 use crate::process::limits::LEND_FROM;
@@ -97,7 +96,7 @@ impl Lent {
             ArrayPlace::Block(_, None) => return Err("it is lent by another process"),
             ArrayPlace::Block(block, Some(home)) => {
                 let view = View::Blocks(home.clone());
-                let bytes: Vec<u8> = view.copy([block.offset(), self.length].map(|n| n as u64))?;
+                let bytes: Vec<u8> = view.copy([block.offset() as u64, self.length as u64])?;
                 (Attachment::number(), CopySource::Array(Arc::new(bytes)))
             }
         };
@@ -186,11 +185,8 @@ impl<T> Due<T> {
 
     /// Drops the blocks that are due up to the position in `taken`.
     pub(crate) fn release(&mut self, taken: &AtomicU64) {
-        while let Some((position, _)) = self.0.front()
-            && *position <= taken.load(Ordering::Acquire)
-        {
-            self.0.pop_front();
-        }
+        let is_taken = |block: &mut (u64, T)| block.0 <= taken.load(Ordering::Acquire);
+        while self.0.pop_front_if(is_taken).is_some() {}
     }
 }
 
@@ -228,7 +224,8 @@ impl View {
     }
 
     fn copy<T: Plain>(&self, place: [u64; 2]) -> Result<Vec<T>, &'static str> {
-        let [offset, length] = place.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let count = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        let (offset, length) = (count(place[0]), count(place[1]));
         let block;
         let (mapping, offset) = match self {
             Self::Mapped(mapping, start) => (&**mapping, start.saturating_add(offset)),
@@ -261,23 +258,16 @@ const MAX_INLINE: usize = 16;
 
 impl Lending {
     /// The next value has these arrays. An error if they are not what a worker can have lent at a
-    /// time: pieces of its area that do not overlap. (Otherwise a few bytes could stand for any
+    /// time: pieces of its area, together no longer than that. (Otherwise a few bytes could stand for any
     /// amount of memory here.)
     pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
-        let mut places = Vec::new();
+        let mut sum = 0u64;
         for [_, from, length] in &list {
-            if *length == AHEAD {
-                continue;
-            }
-            let end = from.saturating_add(*length);
-            if end > AREA as u64 {
+            sum = sum.saturating_add(*length);
+            let is_outside = *length != AHEAD && from.saturating_add(*length) > AREA as u64;
+            if is_outside || sum > AREA as u64 {
                 return Err(Broken);
             }
-            places.push((*from as usize, end as usize));
-        }
-        places.sort_unstable();
-        if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-            return Err(Broken);
         }
         self.list = list;
         Ok(())

@@ -138,8 +138,6 @@ pub(crate) trait Array: Any + Send + Sync {
     /// large pages are requested: a kernel may take three times as long to find them as small ones,
     /// and these cost little compared with the way through a socket.)
     fn fill(&mut self, bytes: &[u8], length: usize) -> io::Result<()>;
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// (Not the numbers: code for each type.)
@@ -183,10 +181,6 @@ impl<T: Plain> Array for Vec<T> {
         unsafe { self.set_len(self.len() + count) };
         Ok(())
     }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
 }
 
 /// The numbers of `array`, which is copied only if they are of another type; `None` if its bytes
@@ -195,7 +189,8 @@ pub(crate) fn numbers_in<T: Plain>(array: Box<dyn Array>) -> Option<Vec<T>> {
     if array.kind() != T::SEAL.0 {
         return numbers_of(array.bytes());
     }
-    array.into_any().downcast().ok().map(|numbers| *numbers)
+    let array: Box<dyn Any> = array;
+    array.downcast().ok().map(|numbers| *numbers)
 }
 
 /// The memory of `numbers`.

@@ -153,34 +153,34 @@ per_thread! {
 /// Selects a part of the scope.
 type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
 
+/// Puts `own` into the slot, and takes out what was there.
+#[inline]
+fn replace<T>(slot: Slot<T>, own: Option<Box<T>>) -> Option<Box<T>> {
+    SCOPE.with(|scope| slot(scope).replace(own))
+}
+
 /// Runs `act` with `own` in the slot. Meanwhile the earlier contents are in `own`. Exchanges them
 /// back afterwards, even if `act` panics.
 #[inline]
 fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
     struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
-    impl<T> Exchanged<'_, T> {
-        #[inline]
-        fn exchange(&mut self) {
-            SCOPE.with(|scope| *self.1 = self.0(scope).replace(self.1.take()));
-        }
-    }
     impl<T> Drop for Exchanged<'_, T> {
         #[inline]
         fn drop(&mut self) {
-            self.exchange();
+            *self.1 = replace(self.0, self.1.take());
         }
     }
-    let mut exchanged = Exchanged(slot, own);
-    exchanged.exchange();
+    *own = replace(slot, own.take());
+    let _exchanged = Exchanged(slot, own);
     act()
 }
 
 /// Calls `look` with the contents of the slot, if there are any.
 #[inline]
 fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
-    let mut own = SCOPE.with(|scope| slot(scope).take())?;
+    let mut own = replace(slot, None)?;
     let seen = look(&mut own);
-    SCOPE.with(|scope| slot(scope).set(Some(own)));
+    drop(replace(slot, Some(own)));
     Some(seen)
 }
 
@@ -344,7 +344,7 @@ pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
 /// Ends a decoding early: closes the descriptors that were not asked for, and releases the others,
 /// so that their new owners can close them.
 pub(crate) fn end_decoding() {
-    drop(SCOPE.with(|scope| scope.decoding.take()));
+    drop(replace(|scope| &scope.decoding, None));
 }
 
 /// The numbers for which an empty string stands, if they were lent. `bytes` is that string.

@@ -37,7 +37,8 @@ pub(super) mod invitation;
 #[cfg(test)]
 mod tests;
 
-use postcard::to_stdvec;
+use postcard::de_flavors::Slice;
+use postcard::ser_flavors::{Flavor, StdVec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::host::handover;
@@ -49,6 +50,9 @@ use crate::process::host::ledger::AREA;
 pub(crate) struct Broken;
 
 type Decoded<T> = Result<Option<(T, usize)>, Broken>;
+
+/// Where the fields of a message are read from.
+type Fields<'a> = postcard::Deserializer<'a, Slice<'a>>;
 
 /// The kinds of an envelope.
 const MESSAGE: u8 = 1;
@@ -115,22 +119,18 @@ pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 impl<'a> Reader<'a> {
     #[inline]
     fn length(&mut self) -> Option<usize> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let &first = self.0.split_off_first()?;
         if first < LONG {
             return Some(first.into());
         }
-        let (number, rest) = rest.split_first_chunk()?;
-        self.0 = rest;
+        let number = self.0.split_off(..8)?.first_chunk()?;
         usize::try_from(u64::from_le_bytes(*number)).ok()
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
+        self.0.split_off(..length)
     }
 }
 
@@ -165,19 +165,6 @@ fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
 /// How many bytes the frame or record at the front has in all, if its head has arrived.
 pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
     Ok(head(bytes)?.map(|((_, length), begin)| begin + length))
-}
-
-/// The message at the front of `bytes`, to be read by `read`, what follows its fields, and where it
-/// ends; `None` if it is incomplete.
-fn decoded<'a, T>(
-    bytes: &'a [u8],
-    read: impl FnOnce(&'a [u8]) -> Result<(T, &'a [u8]), Broken>,
-) -> Decoded<(T, &'a [u8])> {
-    match envelope(bytes)? {
-        None => Ok(None),
-        Some(((MESSAGE, payload), end)) => Ok(Some((read(payload)?, end))),
-        Some(_) => Err(Broken),
-    }
 }
 
 /// The beginning of an envelope: the message, to be followed by `length` more bytes.
@@ -305,26 +292,6 @@ pub(crate) enum Frame<'a> {
     Chaos(Vec<[u64; 3]>),
 }
 
-impl<'a> Frame<'a> {
-    /// The frame as it is sent; the `length` bytes of its items, context or copy follow.
-    pub(crate) fn head(&self, length: usize) -> Vec<u8> {
-        message(self.written(), length)
-    }
-
-    pub(crate) fn decode(frame: &'a [u8]) -> Decoded<Self> {
-        let Some(((mut frame, rest), end)) = decoded(frame, Self::read)? else {
-            return Ok(None);
-        };
-        if let Self::Batch { items: bytes, .. }
-        | Self::Context { bytes, .. }
-        | Self::Copy { bytes, .. } = &mut frame
-        {
-            *bytes = rest;
-        }
-        Ok(Some((frame, end)))
-    }
-}
-
 /// The most arrays that a value can be encoded without: as many as a worker lends at a time if it
 /// lends all of its area in the shortest pieces (16 KiB).
 pub(crate) const MOST_LENT: usize = AREA >> 14;
@@ -401,25 +368,10 @@ pub(crate) enum Record<'a> {
     },
 }
 
-impl<'a> Record<'a> {
+impl Record<'_> {
     /// The record as it is sent. (A value is written in place: [`VALUE_KIND`], [`value_head`].)
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.head(0)
-    }
-
-    /// The same, for a record that `length` bytes of a copy follow.
-    pub(crate) fn head(&self, length: usize) -> Vec<u8> {
-        message(self.written(), length)
-    }
-
-    pub(crate) fn decode(record: &'a [u8]) -> Decoded<Self> {
-        let Some(((mut record, rest), end)) = decoded(record, Self::read)? else {
-            return Ok(None);
-        };
-        if let Self::Copy { bytes, .. } = &mut record {
-            *bytes = rest;
-        }
-        Ok(Some((record, end)))
     }
 }
 
@@ -477,9 +429,9 @@ pub(crate) fn value_head(length: usize) -> Vec<u8> {
     head
 }
 
-/// Reads what is at the front of `bytes`, and returns the rest.
-fn read_front<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Broken> {
-    postcard::take_from_bytes(bytes).map_err(|_| Broken)
+/// Reads the next field of a message.
+fn field<'a, T: Deserialize<'a>>(from: &mut Fields<'a>) -> Result<T, Broken> {
+    T::deserialize(from).map_err(|_| Broken)
 }
 
 /// `NUMBER Kind { fields } + bytes` for each kind, where `bytes` are not a field: they follow.
@@ -491,28 +443,48 @@ macro_rules! kinds {
             $(($content:ident $(; $most:expr)?))?,
     )+) => {
         impl<'a> $message<'a> {
+            /// The message as it is sent; the `length` bytes that are not a field follow.
+            pub(crate) fn head(&self, length: usize) -> Vec<u8> {
+                message(self.written(), length)
+            }
+
             /// The number and the fields.
             fn written(&self) -> postcard::Result<Vec<u8>> {
+                let mut to = postcard::Serializer { output: StdVec::new() };
                 match self {
                     $(Self::$kind $({ $($field,)+ $($bytes: _)? })? $(($content))? => {
-                        to_stdvec(&($number as u8, $($($field,)+)? $($content)?))
+                        ($number as u8).serialize(&mut to)?;
+                        $($($field.serialize(&mut to)?;)+)?
+                        $($content.serialize(&mut to)?;)?
                     })+
+                }
+                to.output.finalize()
+            }
+
+            /// The message at the front of `bytes`, and where it ends; `None` if it is incomplete.
+            pub(crate) fn decode(bytes: &'a [u8]) -> Decoded<Self> {
+                match envelope(bytes)? {
+                    None => Ok(None),
+                    Some(((MESSAGE, payload), end)) => Ok(Some((Self::read(payload)?, end))),
+                    Some(_) => Err(Broken),
                 }
             }
 
-            /// The message, and what follows its fields.
-            fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Broken> {
-                let (number, bytes) = bytes.split_first().ok_or(Broken)?;
+            fn read(payload: &'a [u8]) -> Result<Self, Broken> {
+                let (number, fields) = payload.split_first().ok_or(Broken)?;
+                let mut from = Fields::from_bytes(fields);
                 match number {
                     $($number => {
                         $($(
-                            let (count, _) = read_front::<usize>(bytes)?;
+                            let count: usize = field(&mut Fields::from_bytes(fields))?;
                             if count > $most {
                                 return Err(Broken);
                             }
                         )?)?
-                        let (($($($field,)+)? $($content,)?), rest) = read_front(bytes)?;
-                        Ok((Self::$kind $({ $($field,)+ $($bytes: &[])? })? $(($content))?, rest))
+                        $($(let $field = field(&mut from)?;)+)?
+                        $(let $content = field(&mut from)?;)?
+                        $($(let $bytes = from.finalize().map_err(|_| Broken)?;)?)?
+                        Ok(Self::$kind $({ $($field,)+ $($bytes)? })? $(($content))?)
                     })+
                     _ => Err(Broken),
                 }

@@ -83,11 +83,7 @@ fn set_name(name: &str) {
         .unwrap_or_default();
     let program = program.to_string_lossy();
     let name = if name.is_empty() { &program } else { name };
-    let mut end = name.len().min(15);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    let short = CString::new(&name[..end]);
+    let short = CString::new(&name[..name.floor_char_boundary(15)]);
     if let (Ok(short), false) = (short, name.is_empty()) {
         itself::set_name(&short);
     }
@@ -97,7 +93,7 @@ fn set_name(name: &str) {
 /// descriptors that came with `exec`.
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
-        let [input, output] = ends.map(|end| duplicate(end, FIRST_FD));
+        let (input, output) = (duplicate(ends[0], FIRST_FD), duplicate(ends[1], FIRST_FD));
         close_inherited();
         if invitation.discards {
             discard_output()?;
@@ -123,11 +119,8 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     let ends_with_it =
         has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
     let is_one = is_one_socket(&input, &output);
-    let parents_end = if ends_with_it {
-        hold_on(invitation.parent)
-    } else {
-        None
-    };
+    let hold_on = || hold_on(invitation.parent);
+    let parents_end = ends_with_it.then(hold_on).flatten();
     if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }

@@ -17,10 +17,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use crate::process::host::worker;
-use crate::process::host::worker::{end_all, is_socket};
-use crate::process::value::attachments;
-use crate::process::value::attachments::{Arrivals, Attachment};
+use crate::process::host::worker::{self, end_all, is_socket};
+use crate::process::value::attachments::{self, Arrivals, Attachment};
 use crate::process::value::reason;
 use crate::process::wire;
 use crate::sys::child::Handle;

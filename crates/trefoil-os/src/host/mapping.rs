@@ -29,6 +29,7 @@ use crate::loom::atomic::AtomicU64;
 #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
 use crate::loom::atomic::Ordering;
 use crate::sys::descriptor::BorrowedFile;
+use crate::sys::files;
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Mapping {
     pub fn new(file: BorrowedFile<'_>, range: Range<usize>, access: Access) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
         // This is after the check, so the file cannot shrink any more.
-        let size = memory_file::length(file)?;
+        let size = length_of(file)?;
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
@@ -132,6 +133,11 @@ impl Drop for Mapping {
             None => unsafe { view::close(start, self.length) },
         }
     }
+}
+
+/// The length of a file in bytes.
+pub(crate) fn length_of(file: BorrowedFile<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
 /// An error about a file.

@@ -25,7 +25,7 @@
 use std::fs::File;
 use std::io;
 
-use crate::host::mapping::{Access, Mapping, refused};
+use crate::host::mapping::{Access, Mapping, length_of, refused};
 use crate::host::{free_memory, memory_file};
 use crate::sys::descriptor::{BorrowedFile, OwnedFile};
 use crate::sys::files;
@@ -102,7 +102,7 @@ pub fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {
 /// Maps all of the memory of a descriptor that may come from anywhere.
 pub fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
     // If the length could still change, the mapping is refused.
-    let length = memory_file::length(file)?;
+    let length = length_of(file)?;
     Mapping::new(file, 0..length, access)
 }
 

@@ -70,7 +70,7 @@ impl World {
         options.hedge = known.hedge.then_some(2.0);
         options.memory = known.memory;
         options.retry_alone = known.alone;
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         work.numbered = !each && size != 1;
         let spreads = self.machines > 0 && !self.chance(4);
@@ -93,7 +93,7 @@ impl World {
             values: HashSet::new(),
             book,
         };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
+        let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), CallOptions::default());
         work.options.context = has_context.then(|| Arc::new(context(id, false, true)));
         let known = Known {
             size,
@@ -159,7 +159,7 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        let work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
             timeout,

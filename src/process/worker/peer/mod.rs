@@ -172,13 +172,13 @@ fn on_stream(
 /// Sets up the pages, whose descriptors came with the first frame.
 fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inlet, Outlet, Calls)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
-    let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
-    let pages = Pages::map(&*memory?)?;
+    let find = |number| come.find(number).map_err(io::Error::other);
+    let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);
+    std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
+    let pages = Pages::map(&*memory)?;
     note_crashes(&pages);
     let (calls, canceller) = watched_calls(&pages);
     let socket = received.stream.try_clone()?.into_descriptor();
-    let bell = bell?;
     start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;
     let inlet = PagesInlet::new(received, (*pages).clone());
     panic::install_hook();

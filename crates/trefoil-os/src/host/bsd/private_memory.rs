@@ -9,11 +9,8 @@
 
 use std::io;
 
-use rustix::process::Resource;
-
 use super::itself::this_process;
-use crate::host::unix::allowance;
-pub use crate::host::unix::allowance::{Allowance, restore};
+pub use crate::host::unix::allowance::{Allowance, allow, lift, restore};
 use crate::sys::sysconf::page_size;
 
 /// Reads how much memory this process has.
@@ -35,14 +32,4 @@ impl Meter {
         let resident = u64::try_from(info.ki_rssize).ok()?;
         Some((resident * self.page, info.ki_size as u64))
     }
-}
-
-/// Limits the addresses in use to `bytes`.
-pub fn allow(bytes: u64) -> io::Result<()> {
-    allowance::allow(Resource::As, bytes)
-}
-
-/// Lifts the limit. `None`: the system refuses that.
-pub fn lift() -> Option<Allowance> {
-    allowance::lift(Resource::As)
 }

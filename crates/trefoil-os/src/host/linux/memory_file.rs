@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use rustix::mm::Advice;
 use rustix::process::Resource;
 
-use crate::sys::files;
 use crate::sys::limits;
 use crate::sys::refused::failed;
 
@@ -134,11 +133,6 @@ pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
 pub unsafe fn give_back(start: *mut u8, length: usize) {
     // SAFETY: H53: the caller's promise.
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
-}
-
-/// The length of the file in bytes.
-pub fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
-    Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -6,10 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::process::Resource;
-
-use crate::host::unix::allowance;
-pub use crate::host::unix::allowance::{Allowance, restore};
+pub use crate::host::unix::allowance::{Allowance, allow, lift, restore};
 use crate::sys::sysconf::page_size;
 
 /// Reads how much private memory this process has.
@@ -37,16 +34,6 @@ impl Meter {
         let own = resident.saturating_sub(shared);
         Some((own * self.page, data * self.page))
     }
-}
-
-/// Limits the private writable memory to `bytes`.
-pub fn allow(bytes: u64) -> io::Result<()> {
-    allowance::allow(Resource::Data, bytes)
-}
-
-/// Raises the limit to the hard limit. `None`: the system refuses that.
-pub fn lift() -> Option<Allowance> {
-    allowance::lift(Resource::Data)
 }
 
 /// Returns the numbers of resident, shared and data pages.

@@ -130,11 +130,6 @@ pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()>
 /// H54: nothing is required.
 pub unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
-/// The length of the file.
-pub fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
-    Ok(usize::try_from(files::length(file)?).unwrap_or(0))
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::{Read, Seek, SeekFrom};
