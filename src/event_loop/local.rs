@@ -26,9 +26,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 
-use super::operation_budget::{Budget, Refusal, Share};
+use super::operation_budget::{Budget, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::slow_poll::{Root, TaskInfo, Watched};
@@ -75,9 +75,9 @@ pub(crate) struct Local {
     /// Where the loop sleeps while it watches no descriptor.
     pub(super) parker: Parker,
     pub(super) reactor: RefCell<Reactor>,
-    budget: Budget,
+    pub(crate) budget: Budget,
     /// For operations that belong to no source.
-    share: Share,
+    pub(crate) share: Share,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
     /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
@@ -281,32 +281,6 @@ impl Local {
         if let Some(watched) = &self.watched {
             watched.poll_ends(done);
         }
-    }
-
-    // Fairness.
-
-    /// Does an operation of a source, which may not have to wait: it is refused if it would keep
-    /// the loop from other tasks. `None`: it belongs to no source.
-    #[inline]
-    pub(crate) fn poll_fairly<R>(
-        &self,
-        share: Option<&Share>,
-        refusal: &mut Refusal,
-        cx: &Context<'_>,
-        operation: impl FnOnce(&Context<'_>) -> Poll<R>,
-    ) -> Poll<R> {
-        let share = share.unwrap_or(&self.share);
-        ready!(self.budget.poll(share, refusal, cx));
-        let polled = operation(cx);
-        if polled.is_ready() {
-            self.budget.complete(share);
-        }
-        polled
-    }
-
-    /// See `Timekeeper::renew_budget`.
-    pub(super) fn renew_budget(&self) -> bool {
-        self.budget.renew()
     }
 
     /// Keeps this until the next call or the loop's end. Returns what was kept before.

@@ -116,7 +116,7 @@ impl Timekeeper for SharedLoop {
     }
 
     fn renew_budget(&self) -> bool {
-        current::local_of(self).is_some_and(|local| local.renew_budget())
+        current::local_of(self).is_some_and(|local| local.budget.renew())
     }
 
     #[inline]

@@ -19,19 +19,22 @@ pub(crate) const SHARED: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct SourceWaiters {
     first: Option<(u64, Waker)>,
-    rest: HashMap<u64, Waker>,
+    /// The others, if there have been any. (In a box, because few directions have a second waiter.)
+    #[allow(clippy::box_collection)]
+    rest: Option<Box<HashMap<u64, Waker>>>,
 }
 
 impl SourceWaiters {
     /// Sets the waker under `number`; returns the earlier one.
     pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        let is_alone = !self.has_rest();
         match &mut self.first {
             Some((waiting, current)) if *waiting == number => Some(mem::replace(current, waker)),
-            none @ None if self.rest.is_empty() => {
+            none @ None if is_alone => {
                 *none = Some((number, waker));
                 None
             }
-            _ => self.rest.insert(number, waker),
+            _ => self.rest.get_or_insert_default().insert(number, waker),
         }
     }
 
@@ -40,17 +43,21 @@ impl SourceWaiters {
         let first = self.first.take_if(|(waiting, _)| *waiting == number);
         match first {
             Some((_, waker)) => Some(waker),
-            None => self.rest.remove(&number),
+            None => self.rest.as_mut()?.remove(&number),
         }
     }
 
     #[cfg(all(test, not(loom)))]
     pub(super) fn len(&self) -> usize {
-        self.first.iter().len() + self.rest.len()
+        self.first.iter().len() + self.rest.iter().map(|rest| rest.len()).sum::<usize>()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty()
+        self.first.is_none() && !self.has_rest()
+    }
+
+    fn has_rest(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.is_empty())
     }
 
     /// Moves all wakers into `woken`: the first, then the others in the order in which their
@@ -59,8 +66,7 @@ impl SourceWaiters {
         if let Some((_, waker)) = self.first.take() {
             woken.push(waker);
         }
-        if !self.rest.is_empty() {
-            let mut rest = mem::take(&mut self.rest);
+        if let Some(rest) = &mut self.rest {
             let mut numbers: Vec<u64> = rest.keys().copied().collect();
             numbers.sort_unstable();
             for number in numbers {

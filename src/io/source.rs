@@ -27,7 +27,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::io::ioctl_fionbio;
@@ -91,8 +91,10 @@ impl Completed<usize> {
 pub(super) async fn fairly() -> io::Result<()> {
     let mut refusal = Refusal::default();
     poll_fn(|cx| {
-        let polled = this_loop()?.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(()));
-        polled.map(Ok)
+        let local = this_loop()?;
+        ready!(local.budget.poll(&local.share, &mut refusal, cx));
+        local.budget.complete(&local.share);
+        Poll::Ready(Ok(()))
     })
     .await
 }
@@ -201,15 +203,10 @@ impl<T: AsFd> Source<T> {
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
-        op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
-        let (local, bound) = self.bind()?;
-        let share = &bound.shares[direction as usize];
-        share.with_refusal(|refusal| {
-            local.poll_fairly(Some(share), refusal, cx, |cx| {
-                self.attempt(cx, &local, bound, direction, SHARED, op)
-            })
-        })
+        let io = self.get_ref();
+        poll(&self.bound, cx, io.as_fd(), direction, &mut || op(io))
     }
 
     /// An empty read or write. It does not wait, whatever the kernel's buffers contain, but the
@@ -224,71 +221,10 @@ impl<T: AsFd> Source<T> {
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
         bind(&self.bound)
     }
-
-    /// Registers the source. For a read, it counts as writable: a write is tried without waiting
-    /// for the kernel's first report, unless a write had a short count before.
-    fn register(
-        &self,
-        local: &Local,
-        bound: &Bound,
-        direction: Direction,
-    ) -> io::Result<SourceKey> {
-        let fd = self.get_ref().as_fd();
-        let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
-        bound.register(local, fd, writable)
-    }
-
-    /// Tries `op` until it waits, as the waiter with this number.
-    fn attempt<R>(
-        &self,
-        cx: &Context<'_>,
-        local: &Local,
-        bound: &Bound,
-        direction: Direction,
-        number: u64,
-        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
-    ) -> Poll<io::Result<R>> {
-        loop {
-            let mut key = bound.key.get().copied();
-            if key.is_none() && bound.is_short(direction) {
-                // If the loop cannot watch it, the operation can still be tried.
-                key = self.register(local, bound, direction).ok();
-            }
-            if let Some(key) = key
-                && local.poll_ready(key, direction, number, cx).is_pending()
-            {
-                return Poll::Pending;
-            }
-            match op(self.get_ref()) {
-                Ok(Completed::Full(value)) => return Poll::Ready(Ok(value)),
-                Ok(Completed::Short(value, drained)) => {
-                    bound.come_short(local, direction, drained);
-                    return Poll::Ready(Ok(value));
-                }
-                Ok(Completed::Reported(value)) => match key {
-                    Some(key) => {
-                        local.clear(key, direction);
-                        return Poll::Ready(Ok(value));
-                    }
-                    // The kernel reports the present state as the first event.
-                    None => _ = self.register(local, bound, direction)?,
-                },
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => match key {
-                        Some(key) => local.clear(key, direction),
-                        None => {
-                            self.register(local, bound, direction)?;
-                        }
-                    },
-                    _ => return Poll::Ready(Err(error)),
-                },
-            }
-        }
-    }
 }
 
 /// The part of [`Source::bind`] that is the same for all objects.
+#[inline]
 fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
     let local = this_loop()?;
     let bound = bound.get_or_init(|| Bound {
@@ -298,11 +234,33 @@ fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
         shares: Default::default(),
     });
     if !Arc::ptr_eq(&bound.shared, &local.shared) {
-        return Err(io::Error::other(
-            "this belongs to another event loop, the one that used it first: use it there",
-        ));
+        return Err(another_loop());
     }
     Ok((local, bound))
+}
+
+#[cold]
+fn another_loop() -> io::Error {
+    io::Error::other("this belongs to another event loop, the one that used it first: use it there")
+}
+
+/// The part of [`Source::poll`] that is the same for all objects and operations. (The `async`
+/// operations have no such part: it would take them a sixth more instructions.)
+fn poll<R>(
+    bound: &OnceLock<Bound>,
+    cx: &Context<'_>,
+    fd: BorrowedFd<'_>,
+    direction: Direction,
+    op: &mut dyn FnMut() -> io::Result<Completed<R>>,
+) -> Poll<io::Result<R>> {
+    let (local, bound) = bind(bound)?;
+    let share = &bound.shares[direction as usize];
+    ready!(local.budget.poll_as_method(share, cx));
+    let polled = bound.attempt(cx, &local, fd, direction, SHARED, op);
+    if polled.is_ready() {
+        local.budget.complete(share);
+    }
+    polled
 }
 
 impl Bound {
@@ -310,10 +268,67 @@ impl Bound {
         self.short[direction as usize].get().is_some()
     }
 
-    fn register(&self, local: &Local, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
+    /// Registers the source. For a read, it counts as writable: a write is tried without waiting
+    /// for the kernel's first report, unless a write had a short count before.
+    #[cold]
+    fn register(
+        &self,
+        local: &Local,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+    ) -> io::Result<SourceKey> {
+        let writable = direction == Direction::Read && !self.is_short(Direction::Write);
         let key = local.register(fd, writable);
         let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
         Ok(*self.key.get_or_init(|| key))
+    }
+
+    /// Tries `op` until it waits, as the waiter with this number.
+    fn attempt<R>(
+        &self,
+        cx: &Context<'_>,
+        local: &Local,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        number: u64,
+        mut op: impl FnMut() -> io::Result<Completed<R>>,
+    ) -> Poll<io::Result<R>> {
+        let register = || self.register(local, fd, direction);
+        loop {
+            let mut key = self.key.get().copied();
+            if key.is_none() && self.is_short(direction) {
+                // If the loop cannot watch it, the operation can still be tried.
+                key = register().ok();
+            }
+            if let Some(key) = key
+                && local.poll_ready(key, direction, number, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            match op() {
+                Ok(Completed::Full(value)) => return Poll::Ready(Ok(value)),
+                Ok(Completed::Short(value, drained)) => {
+                    self.come_short(local, direction, drained);
+                    return Poll::Ready(Ok(value));
+                }
+                Ok(Completed::Reported(value)) => match key {
+                    Some(key) => {
+                        local.clear(key, direction);
+                        return Poll::Ready(Ok(value));
+                    }
+                    // The kernel reports the present state as the first event.
+                    None => _ = register()?,
+                },
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => match key {
+                        Some(key) => local.clear(key, direction),
+                        None => _ = register()?,
+                    },
+                    _ => return Poll::Ready(Err(error)),
+                },
+            }
+        }
     }
 
     /// Makes the next operation in this direction wait; `drained`: for an edge, if one will follow.
@@ -354,13 +369,13 @@ impl<T: AsFd> Operation<'_, T> {
         let (local, bound) = self.source.bind()?;
         let key = match bound.key.get() {
             Some(&key) => key,
-            None => self.source.register(&local, bound, self.direction)?,
+            None => bound.register(&local, self.source.get_ref().as_fd(), self.direction)?,
         };
         if self.number == SHARED {
             self.number = local.next_number();
         }
-        let share = Some(&bound.shares[self.direction as usize]);
-        let reports = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+        let share = &bound.shares[self.direction as usize];
+        let reports = local.budget.operate(share, &mut self.refusal, cx, |cx| {
             local.poll_reports(key, wanted, self.number, cx)
         });
         reports.map(Ok)
@@ -369,16 +384,17 @@ impl<T: AsFd> Operation<'_, T> {
     pub(super) fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
-        op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.source.bind()?;
         if self.number == SHARED {
             self.number = local.next_number();
         }
         let (direction, number) = (self.direction, self.number);
-        let share = Some(&bound.shares[direction as usize]);
-        let polled = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
-            (self.source).attempt(cx, &local, bound, direction, number, op)
+        let share = &bound.shares[direction as usize];
+        let io = self.source.get_ref();
+        let polled = local.budget.operate(share, &mut self.refusal, cx, |cx| {
+            bound.attempt(cx, &local, io.as_fd(), direction, number, || op(io))
         });
         if polled.is_ready() {
             // Making a direction ready takes out all its entries, so there is none to remove.

@@ -191,10 +191,8 @@ impl Interval {
             ready!(Pin::new(sleep).poll(cx));
             now = local.now();
         } else {
-            let share = &self.share;
-            let ticks =
-                |refusal: &mut _| local.poll_fairly(Some(share), refusal, cx, |_| Poll::Ready(()));
-            ready!(share.with_refusal(ticks));
+            ready!(local.budget.poll_as_method(&self.share, cx));
+            local.budget.complete(&self.share);
         }
         self.sleep = None;
         self.next = Some(self.missed.after(due, now, self.period));

@@ -20,7 +20,6 @@
 //! | `futex`: sleep until a word changes | `futex` | a condition variable (`portable`) | the same |
 //! | `large_pages`: large pages for large buffers | `madvise` | not asked for (`portable`) | not asked for |
 //! | `modules`: the executable and libraries in memory | `dl_iterate_phdr` | not known (`portable`) | not known |
-//! | `other_threads`: whether all sleep | `/proc` | not known (`portable`) | not known |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |

@@ -12,13 +12,13 @@
 //! that was woken and has not run yet is not asleep for the kernel. (A signal handler that wakes a
 //! thread is not considered.)
 //!
-//! Tests: `tests/asleep.rs`.
+//! Tests: below, `tests/asleep.rs`.
 
 use std::time::Duration;
 
 use crate::loom::{Mutex, Parker, thread};
 use crate::sys::fork::PerProcess;
-use crate::sys::other_threads;
+use crate::sys::thread_id;
 
 /// When it looks for the first time; each pause is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(50);
@@ -100,7 +100,7 @@ fn watch_over(shared: &'static Mutex<Counts>, dead: fn(u64)) {
         }
         let asleep = counts.asleep;
         drop(counts);
-        if other_threads::all_asleep() == Some(asleep) {
+        if all_asleep() == Some(asleep) {
             let mut counts = shared.lock();
             if counts.changes == seen {
                 counts.is_watched = false;
@@ -110,5 +110,52 @@ fn watch_over(shared: &'static Mutex<Counts>, dead: fn(u64)) {
         }
         looks += 1;
         pause = LONGEST.min(pause * 2);
+    }
+}
+
+/// How many threads this process has besides the calling one, if all of them sleep in the kernel:
+/// `None` if one does not, or if that cannot be read: only Linux has these files.
+///
+/// Cost: some ten microseconds for each thread.
+fn all_asleep() -> Option<usize> {
+    let mine = thread_id::mine().to_string();
+    let mut others = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let task = task.ok()?;
+        if task.file_name().to_str() == Some(mine.as_str()) {
+            continue;
+        }
+        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        // The state comes after the name, which is in parentheses and may contain parentheses.
+        if !stat.rsplit_once(')')?.1.trim_start().starts_with('S') {
+            return None;
+        }
+        others += 1;
+    }
+    Some(others)
+}
+
+#[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+#[allow(clippy::disallowed_methods)] // threads of a test
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_computes_is_not_asleep() {
+        let (ends, end) = mpsc::channel::<()>();
+        let (begun, begins) = mpsc::channel();
+        let computes = thread::spawn(move || {
+            begun.send(()).unwrap();
+            while end.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                std::hint::spin_loop();
+            }
+        });
+        begins.recv().unwrap();
+        assert_eq!(all_asleep(), None);
+        drop(ends);
+        computes.join().unwrap();
     }
 }

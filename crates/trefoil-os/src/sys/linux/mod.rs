@@ -16,7 +16,6 @@ pub mod interest;
 pub mod large_pages;
 #[cfg(feature = "processes")]
 pub mod modules;
-pub mod other_threads;
 #[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
 #[cfg(feature = "threads")]

@@ -12,7 +12,5 @@ pub mod large_pages;
 #[cfg(all(feature = "processes", not(target_os = "linux")))]
 pub mod modules;
 #[cfg(not(target_os = "linux"))]
-pub mod other_threads;
-#[cfg(not(target_os = "linux"))]
 #[cfg(feature = "threads")]
 pub mod thread_clock;
