@@ -88,7 +88,7 @@
 //!   worker that does not die (a disk that does not answer, a frozen control group, a debugger) is
 //!   given up after those two seconds, also while the pool lives: its item ends with
 //!   [`WorkerDied`](crate::TaskError::WorkerDied), which has the process id and says so, and another
-//!   worker comes. (If it uses processor time, because it frees much memory, it has 30 seconds.)
+//!   worker comes. (If it frees much memory, or waits for a processor, it has 30 seconds.)
 //!   The process is reaped when it ends.
 //! - The pool's thread waits for no reader of standard error. While nobody reads, workers wait when
 //!   they write there, as they would without a pool, and no timeout or kill does.

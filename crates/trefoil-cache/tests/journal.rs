@@ -524,6 +524,30 @@ fn large_results_are_beside_it() {
     );
 }
 
+/// A path that is not absolute means what it meant when the map began.
+fn a_program_may_go_to_another_folder() {
+    let (place, folder) = (Place::new("relative"), Place::new("elsewhere"));
+    let (name, before) = (
+        place.0.file_name().unwrap(),
+        std::env::current_dir().unwrap(),
+    );
+    fs::create_dir(&folder.0).unwrap();
+    std::env::set_current_dir(place.0.parent().unwrap()).unwrap();
+    let journal = Inline.journal(name);
+    let make = |n: u64| Bulk::from(vec![n; 300_000]);
+    for result in journal.imap(0..3, make).unwrap() {
+        result.unwrap();
+        std::env::set_current_dir(&folder.0).unwrap();
+    }
+    std::env::set_current_dir(before).unwrap();
+    let left = fs::read_dir(&folder.0).unwrap().count();
+    fs::remove_dir_all(&folder.0).unwrap();
+    assert_eq!(left, 0);
+    let again = |_: u64| -> Bulk<u64> { unreachable!("it is recorded") };
+    let again = Inline.journal(&place.0).map(0..3, again).unwrap();
+    assert_eq!(again[2][299_999], 2);
+}
+
 /// With results that are missing here and there, as many items run at once as without.
 fn holes_do_not_make_it_slow() {
     static MOST: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
@@ -907,6 +931,10 @@ fn main() {
         ("journals_in_journals", journals_in_journals_may_be_cut),
         ("errors_are_not_recorded", errors_are_not_recorded),
         ("large_results_are_beside_it", large_results_are_beside_it),
+        (
+            "a_program_may_go_to_another_folder",
+            a_program_may_go_to_another_folder,
+        ),
         ("units_come_back", units_come_back),
         ("a_context_travels_once", a_context_travels_once),
         ("calls_are_lazy", calls_are_lazy_and_recorded_first),

@@ -400,7 +400,8 @@ impl ProcessPool {
         self.shared().counters.read(workers, is_forked)
     }
 
-    /// Ends the pool and waits until all of its processes are gone.
+    /// Ends the pool and waits until all of its processes are gone, except those that do not die
+    /// and are given up ([promised](crate::process#promised)).
     ///
     /// With [`Shutdown::Wait`] all spawned tasks run first, however long that takes. With
     /// [`Shutdown::CancelPending`] running tasks run to their end, and those that have not begun

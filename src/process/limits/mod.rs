@@ -82,10 +82,11 @@ pub(crate) const ASK_OTHERS_AFTER: Duration = Duration::from_secs(1);
 /// How long a worker may take to exit, or to die before it is killed again.
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a killed worker may take to die, if it uses no processor time meanwhile: then it is
-/// given up, and its items fail or run elsewhere. (It waits for a disk, say.)
+/// How long a killed worker may take to die, if it neither uses processor time meanwhile nor waits
+/// for a processor: then it is given up, and its items fail or run elsewhere. (It waits for a disk,
+/// say.)
 pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(2);
-/// The same if it uses processor time: to free much memory takes long.
+/// The same if it does: to free much memory takes long, and so does a turn on a busy machine.
 pub(crate) const LONGEST_DEATH: Duration = Duration::from_secs(30);
 
 /// How long tasks may still run when a pool is dropped; then its workers are killed.

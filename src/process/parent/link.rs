@@ -40,7 +40,7 @@ use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, OutputPipe};
 use crate::events::Question;
-use crate::process::host::activity::{Activity, peak_memory};
+use crate::process::host::activity::{Activity, peak_memory, wants_processor};
 use crate::process::host::handover::CARRIES;
 #[cfg(test)]
 use crate::process::host::ledger::Ledger;
@@ -317,15 +317,21 @@ impl Link {
         poll(&mut socket, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Whether the process, which was killed, has used processor time since: it frees its memory.
+    /// Whether the process, which was killed, dies: it has used processor time since, to free its
+    /// memory, or waits for a processor.
     pub(super) fn is_dying(&mut self) -> bool {
+        self.has_computed() || wants_processor(self.child.pid)
+    }
+
+    /// Whether it has used processor time since the last call.
+    fn has_computed(&mut self) -> bool {
         let used = Activity::of(self.child.pid).map(|now| now.used());
         std::mem::replace(&mut self.used, used) < used
     }
 
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        self.is_dying();
+        self.has_computed();
         self.killed.get_or_insert(Killed::Asked);
         if self.child.kill() && !self.is_launched() {
             return;

@@ -112,6 +112,29 @@ mod tests {
         ));
     }
 
+    /// By this, `Link::is_dying` knows a killed worker that only waits for its turn.
+    #[cfg(all(test, target_os = "linux"))]
+    #[test]
+    fn what_computes_wants_a_processor_and_what_sleeps_does_not() {
+        use crate::process::host::activity::wants_processor;
+        use std::process::{Command, Stdio};
+
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for (script, wants) in [("while :; do :; done", true), ("exec sleep 1000", false)] {
+            let mut command = Command::new("sh");
+            let command = command.args(["-c", script]).stdin(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            // (The shell computes before it sleeps, and waits for a disk before it computes.)
+            while wants_processor(child.id()) != wants {
+                assert!(Instant::now() < deadline, "{script}");
+                std::thread::yield_now();
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(!wants_processor(child.id()), "it is gone");
+        }
+    }
+
     #[test]
     fn it_is_not_looked_at_too_often() {
         let now = Instant::now();

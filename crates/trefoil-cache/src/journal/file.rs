@@ -128,7 +128,8 @@ impl Journal {
         let now = Instant::now();
         let mut journal = Self {
             file,
-            path: path.to_owned(),
+            // (The program may go to another folder.)
+            path: std::path::absolute(path).map_err(failed)?,
             session: 0,
             end,
             is_at_end: false,

@@ -3,10 +3,16 @@
 //! Separate threads write and read, so that neither side blocks on a full pipe.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// The longest pause between two looks whether the program has exited.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The most bytes that a program may print to one of its outputs: they are kept in memory.
 const MOST: usize = 16 << 20;
@@ -21,7 +27,8 @@ pub(crate) struct ProgramOutput {
     pub(crate) stderr: String,
 }
 
-/// Runs `command` until it exits. Writes `words` to its standard input, then all of `rest`, then
+/// Runs `command`, in a process group of its own, until it exits. After an error nothing of the
+/// group is left. Writes `words` to its standard input, then all of `rest`, then
 /// closes it. Without `rest`, standard input stays open until the program has exited. Errors name
 /// the program.
 pub(crate) fn converse(
@@ -34,13 +41,20 @@ pub(crate) fn converse(
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        .process_group(0);
     let said = command.spawn().and_then(|mut child| {
         let heard = hear(&mut child, words, rest, end);
-        if heard.is_err() {
-            let _ = child.kill();
-        }
-        let status = child.wait()?;
+        let status = match heard {
+            Ok(_) => exit_by(&mut child, end)?,
+            Err(_) => None,
+        };
+        let Some(status) = status else {
+            // (It has not been reaped, so no other group has its number.)
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            let _ = child.wait();
+            return Err(heard.err().unwrap_or_else(silence));
+        };
         let [stdout, stderr] = heard?;
         Ok(ProgramOutput {
             status,
@@ -87,15 +101,30 @@ fn hear(
     let mut heard = [Vec::new(), Vec::new()];
     for _ in 0..heard.len() {
         let left = end.saturating_duration_since(Instant::now());
-        let (number, all) = told
-            .recv_timeout(left)
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?;
+        let (number, all) = told.recv_timeout(left).map_err(|_| silence())?;
         if all.len() > MOST {
             return Err(io::Error::other("it prints more than 16 MiB"));
         }
         heard[number] = all;
     }
     Ok(heard)
+}
+
+fn silence() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
+}
+
+/// Waits until the program exits, which has closed its outputs. `None`: it has not, in time.
+fn exit_by(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() >= end {
+            return Ok(status);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -115,6 +144,37 @@ mod tests {
             let result = converse(&mut command, Vec::new(), None, Duration::from_secs(60));
             let error = result.err().expect("too much").to_string();
             assert_eq!(error, "`sh`: it prints more than 16 MiB");
+        }
+    }
+
+    /// Nothing of a program that does not answer is waited for, or left.
+    #[test]
+    fn a_program_that_does_not_end_is_killed_with_what_it_has_started() {
+        for script in ["exec >&- 2>&-; cat; sleep 100", "sleep 100; exit"] {
+            let mark = format!("trefoil-conversation-{}", std::process::id());
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).env(&mark, "");
+            let result = converse(&mut command, Vec::new(), None, Duration::from_millis(300));
+            let error = result.err().expect("it does not end").to_string();
+            assert_eq!(error, "`sh`: it does not answer");
+            let is_left = |process: &std::fs::DirEntry| {
+                let variables = std::fs::read(process.path().join("environ")).unwrap_or_default();
+                variables
+                    .windows(mark.len())
+                    .any(|some| some == mark.as_bytes())
+            };
+            // (What was killed may take a moment to end.)
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let left = || {
+                std::fs::read_dir("/proc")
+                    .unwrap()
+                    .flatten()
+                    .any(|one| is_left(&one))
+            };
+            while cfg!(target_os = "linux") && left() {
+                assert!(Instant::now() < deadline, "{script}: a process is left");
+                thread::yield_now();
+            }
         }
     }
 }

@@ -24,6 +24,15 @@ pub fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
+/// Whether a thread of the process `pid`, which has not been reaped, has a processor or waits for
+/// one. (Processor time does not tell: it is counted in hundredths of a second.)
+pub fn wants_processor(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let stats = threads.into_iter().flatten().flatten();
+    let mut stats = stats.filter_map(|one| std::fs::read_to_string(one.path().join("stat")).ok());
+    stats.any(|line| Activity::from_line(line).state() == Some("R"))
+}
+
 impl Activity {
     /// Of the process `pid`, which has not been reaped. `None`: there is no `/proc`.
     pub fn of(pid: u32) -> Option<Self> {
@@ -43,11 +52,13 @@ impl Activity {
         rest.split_ascii_whitespace()
     }
 
+    fn state(&self) -> Option<&str> {
+        self.fields().next()
+    }
+
     /// It is asleep, or was stopped.
     pub fn waits(&self) -> bool {
-        self.fields()
-            .next()
-            .is_some_and(|state| state == "S" || state == "T")
+        matches!(self.state(), Some("S" | "T"))
     }
 
     /// Its processor time, in user and in kernel mode.

@@ -10,6 +10,11 @@ pub fn peak_memory(_process: &str) -> Option<u64> {
 /// There is nothing to forget.
 pub fn forget_peak() {}
 
+/// Whether a process waits for a processor: not known.
+pub fn wants_processor(_pid: u32) -> bool {
+    false
+}
+
 /// What a process does: not known.
 #[derive(Debug, PartialEq)]
 pub enum Activity {}
