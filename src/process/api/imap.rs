@@ -116,7 +116,7 @@ type Answer<R> = (usize, Result<R, TaskError>);
 struct Arrived<R> {
     /// The results that are due, with their indices.
     front: Zip<RangeFrom<usize>, vec::IntoIter<Result<R, TaskError>>>,
-    /// The other results, by the index of the first of each run.
+    /// If ordered: results that came before earlier ones, by the index of the first of each run.
     runs: HashMap<usize, Vec<Result<R, TaskError>>>,
 }
 
@@ -285,14 +285,9 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 self.give(index);
                 return Poll::Ready(Some((index, result)));
             }
-            let run = if self.ordered {
-                arrived.runs.remove_entry(&self.missing())
-            } else {
-                let first = arrived.runs.keys().next().copied();
-                first.and_then(|first| arrived.runs.remove_entry(&first))
-            };
-            if let Some((index, run)) = run {
-                arrived.front = (index..).zip(run);
+            let missing = self.missing();
+            if let Some(run) = arrived.runs.remove(&missing) {
+                arrived.front = (missing..).zip(run);
                 continue;
             }
             if let Some(error) = self.ended.clone() {
@@ -300,7 +295,10 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 return Poll::Ready(self.refused(error));
             }
             match ready!(self.results.as_mut().poll_next(cx)) {
-                Some(Run::Answers(index, run)) => drop(arrived.runs.insert(index, run)),
+                Some(Run::Answers(index, run)) if self.ordered => {
+                    arrived.runs.insert(index, run);
+                }
+                Some(Run::Answers(index, run)) => arrived.front = (index..).zip(run),
                 Some(Run::End(error)) => self.ended = Some(error),
                 None => self.ended = Some(TaskError::Closed),
             }
