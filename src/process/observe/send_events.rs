@@ -314,7 +314,10 @@ impl Write for Text {
         if self.is_cut {
             return Err(fmt::Error);
         }
-        let end = more.floor_char_boundary(self.most - self.text.len());
+        let mut end = more.len().min(self.most - self.text.len());
+        while !more.is_char_boundary(end) {
+            end -= 1;
+        }
         self.text.push_str(&more[..end]);
         self.is_cut = end < more.len();
         if self.is_cut {

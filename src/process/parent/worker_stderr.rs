@@ -32,9 +32,13 @@ const RAN_OUT: &[u8] = b"memory allocation of ";
 /// The end of this output as text of at most [`STDERR_TAIL`] bytes. (In place of an invalid byte
 /// there are three: U+FFFD.)
 pub(crate) fn text(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let start = text.len().saturating_sub(STDERR_TAIL);
-    text[text.ceil_char_boundary(start)..].to_owned()
+    let mut text = String::from_utf8_lossy(output).into_owned();
+    let mut start = text.len().saturating_sub(STDERR_TAIL);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.drain(..start);
+    text
 }
 
 /// Whether this output says that the allocator had no more memory.

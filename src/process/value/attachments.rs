@@ -279,7 +279,9 @@ impl Arrivals {
     /// with the others will not be claimed any more.
     pub(crate) fn used(&mut self, left: usize) {
         let used = self.received.saturating_sub(left as u64);
-        while self.queue.pop_front_if(|(_, at)| *at <= used).is_some() {}
+        while self.queue.front().is_some_and(|(_, at)| *at <= used) {
+            self.queue.pop_front();
+        }
     }
 }
 

@@ -185,8 +185,11 @@ impl<T> Due<T> {
 
     /// Drops the blocks that are due up to the position in `taken`.
     pub(crate) fn release(&mut self, taken: &AtomicU64) {
-        let is_taken = |block: &mut (u64, T)| block.0 <= taken.load(Ordering::Acquire);
-        while self.0.pop_front_if(is_taken).is_some() {}
+        while let Some((position, _)) = self.0.front()
+            && *position <= taken.load(Ordering::Acquire)
+        {
+            self.0.pop_front();
+        }
     }
 }
 

@@ -83,7 +83,11 @@ fn set_name(name: &str) {
         .unwrap_or_default();
     let program = program.to_string_lossy();
     let name = if name.is_empty() { &program } else { name };
-    let short = CString::new(&name[..name.floor_char_boundary(15)]);
+    let mut end = name.len().min(15);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let short = CString::new(&name[..end]);
     if let (Ok(short), false) = (short, name.is_empty()) {
         itself::set_name(&short);
     }
