@@ -239,7 +239,8 @@ impl EventLoop {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handle(&self) -> LoopHandle {
-        LoopHandle::new(self.local.shared.clone())
+        let shared = self.local.shared.clone();
+        LoopHandle { shared }
     }
 }
 
@@ -450,7 +451,7 @@ impl EventLoopBuilder {
             Some((threshold, hook)) => Some(Watchdog::start(threshold, hook)?),
             None => None,
         };
-        let watched = watchdog.as_ref().map(Watchdog::watched);
+        let watched = watchdog.as_ref().map(|watchdog| watchdog.watched.clone());
         let local = Local::new(self.hook, watched, self.queue_limit)?;
         if self.virtual_time {
             local.pause();

@@ -44,10 +44,6 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    pub(super) fn new(shared: Arc<SharedLoop>) -> Self {
-        Self { shared }
-    }
-
     /// The loop that runs on this thread, or whose handle it has [entered](Self::enter).
     ///
     /// # Panics
@@ -76,7 +72,8 @@ impl LoopHandle {
     /// ```
     pub fn try_current() -> Option<Self> {
         let running = || Some(current::local()?.shared.clone());
-        current::entered().or_else(running).map(Self::new)
+        let shared = current::entered().or_else(running)?;
+        Some(Self { shared })
     }
 
     /// Makes this the [current](Self::current) handle of this thread until the guard is dropped,
@@ -189,7 +186,7 @@ impl LoopHandle {
         match self.place() {
             Ok(None) => self.spawn_now(future),
             Ok(place) => self.spawn_in(place, future),
-            Err(error) => refused(error, self.shared.hook()),
+            Err(error) => refused(error, self.shared.hook.as_ref()),
         }
     }
 
@@ -242,7 +239,7 @@ impl LoopHandle {
         match self.place() {
             Ok(None) => self.spawn_with_now(make),
             Ok(place) => self.spawn_with_in(place, make),
-            Err(error) => refused(error, self.shared.hook()),
+            Err(error) => refused(error, self.shared.hook.as_ref()),
         }
     }
 

@@ -42,13 +42,7 @@ use crate::sys::poller::{Poller, PollerWait, Readiness, Reports};
 
 /// Identifies one registered source until it is removed; also its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SourceKey(usize);
-
-impl SourceKey {
-    pub(super) fn token(self) -> usize {
-        self.0
-    }
-}
+pub(crate) struct SourceKey(pub(super) usize);
 
 /// One of the two directions of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

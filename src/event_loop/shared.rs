@@ -65,7 +65,7 @@ pub(crate) struct SharedLoop {
     /// The loop's thread.
     pub(super) owner: Thread,
     /// The hook for failures that are never taken, which replaces the process's.
-    hook: Option<Hook>,
+    pub(super) hook: Option<Hook>,
     /// The virtual clock, if the loop has one.
     clock: OnceLock<Arc<Clock>>,
     /// For tasks that other threads spawn.
@@ -217,11 +217,6 @@ impl SharedLoop {
     #[inline]
     pub(super) fn queue_limit(&self) -> Option<&QueueLimit> {
         self.queue_limit.as_ref().filter(|_| !self.is_foreign())
-    }
-
-    /// The hook for failures that are never taken.
-    pub(super) fn hook(&self) -> Option<&Hook> {
-        self.hook.as_ref()
     }
 
     /// The marker of the loop's thread while the loop runs. It is only compared. It is also the

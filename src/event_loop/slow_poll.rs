@@ -223,7 +223,8 @@ pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
 /// The watchdog of a loop. Dropping it ends its thread, and waits until the thread has ended.
 pub(super) struct Watchdog {
-    watched: Arc<Watched>,
+    /// What it shares with the loop.
+    pub(super) watched: Arc<Watched>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -235,11 +236,6 @@ impl Watchdog {
             Box::new(move || report_slow_polls(&ours, threshold, &hook));
         let thread = Some(Builder::new().name("trefoil-watch".into()).spawn(work)?);
         Ok(Self { watched, thread })
-    }
-
-    /// What it shares with the loop.
-    pub(super) fn watched(&self) -> Arc<Watched> {
-        self.watched.clone()
     }
 }
 

@@ -32,7 +32,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// A listening socket of the standard library.
 #[derive(Debug)]
 pub(super) struct ListeningSocket<T> {
-    socket: T,
+    pub(super) socket: T,
     /// Of `poll_accept`.
     pause: Mutex<Option<Pause>>,
 }
@@ -74,12 +74,6 @@ impl Pause {
                 polled => return polled,
             }
         }
-    }
-}
-
-impl<T> ListeningSocket<T> {
-    pub(super) fn socket(&self) -> &T {
-        &self.socket
     }
 }
 

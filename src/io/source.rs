@@ -212,18 +212,12 @@ impl<T: AsFd> Source<T> {
     /// An empty read or write. It does not wait, whatever the kernel's buffers contain, but the
     /// loop must be the right one.
     pub(super) fn nothing(&self) -> io::Result<usize> {
-        self.bind().map(|_| 0)
-    }
-
-    /// The loop that runs here. The source belongs to it from now on; an error if it already
-    /// belongs to another one.
-    #[inline]
-    fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
-        bind(&self.bound)
+        bind(&self.bound).map(|_| 0)
     }
 }
 
-/// The part of [`Source::bind`] that is the same for all objects.
+/// The loop that runs here. The source belongs to it from now on; an error if it already belongs to
+/// another one.
 #[inline]
 fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
     let local = this_loop()?;
@@ -366,7 +360,7 @@ impl<T: AsFd> Operation<'_, T> {
         cx: &mut Context<'_>,
         wanted: Reports,
     ) -> Poll<io::Result<Reports>> {
-        let (local, bound) = self.source.bind()?;
+        let (local, bound) = bind(&self.source.bound)?;
         let key = match bound.key.get() {
             Some(&key) => key,
             None => bound.register(&local, self.source.get_ref().as_fd(), self.direction)?,
@@ -386,7 +380,7 @@ impl<T: AsFd> Operation<'_, T> {
         cx: &mut Context<'_>,
         mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
-        let (local, bound) = self.source.bind()?;
+        let (local, bound) = bind(&self.source.bound)?;
         if self.number == SHARED {
             self.number = local.next_number();
         }

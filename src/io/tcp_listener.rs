@@ -133,7 +133,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().socket().local_addr()
+        self.source.get_ref().socket.local_addr()
     }
 }
 

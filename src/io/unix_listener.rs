@@ -135,7 +135,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().socket().local_addr()
+        self.source.get_ref().socket.local_addr()
     }
 }
 

@@ -83,12 +83,12 @@ impl Local {
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
         self.with_half(key, direction, DirectionState::clear);
-        self.poller.rearm(key.token());
+        self.poller.rearm(key.0);
     }
 
     pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction, drained: bool) {
         self.with_half(key, direction, |half| half.clear_short(drained));
-        self.poller.rearm(key.token());
+        self.poller.rearm(key.0);
     }
 
     /// Removes a waiter whose future was dropped.

@@ -67,7 +67,7 @@ pub struct Reports {
 /// One set of watched descriptors, for any thread.
 #[derive(Debug)]
 pub struct Poller {
-    registry: Registry,
+    pub(super) registry: Registry,
     sources: Sources,
     waker: Waker,
     /// The fork generation of the process that made it.
@@ -105,11 +105,6 @@ impl Poller {
     /// reports that.
     pub fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.sources.register(&self.registry, fd, token)
-    }
-
-    #[cfg(unix)]
-    pub(super) fn registry(&self) -> &Registry {
-        &self.registry
     }
 
     /// Stops watching `fd`. It is not an error if `fd` was not watched. A forked child shares its

@@ -10,7 +10,7 @@ use crate::sys::poller::Poller;
 /// The descriptor is readable when there is an event.
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registry().as_fd()
+        self.registry.as_fd()
     }
 }
 
