@@ -694,6 +694,17 @@ tests! {
         assert!(unread.to_string().contains("neither a pipe nor a socket"), "{unread}");
     }
 
+    fn a_wrapper_that_prints_is_started_a_few_times() {
+        let starts = Scratch::new("launcher-prints");
+        let script = r#"echo >> "$0"; echo Welcome; exec "$@""#;
+        let launcher = Wrapped::new(["sh", "-c", script, starts.0.to_str().unwrap(), "{exe}"]);
+        let procs = ProcessPool::builder().launcher(launcher).workers(2).build().unwrap();
+        let noisy = died(procs.spawn((), |()| ()).join());
+        assert!(noisy.to_string().contains(r"Welcome\n"), "{noisy}");
+        let count = std::fs::read(&starts.0).unwrap().len();
+        assert!(count <= 10, "{count} starts");
+    }
+
     fn the_environment_is_passed_on_in_each_way() {
         let see = |launcher: Wrapped| {
             let procs = ProcessPool::builder().launcher(launcher).workers(1).env("A_B", "b c='");

@@ -78,6 +78,7 @@ use crate::process::job::results::Values;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
+use crate::process::sched::back_off::StartFailure;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::earlier;
@@ -756,6 +757,11 @@ impl Driver {
                 link.note
                     .get_or_insert_with(|| printed.unwrap_or_else(ours));
                 link.is_useless = true;
+                if is_other {
+                    // (The next one would begin in the same way.)
+                    self.sched
+                        .failed_to_start(index, StartFailure::Foreign, now);
+                }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
         }

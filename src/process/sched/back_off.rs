@@ -31,7 +31,7 @@ pub(crate) enum StartFailure {
     Computes,
     #[error("{} takes too long", NEVER)]
     Slow,
-    /// It answered, and is another program.
+    /// It answered, and is another build or another program.
     #[error("it runs another build of this program")]
     Foreign,
 }
