@@ -149,7 +149,8 @@ mod tests {
             Late::after(limit).to_string(),
             "the time is up (limit 20ms)"
         );
-        let call = Late::call(limit, Duration::from_micros(20_100), 7).of_item(1);
+        let mut call = Late::call(limit, Duration::from_micros(20_100), 7);
+        call.failed_item_mut().index = Some(1);
         let words = "item 1: the time is up (limit 20ms), after 20.1ms in worker process 7";
         assert_eq!(call.to_string(), words);
         assert_eq!((call.item(), call.worker()), (Some(1), Some(7)));
