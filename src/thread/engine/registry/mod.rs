@@ -76,7 +76,11 @@ pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
 /// such pool is monitored from now on.
 #[cold]
 pub(in crate::thread) fn look_into_all() {
-    for_all(&|registry| registry.recheck());
+    let mut pools = all_pools();
+    while let Some(registry) = pools.pop() {
+        registry.recheck();
+        release(registry);
+    }
 }
 
 /// Drops what may be the last reference to a pool, whose hooks go with it.
@@ -84,16 +88,15 @@ pub(in crate::thread) fn release(registry: Arc<Registry>) {
     contain(|| drop(registry));
 }
 
-/// Calls `f` with all pools, the oldest first.
-fn for_all(f: &dyn Fn(&Arc<Registry>)) {
+/// All pools, the oldest last.
+fn all_pools() -> Vec<Arc<Registry>> {
     let mut pools = Vec::new();
     for (_, pool) in all().lock().iter().rev() {
-        pools.extend(pool.upgrade());
+        if let Some(pool) = pool.upgrade() {
+            pools.push(pool);
+        }
     }
-    while let Some(registry) = pools.pop() {
-        f(&registry);
-        release(registry);
-    }
+    pools
 }
 
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.
@@ -111,14 +114,16 @@ pub(in crate::thread) fn some_lack_threads() -> bool {
 #[cold]
 pub(in crate::thread) fn ask_for_all() {
     REFUSED.store(false, Ordering::Relaxed);
-    for_all(&|registry| {
+    let mut pools = all_pools();
+    while let Some(registry) = pools.pop() {
         if registry.lacks_threads() {
             registry.ask_again();
         }
         if registry.lacks_threads() {
             REFUSED.store(true, Ordering::Relaxed);
         }
-    });
+        release(registry);
+    }
 }
 
 /// While fewer threads than this search, each that finds work wakes another: a pool wakes up like a

@@ -29,6 +29,8 @@
 //!
 //! Tests: `tests/thread/priorities.rs`.
 
+use std::cell::Cell;
+
 use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
@@ -39,6 +41,18 @@ use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::slot::{NO_PLACE, Slot};
 use crate::thread::engine::worker::Worker;
+
+/// Since when a thread has run what it runs without giving way to work of the same priority; 0:
+/// since it looks for the first time.
+#[derive(Default)]
+pub(super) struct Turn(Cell<u64>);
+
+impl Turn {
+    /// The thread begins something else.
+    pub(super) fn restart(&self) {
+        self.0.set(0);
+    }
+}
 
 impl Worker {
     /// Whether something more urgent may come.
@@ -77,9 +91,9 @@ impl Worker {
     #[inline(never)]
     pub(in crate::thread) fn between_items(&self, now: u64) {
         self.between();
-        let began = self.turn.get();
+        let began = self.turn.0.get();
         if now.saturating_sub(began) >= REGION_SLICE_TICKS {
-            self.turn.set(now);
+            self.turn.0.set(now);
             if began > 0 {
                 self.give_way_to_equals();
             }

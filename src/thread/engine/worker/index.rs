@@ -2,8 +2,14 @@
 //!
 //! Tests: `tests/thread/indices.rs`.
 
+use std::cell::Cell;
+
 use super::Worker;
 use crate::thread::engine::registry::indices::Indices;
+
+/// The thread's index, while it runs something.
+#[derive(Default)]
+pub(super) struct IndexCell(Cell<Option<usize>>);
 
 impl Worker {
     /// The pool's indices. None in a forked child: no other thread needs one there, and their lock
@@ -15,7 +21,7 @@ impl Worker {
     /// The index that this thread's tasks see, which is below the width.
     pub(in crate::thread) fn index(&self) -> usize {
         let width = self.registry.sleep.width();
-        self.index.get().unwrap_or(self.place()) % width
+        self.index.0.get().unwrap_or(self.place()) % width
     }
 
     /// Takes an index, or another one if the present one may be shared or is not below the width.
@@ -25,31 +31,31 @@ impl Worker {
         let registry = &self.registry;
         let width = registry.sleep.width();
         let is_good = |index| index < width && !registry.indices.are_shared();
-        if !self.index.get().is_some_and(is_good)
+        if !self.index.0.get().is_some_and(is_good)
             && let Some(indices) = self.indices()
         {
             self.leave_index();
-            self.index.set(Some(indices.assign(self.place(), width)));
+            self.index.0.set(Some(indices.assign(self.place(), width)));
         }
     }
 
     /// Gives the index back. Called when this thread stops running work.
     pub(in crate::thread) fn leave_index(&self) {
-        if let (Some(index), Some(indices)) = (self.index.take(), self.indices()) {
+        if let (Some(index), Some(indices)) = (self.index.0.take(), self.indices()) {
             indices.give_back(index);
         }
     }
 
     /// Lets other threads use the index. Called before this thread parks in a wait.
     pub(in crate::thread) fn lend_index(&self) {
-        if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
+        if let (Some(index), Some(indices)) = (self.index.0.get(), self.indices()) {
             indices.give_back(index);
         }
     }
 
     /// Takes the index from before the wait again, even if another thread has it now.
     pub(in crate::thread) fn resume_index(&self) {
-        if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
+        if let (Some(index), Some(indices)) = (self.index.0.get(), self.indices()) {
             indices.assign_again(index);
         }
     }
@@ -59,9 +65,9 @@ impl Worker {
         if let Some(indices) = self.indices() {
             indices.assign_again(index);
         }
-        let before = self.index.replace(Some(index));
+        let before = self.index.0.replace(Some(index));
         f();
         self.leave_index();
-        self.index.set(before);
+        self.index.0.set(before);
     }
 }

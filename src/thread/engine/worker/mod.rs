@@ -41,6 +41,9 @@ use super::wake_policy::{Helping, TheftStats};
 use crate::events;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
+use give_way::Turn;
+use in_blocking_call::CallFlag;
+use index::IndexCell;
 use join_window::Splitter;
 use scope_mark::ScopeMark;
 use search::Search;
@@ -51,19 +54,15 @@ pub(in crate::thread) struct Worker {
     registry: Arc<Registry>,
     pub(in crate::thread::engine) owned: OwnedSlot,
     search: Search,
-    /// The index that its tasks see, while it runs something.
-    index: Cell<Option<usize>>,
+    index: IndexCell,
     scopes: ScopeMark,
     rest: Rest,
     splitter: Splitter,
     thefts: TheftStats,
     /// How many nested waits this thread is parked in.
     wait_depth: Cell<u32>,
-    /// Whether this thread is in a call that may block, and that is counted.
-    in_call: Cell<bool>,
-    /// Since when it has run what it runs without giving way to work of the same priority; 0: since
-    /// it looks for the first time.
-    turn: Cell<u64>,
+    call: CallFlag,
+    turn: Turn,
     /// Whether its place was below the pool's width when the thread started, or last went to sleep:
     /// a place that a resize has removed since is not kept while its thread sleeps.
     is_own: Cell<bool>,
@@ -81,14 +80,14 @@ impl Worker {
         owned.slot.set_priority(priority::current());
         Self {
             search: Search::new(owned.slot.number),
-            index: Cell::new(None),
+            index: IndexCell::default(),
             scopes: ScopeMark::new(owned.slot.place()),
             rest: Rest::default(),
             splitter,
             thefts: TheftStats::default(),
             wait_depth: Cell::new(0),
-            in_call: Cell::new(false),
-            turn: Cell::new(0),
+            call: CallFlag::default(),
+            turn: Turn::default(),
             is_own,
             helps: Cell::new(false),
             ended: EndedEntries::default(),
@@ -163,7 +162,7 @@ impl Worker {
     pub(in crate::thread) fn run(&self, work: Work) {
         // The splitter knows nothing about this work yet.
         self.splitter.reset();
-        self.turn.set(0);
+        self.turn.restart();
         if !matches!(work, Work::Scoped(_)) {
             self.ended.count_off();
         }
