@@ -694,15 +694,19 @@ tests! {
         assert!(unread.to_string().contains("neither a pipe nor a socket"), "{unread}");
     }
 
-    fn a_wrapper_that_prints_is_started_a_few_times() {
-        let starts = Scratch::new("launcher-prints");
-        let script = r#"echo >> "$0"; echo Welcome; exec "$@""#;
-        let launcher = Wrapped::new(["sh", "-c", script, starts.0.to_str().unwrap(), "{exe}"]);
-        let procs = ProcessPool::builder().launcher(launcher).workers(2).build().unwrap();
-        let noisy = died(procs.spawn((), |()| ()).join());
-        assert!(noisy.to_string().contains(r"Welcome\n"), "{noisy}");
-        let count = std::fs::read(&starts.0).unwrap().len();
-        assert!(count <= 10, "{count} starts");
+    fn a_wrapper_that_fails_in_the_same_way_is_started_a_few_times() {
+        for (script, why) in [
+            (r#"echo >> "$0"; echo Welcome; exec "$@""#, r"Welcome\n"),
+            (r#"echo >> "$0"; exec <&- >&-; exec sleep 1000"#, "closed its connection"),
+        ] {
+            let starts = Scratch::new("launcher-fails");
+            let launcher = Wrapped::new(["sh", "-c", script, starts.0.to_str().unwrap(), "{exe}"]);
+            let procs = ProcessPool::builder().launcher(launcher).workers(2).build().unwrap();
+            let exit = died(procs.spawn((), |()| ()).join());
+            assert!(exit.to_string().contains(why), "{exit}");
+            let count = std::fs::read(&starts.0).unwrap().len();
+            assert!(count <= 10, "{count} starts");
+        }
     }
 
     fn the_environment_is_passed_on_in_each_way() {

@@ -568,6 +568,9 @@ impl Driver {
             }
             if link.finish_at.take_if(|at| *at <= now).is_some() {
                 link.finish_off();
+                if self.sched.workers[index].is_starting() {
+                    self.sched.failed_to_start(index, StartFailure::Closed, now);
+                }
             }
             if link.abandon_at.is_some_and(|at| at <= now) {
                 self.abandon(index, now);
