@@ -205,15 +205,20 @@ impl Probe {
         self.about(way, answer)
     }
 
-    /// An error message: the host, `what`, and the last line that it wrote to standard error.
+    /// An error message: the host, `what`, and the last line that it wrote to standard error, or how
+    /// the client ended if there is none.
     fn about(&self, what: &str, answer: &ProgramOutput) -> String {
         let last = answer
             .stderr
             .lines()
             .rev()
             .find(|line| !line.trim().is_empty());
-        let last = last.map(|line| format!(" ({})", line.trim()));
-        format!("{} {what}{}", self.host, last.unwrap_or_default())
+        let last = match last {
+            Some(line) => format!(" ({})", line.trim()),
+            None if answer.status.success() => String::new(),
+            None => format!(" ({})", answer.status),
+        };
+        format!("{} {what}{last}", self.host)
     }
 
     /// Opens one connection: runs the client with [`converse`].
