@@ -312,8 +312,8 @@ impl Sched {
         self.limits.peek().is_some_and(|limit| limit.0.0 <= now)
     }
 
-    /// Forgets the limits of jobs that have ended: those in front, since the first is waited for, and
-    /// all of them once they are the most.
+    /// Forgets the limits of jobs that have ended: those in front, since the first is waited for,
+    /// and all of them once they are the most.
     pub(super) fn forget_limits(&mut self) {
         let jobs = &self.jobs;
         let lives = |limit: &Reverse<(Instant, u64)>| jobs.contains_key(&limit.0.1);

@@ -58,8 +58,8 @@ pub(crate) enum Memory {
 }
 
 /// What is known of a worker that has died, besides what its [`WorkerExit`] has: how it ended (from
-/// the wait status or from a launcher), what it has written and noted, and as its note what the pool
-/// or the launcher has found out.
+/// the wait status or from a launcher), what it has written and noted, and as its note what the
+/// pool or the launcher has found out.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     pub(crate) killed: Option<Killed>,

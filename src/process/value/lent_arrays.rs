@@ -261,8 +261,8 @@ const MAX_INLINE: usize = 16;
 
 impl Lending {
     /// The next value has these arrays. An error if they are not what a worker can have lent at a
-    /// time: pieces of its area, together no longer than that. (Otherwise a few bytes could stand for any
-    /// amount of memory here.)
+    /// time: pieces of its area, together no longer than that. (Otherwise a few bytes could stand
+    /// for any amount of memory here.)
     pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
         let mut sum = 0u64;
         for [_, from, length] in &list {
