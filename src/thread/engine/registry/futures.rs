@@ -20,7 +20,7 @@ const PARTS: usize = 8;
 /// The unfinished futures of one pool.
 pub(in crate::thread) struct Futures {
     parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
-    /// No thread looks into the injector any more: futures that are woken now end with this error.
+    /// No thread looks into the injector any more: futures that are woken now end for this reason.
     over: Mutex<Option<Shutdown>>,
 }
 
