@@ -38,12 +38,12 @@ pub(crate) use version::Version;
 /// Several programs may use one folder at a time: an entry appears whole or not at all. A clone is
 /// the same cache.
 ///
-/// Entries of up to 1 KiB, which are results of up to 927 encoded bytes, share files: up to 256 for each
-/// function, version and pair of types. A program that writes to such a file locks it, which takes
-/// some microseconds, and milliseconds when a large one is written anew. Another one waits for
-/// 10 ms at most, because a program may be stopped meanwhile, and then gives the result a file of
-/// its own; so it does where files cannot be locked, and on Windows. (To replace or remove a result
-/// it waits for up to ten seconds, and fails then.) A hit needs no lock.
+/// Entries of up to 1 KiB, which are results of up to 927 encoded bytes, share files: up to 256 for
+/// each function, version and pair of types. A program that writes to such a file locks it, which
+/// takes some microseconds, and milliseconds when a large one is written anew. Another one waits
+/// for 10 ms at most, because a program may be stopped meanwhile, and then gives the result a file
+/// of its own; so it does where files cannot be locked, and on Windows. (To replace or remove a
+/// result it waits for up to ten seconds, and fails then.) A hit needs no lock.
 ///
 /// A problem with the folder costs the caching, not the computation: if an entry cannot be written,
 /// because the disk is full or the folder is read-only, the result is returned all the same, and

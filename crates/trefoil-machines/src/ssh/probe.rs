@@ -205,8 +205,8 @@ impl Probe {
         self.about(way, answer)
     }
 
-    /// An error message: the host, `what`, and the last line that it wrote to standard error, or how
-    /// the client ended if there is none.
+    /// An error message: the host, `what`, and the last line that it wrote to standard error, or
+    /// how the client ended if there is none.
     fn about(&self, what: &str, answer: &ProgramOutput) -> String {
         let last = answer
             .stderr
