@@ -21,7 +21,7 @@ pub enum Shutdown {
     /// Run everything that was spawned before.
     Wait,
     /// Start nothing more: what is queued ends in
-    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    /// [`TaskError::Cancelled`].
     CancelPending,
 }
 

@@ -1,7 +1,7 @@
 //! What depends on a cell's types: its layout, and the functions in its vtable.
 //!
-//! A task is made here: [`closure`], [`future`] and the others make the cell, one half for the
-//! executor and the `Task` for the caller. The functions of a vtable are reached only through a
+//! A task is made here: [`closure`], [`Newborn::future`] and the others make the cell, one half for
+//! the executor and the `Task` for the caller. The functions of a vtable are reached only through a
 //! cell that it was made for (T7), under the conditions that `VTable` states for them. Only code
 //! that needs the types is generic and here; everything else is in `run.rs`.
 //!
