@@ -762,8 +762,7 @@ impl Driver {
                 link.is_useless = true;
                 if is_other {
                     // (The next one would begin in the same way.)
-                    self.sched
-                        .failed_to_start(index, StartFailure::Foreign, now);
+                    self.sched.workers[index].failed_start = Some(StartFailure::Foreign);
                 }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
