@@ -60,7 +60,7 @@ impl Late {
     }
 
     /// A call has not ended within `limit`, waiting included. `item`: how long its one item had
-    /// run, and in which worker.
+    /// run, and in which worker, if it ran then or had not begun.
     pub(crate) fn whole(limit: Duration, item: Option<(Duration, Option<u32>)>) -> Self {
         Self::after(limit).with(|known| {
             known.from_call = true;
@@ -92,7 +92,8 @@ impl Late {
     /// How long the call had run when it was stopped; zero: it had not begun. `None` for a wait
     /// that was given up: the awaited work may still be running. Also `None` for a `map` or `imap`
     /// whose limit as a whole is over ([`within`](crate::ProcessCall::within)): some of its items
-    /// have run.
+    /// have run; and for a call that had run before and did not then, because it waited for a
+    /// retry, or its result was being decoded.
     #[must_use]
     pub fn ran(&self) -> Option<Duration> {
         self.0.as_ref()?.ran

@@ -105,6 +105,26 @@ tests! {
         assert!(results.next().is_none());
     }
 
+    fn what_cannot_be_sent_waits_for_no_other_item() {
+        let procs = pool(1);
+        let scratch = Scratch::new("unsent");
+        let items = [0, 1].map(|n| (Odd(n), scratch.text()));
+        let wait = |(odd, path): (Odd, String)| {
+            until(|| noted(&path) > 0);
+            odd.0
+        };
+        let mut results = procs.imap_unordered(items, wait).with_index();
+        let (index, result) = results.next().unwrap();
+        assert_eq!((index, result.unwrap_err().item()), (1, Some(1)));
+        note(&scratch.text(), 1);
+        let (index, result) = results.next().unwrap();
+        assert_eq!((index, result.unwrap()), (0, 0));
+        assert!(results.next().is_none());
+        // In order it comes in its place.
+        let results = procs.imap([0, 1, 3].map(Odd), |odd| odd.0);
+        assert!(results.map(|result| result.is_ok()).eq([true, false, true]));
+    }
+
     fn what_is_done_does_not_wait_for_its_batch() {
         let procs = pool(1);
         for ordered in [true, false] {

@@ -112,6 +112,27 @@ tests! {
         }
     }
 
+    /// Nothing says of what has run that it had not begun.
+    fn what_waits_for_a_retry_has_begun() {
+        let procs = pool(1);
+        let dies = procs.call(|path: String| -> () { note(&path, 1); std::process::abort() });
+        let dies = dies.retry(1).backoff(LONG);
+        let mut limit = SHORT;
+        loop {
+            let scratch = Scratch::new("within-retry");
+            let late = late(dies.clone().within(limit).spawn(scratch.text()).join());
+            let has_run = !scratch.notes().is_empty();
+            match late.ran() {
+                None => {
+                    assert!(has_run && !late.to_string().contains("before it began"), "{late}");
+                    return;
+                }
+                Some(ran) => assert!(ran > Duration::ZERO || !has_run, "{late}"),
+            }
+            limit *= 2;
+        }
+    }
+
     /// With both limits, the one that is over first counts.
     fn a_timeout_beside_it() {
         let procs = pool(1);

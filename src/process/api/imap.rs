@@ -97,6 +97,8 @@ pub struct Imap<I: Iterator, R> {
     ordered: bool,
     /// The indices of the items that were taken and whose results were not returned yet, in order.
     out: VecDeque<usize>,
+    /// The items of these that could not be encoded.
+    unsent: VecDeque<(usize, TaskError)>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (The lock only makes the whole `Sync` where `R` is not.)
     arrived: Mutex<Arrived<R>>,
@@ -154,6 +156,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             taken: 0,
             ordered,
             out: VecDeque::new(),
+            unsent: VecDeque::new(),
             results: Box::pin(results),
             arrived: Mutex::new(Arrived {
                 front: (0..).zip(Vec::new()),
@@ -286,6 +289,14 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 return Poll::Ready(Some((index, result)));
             }
             let missing = self.missing();
+            let is_due = |unsent: &(usize, _)| !self.ordered || unsent.0 == missing;
+            if self.unsent.front().is_some_and(is_due)
+                && let Some((index, error)) = self.unsent.pop_front()
+            {
+                drop(arrived);
+                self.give(index);
+                return Poll::Ready(Some((index, Err(error))));
+            }
             if let Some(run) = arrived.runs.remove(&missing) {
                 arrived.front = (missing..).zip(run);
                 continue;
@@ -390,8 +401,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         match pushed {
             Err(error) => {
                 let index = self.taken - 1;
-                let runs = &mut self.arrived.lock().runs;
-                runs.insert(index, vec![Err(error.with_item(index))]);
+                self.unsent.push_back((index, error.with_item(index)));
             }
             Ok(()) if self.chunk.is_full() => self.send(false),
             Ok(()) => {}

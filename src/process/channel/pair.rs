@@ -27,12 +27,13 @@ use crate::process::value::portable::Portable;
 /// initializer or to the context of a `map_with` stay open until the call, the pool or the
 /// `map_with` has ended.
 ///
-/// Costs four descriptors here, and three for each end that a process receives; its clones share
-/// them, but an end that travels twice into one process has three each time. An item of up to 123
-/// encoded bytes takes five system calls and about two microseconds while both sides are busy; a
-/// larger one nine calls and some microseconds. (In channels for more than 8,160, 16,320 and
-/// 32,640 items, an item is large from 60, 28 and 12 bytes on.) A checksum travels with each item:
-/// one that does not arrive as it was sent is an error ([`Codec`](crate::TaskError::Codec)).
+/// Costs four descriptors here, and three for each end that a process receives (four for both ends
+/// in one argument); its clones share them, but an end that travels into one process in two calls
+/// has three each time. An item of up to 123 encoded bytes takes five system calls and about two
+/// microseconds while both sides are busy; a larger one nine calls and some microseconds. (In
+/// channels for more than 8,160, 16,320 and 32,640 items, an item is large from 60, 28 and 12 bytes
+/// on.) A checksum travels with each item: one that does not arrive as it was sent is an error
+/// ([`Codec`](crate::TaskError::Codec)).
 ///
 /// A sender that waits for room looks twice a second whether a process was killed in the middle of
 /// sending or receiving: the room for one item that such a process held is found again after a
@@ -42,8 +43,8 @@ use crate::process::value::portable::Portable;
 /// # Errors
 /// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on
 /// macOS, FreeBSD and Windows, where no descriptor travels to a worker;
-/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room for that many items. Where
-/// users have no privileges and the usual limits, there is room for 65,280.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room for that many items.
+/// Where users have no privileges and the usual limits, there is room for 65,280.
 ///
 /// # Examples
 ///

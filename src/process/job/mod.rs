@@ -151,7 +151,7 @@ impl Options {
     };
 
     /// The error of a call whose whole time is over; `item`: how long its one item has run, and
-    /// where.
+    /// where, if it runs or has not begun.
     pub(crate) fn too_late(&self, item: Option<(Duration, Option<u32>)>) -> TaskError {
         let limit = self.within.unwrap_or_default();
         TaskError::TimedOut(Late::whole(limit, item))

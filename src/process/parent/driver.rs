@@ -550,32 +550,9 @@ impl Driver {
         PollSet { sources, timeout }
     }
 
-    /// Processes the events of `news`.
+    /// Processes the events of `news`, and what is due of each worker.
     fn handle(&mut self, news: Vec<(EventSource, PollFlags)>) {
         let now = Instant::now();
-        for index in 0..self.links.len() {
-            let Some(link) = &mut self.links[index] else {
-                continue;
-            };
-            if link.peer.stream.crowded_until.is_some_and(|at| at <= now) {
-                link.send();
-            }
-            if self.sched.workers[index].is_starting()
-                && let Some(looks) = &mut link.startup
-                && let Some(why) = looks.look(link.child.pid, now)
-            {
-                self.sched.failed_to_start(index, why, now);
-            }
-            if link.finish_at.take_if(|at| *at <= now).is_some() {
-                link.finish_off();
-                if self.sched.workers[index].is_starting() {
-                    self.sched.failed_to_start(index, StartFailure::Closed, now);
-                }
-            }
-            if link.abandon_at.is_some_and(|at| at <= now) {
-                self.abandon(index, now);
-            }
-        }
         self.shared.mailbox.awake();
         for (source, events) in news {
             match source {
@@ -617,6 +594,30 @@ impl Driver {
                         link.read_tree();
                     }
                 }
+            }
+        }
+        // (After the news: what has ended meanwhile is not late, however late this thread is.)
+        for index in 0..self.links.len() {
+            let Some(link) = &mut self.links[index] else {
+                continue;
+            };
+            if link.peer.stream.crowded_until.is_some_and(|at| at <= now) {
+                link.send();
+            }
+            if self.sched.workers[index].is_starting()
+                && let Some(looks) = &mut link.startup
+                && let Some(why) = looks.look(link.child.pid, now)
+            {
+                self.sched.failed_to_start(index, why, now);
+            }
+            if link.finish_at.take_if(|at| *at <= now).is_some() {
+                link.finish_off();
+                if self.sched.workers[index].is_starting() {
+                    self.sched.failed_to_start(index, StartFailure::Closed, now);
+                }
+            }
+            if link.abandon_at.is_some_and(|at| at <= now) {
+                self.abandon(index, now);
             }
         }
     }
@@ -762,8 +763,7 @@ impl Driver {
                 link.is_useless = true;
                 if is_other {
                     // (The next one would begin in the same way.)
-                    self.sched
-                        .failed_to_start(index, StartFailure::Foreign, now);
+                    self.sched.workers[index].failed_start = Some(StartFailure::Foreign);
                 }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }

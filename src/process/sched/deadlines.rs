@@ -346,12 +346,17 @@ impl Sched {
             return;
         };
         let is_one = job.is_one();
-        let (ran, pid) = runs.map_or((now, None), |(index, frame)| {
-            let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
-            (frame.noted(&self.epoch), Some(worker.pid))
-        });
-        let ran = now.saturating_duration_since(ran);
-        let error = job.work.options.too_late(is_one.then_some((ran, pid)));
+        let ran = match runs {
+            Some((index, frame)) => {
+                let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
+                let ran = now.saturating_duration_since(frame.noted(&self.epoch));
+                Some((ran, Some(worker.pid)))
+            }
+            // It has run: it waits to run again, or its result is being decoded.
+            None if job.starts(0) > 0 || job.is_read() => None,
+            None => Some((Duration::ZERO, None)),
+        };
+        let error = job.work.options.too_late(ran.filter(|_| is_one));
         self.counters.stats.lock().timed_out += job.pending;
         events::noticed(Trouble::LateItem);
         if is_one && let Some((index, position)) = runs {

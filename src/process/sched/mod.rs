@@ -189,7 +189,7 @@ pub(crate) struct Sched {
     broken: Option<TaskError>,
     actions: Vec<Action>,
     /// From when on what waits of a job may not begin any more, or the whole job ends:
-    /// `(time, id)`. The first is that of a job, others may be of jobs that have ended.
+    /// `(time, id)`. Some may be of jobs that have ended (`forget_limits`).
     limits: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When workers died, if the policy limits that.
     deaths: VecDeque<Instant>,

@@ -481,6 +481,8 @@ impl World {
         let stats = self.counters.read(0, false);
         assert_eq!(stats.pending, 0, "nothing is left, and nothing was lost");
         assert!(stats.retired <= self.asked, "{stats:?}");
+        let limits = self.sched.limits.len();
+        assert_eq!(limits, 0, "those of ended jobs are forgotten");
     }
 }
 

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn a_program_that_does_not_end_is_killed_with_what_it_has_started() {
         for script in ["exec >&- 2>&-; cat; sleep 100", "sleep 100; exit"] {
-            let mark = format!("trefoil-conversation-{}", std::process::id());
+            // (A name that a shell passes on.)
+            let mark = format!("TREFOIL_CONVERSATION_{}", std::process::id());
             let mut command = Command::new("sh");
             command.args(["-c", script]).env(&mark, "");
             let result = converse(&mut command, Vec::new(), None, Duration::from_millis(300));

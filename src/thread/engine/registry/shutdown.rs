@@ -40,8 +40,7 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     end(registry, how);
 }
 
-/// The end of a pool in which nothing that is pending is to be cancelled, or has been; `how` as in
-/// [`shutdown`].
+/// The end of a pool whose pending work is run, or has been cancelled; `how` as in [`shutdown`].
 pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
     refuse_work(registry, Mode::Draining);
     registry.sleep.closing();
