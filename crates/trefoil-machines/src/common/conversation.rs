@@ -9,10 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
-/// The longest pause between two looks whether the program has exited.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// The most bytes that a program may print to one of its outputs: they are kept in memory.
 const MOST: usize = 16 << 20;
@@ -27,10 +25,10 @@ pub(crate) struct ProgramOutput {
     pub(crate) stderr: String,
 }
 
-/// Runs `command`, in a process group of its own, until it exits. After an error nothing of the
-/// group is left. Writes `words` to its standard input, then all of `rest`, then
-/// closes it. Without `rest`, standard input stays open until the program has exited. Errors name
-/// the program.
+/// Runs `command`, in a process group of its own, until it exits. Writes `words` to its standard
+/// input, then all of `rest`, then closes it. Without `rest`, standard input stays open until the
+/// program has closed its outputs. After an error, nothing of the group is left. Errors name the
+/// program.
 pub(crate) fn converse(
     command: &mut Command,
     words: Vec<u8>,
@@ -45,16 +43,12 @@ pub(crate) fn converse(
         .process_group(0);
     let said = command.spawn().and_then(|mut child| {
         let heard = hear(&mut child, words, rest, end);
-        let status = match heard {
-            Ok(_) => exit_by(&mut child, end)?,
-            Err(_) => None,
-        };
-        let Some(status) = status else {
+        let heard = heard.and_then(|heard| wait_for_exit(&child, end).map(|()| heard));
+        if heard.is_err() {
             // (It has not been reaped, so no other group has its number.)
             let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-            let _ = child.wait();
-            return Err(heard.err().unwrap_or_else(silence));
-        };
+        }
+        let status = child.wait()?;
         let [stdout, stderr] = heard?;
         Ok(ProgramOutput {
             status,
@@ -114,17 +108,17 @@ fn silence() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
 }
 
-/// Waits until the program exits, which has closed its outputs. `None`: it has not, in time.
-fn exit_by(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        let status = child.try_wait()?;
-        if status.is_some() || Instant::now() >= end {
-            return Ok(status);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+/// Waits until the program, which has closed its outputs, has exited. It is not reaped.
+fn wait_for_exit(child: &Child, end: Instant) -> io::Result<()> {
+    let pid = Pid::from_child(child);
+    let (tell, told) = mpsc::channel();
+    start(move || {
+        let exit = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = retry_on_intr(|| waitid(WaitId::Pid(pid), exit));
+        let _ = tell.send(());
+    })?;
+    let left = end.saturating_duration_since(Instant::now());
+    told.recv_timeout(left).map_err(|_| silence())
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {

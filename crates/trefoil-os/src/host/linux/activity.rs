@@ -25,7 +25,7 @@ pub fn forget_peak() {
 }
 
 /// Whether a thread of the process `pid`, which has not been reaped, has a processor or waits for
-/// one. (Processor time does not tell: it is counted in hundredths of a second.)
+/// one. (Processor time does not show that: it is counted in hundredths of a second.)
 pub fn wants_processor(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
     let stats = threads.into_iter().flatten().flatten();
