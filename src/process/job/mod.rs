@@ -480,9 +480,9 @@ impl Job {
         context.into_iter().chain(items).any(Piece::has_ends)
     }
 
-    /// Whether the next waiting item goes only to an idle worker, by what the call asks for.
-    pub(crate) fn needs_idle(&self) -> bool {
-        self.work.options.is_singly() || self.has_ends(self.waiting.first.as_ref())
+    /// The items that are sent next.
+    pub(crate) fn next_piece(&self) -> Option<&Piece> {
+        self.waiting.first.as_ref()
     }
 
     /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its

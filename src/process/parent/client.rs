@@ -453,9 +453,7 @@ impl PoolState {
     /// hands the work out.
     pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        // (A part of a call to pages only: otherwise the driver sends the frames while the caller
-        // encodes more.)
-        let is_fit = is_call || !self.path.receives();
+        let is_fit = self.path.may_hand_out(is_call);
         self.mailbox.deliver(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -653,8 +651,7 @@ impl Driver {
             .flatten()
             .any(|link| link.peer.stream.is_sending());
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        // (If a caller may receive an answer, the driver does not see it.)
-        let waits = self.shared.path.receives() && self.sched.has_waiting();
+        let waits = (self.shared.path).wakes_driver(|| self.sched.has_waiting());
         !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 

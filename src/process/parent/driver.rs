@@ -73,6 +73,7 @@ use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
+use crate::process::job::Job;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::job::results::Values;
 use crate::process::launch::Ending;
@@ -771,13 +772,14 @@ impl Driver {
     }
 
     /// Takes values of `reading` that other threads have decoded. Returns the values that are not
-    /// wanted, and whether these were all.
+    /// wanted, the job that ends with them, and whether these were all.
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
         part: DecodedPart,
-    ) -> (Option<Values>, bool) {
-        let unwanted = self.sched.decoded(reading, part, Instant::now());
+    ) -> (Option<Values>, Option<Box<Job>>, bool) {
+        let now = Instant::now();
+        let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
             && let Some((worker, hold)) = reading.sender.take()
@@ -788,7 +790,7 @@ impl Driver {
             link.peer
                 .processed_all_but(link.partial.len(), &mut link.extras);
         }
-        (unwanted, over)
+        (unwanted, ended, over)
     }
 
     /// A job that this thread was given, with results of this type, has been completed;

@@ -42,6 +42,7 @@ use std::time::Instant;
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
+use crate::process::job::Job;
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::job::results::Values;
 use crate::task::panic;
@@ -118,18 +119,12 @@ impl PoolState {
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
-            Chore::Finish(_, job) => self.end_with(|driver| {
-                driver.sched.finished(job);
-                None
-            }),
+            Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Keep(keeping) => {
                 let (job, at) = (keeping.job, keeping.at);
                 let memory = self.settings().and_then(|settings| settings.memory);
                 let error = keeping.write(memory);
-                self.end_with(|driver| {
-                    driver.sched.kept(job, at, error, Instant::now());
-                    None
-                });
+                self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
             }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
@@ -149,9 +144,12 @@ impl PoolState {
             };
             let (mut part, mut over) = (Some(part), true);
             self.end_with(|driver| {
-                let unwanted;
-                (unwanted, over) = driver.hand_over(&mut reading, part.take()?);
-                unwanted
+                let Some(part) = part.take() else {
+                    return (None, None);
+                };
+                let (unwanted, ended);
+                (unwanted, ended, over) = driver.hand_over(&mut reading, part);
+                (unwanted, ended)
             });
             panic::contain(|| drop(part)); // (the driver has ended)
             if over {
@@ -162,14 +160,12 @@ impl PoolState {
 
     /// Drops the values that are not wanted after `act`, and completes the job that ends with it,
     /// without the engine's lock. If the driver has ended, nothing acts.
-    fn end_with(&self, act: impl FnOnce(&mut Driver) -> Option<Values>) {
+    fn end_with(&self, act: impl FnOnce(&mut Driver) -> (Option<Values>, Option<Box<Job>>)) {
         let mut engine = self.engine.lock();
         let Some(driver) = engine.as_mut() else {
             return;
         };
-        driver.sched.ending = Some(None);
-        let unwanted = act(driver);
-        let ended = driver.sched.ending.take().flatten();
+        let (unwanted, ended) = act(driver);
         driver.finishing += usize::from(ended.is_some());
         driver.wake_if_needed();
         drop(engine);

@@ -15,8 +15,8 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::rules::contexts;
 use super::rules::state::Marks;
+use super::rules::{Say, contexts};
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::{INITIALIZE, Worker};
 use super::{Action, FOR_EVER, Feed, Sched};
@@ -133,9 +133,10 @@ impl Sched {
                 self.queue.remove(place);
                 continue;
             };
-            if self.lacks_memory(job) {
+            let say = self.before_send(job);
+            if say == Say::Hold {
                 self.queue.remove(place);
-                self.rules.wait_for_memory.push(id);
+                self.rules.hold(id);
                 continue;
             }
             if contexts::spreads(job) {
@@ -143,7 +144,8 @@ impl Sched {
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let item_cost = self.item_cost(job.work.code.function);
-            if let Some(index) = self.roomiest((id, job), item_cost, &before, now) {
+            let only_idle = say == Say::OnlyIdle;
+            if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
                 self.queue.remove(place);
                 self.send_next(index, id, item_cost, now);
             } else if self.waits_for_context(id, job, now) {
@@ -160,10 +162,11 @@ impl Sched {
         &self,
         (id, job): (u64, &Job),
         item_cost: Option<f64>,
+        only_idle: bool,
         before: &[u64],
         now: Instant,
     ) -> Option<usize> {
-        let (spreads, only_idle) = (contexts::spreads(job), job.needs_idle());
+        let spreads = contexts::spreads(job);
         // An item of unknown cost is not queued behind another while a further worker is being
         // started, or is asked about the context: that one will be idle soon.
         let early = item_cost.is_none()
@@ -244,7 +247,7 @@ impl Sched {
         frame.cost = cost(item_cost, piece.len());
         frame.each = job.work.each;
         frame.marks = Marks::of(job, &piece);
-        frame.brief = !frame.marks.ends && worker.is_brief(frame.cost, now);
+        frame.brief = !frame.marks.is_apart() && worker.is_brief(frame.cost, now);
         frame.watch.check_at = options.timeout.map(|timeout| now + timeout);
         if self.policy.one_process.is_some() {
             // It is never sent again, and should not keep its attachments open.
@@ -253,7 +256,7 @@ impl Sched {
         // (With a limit the worker notes when an item starts.)
         let limit = match options.timeout {
             Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
-            None if frame.marks.hedged || options.until.is_some() => u64::MAX,
+            None if frame.marks.is_timed() || options.until.is_some() => u64::MAX,
             None => 0,
         };
         let context = job.work.context().map(|context| context.piece.clone());

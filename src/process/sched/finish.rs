@@ -10,6 +10,7 @@ use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use super::Sched;
+use crate::process::job::Job;
 use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
@@ -48,21 +49,22 @@ impl Sched {
         unwanted
     }
 
-    /// Some values of `reading` have been decoded. Returns values that are not wanted. (The thread
-    /// that has decoded them must end the job that is [`ending`](Self::ending) then.)
+    /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
+    /// that the decoding thread must end.
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
         part: DecodedPart,
         now: Instant,
-    ) -> Option<Values> {
+    ) -> (Option<Values>, Option<Box<Job>>) {
         let id = reading.job;
         if let Some(job) = self.jobs.get_mut(&id).filter(|_| reading.is_over()) {
             job.has_read(reading.first);
         }
+        self.ending = Some(None);
         let unwanted = self.add_values(id, part, reading.source.clone(), now);
         self.finish_if_settled(id);
-        unwanted
+        (unwanted, self.ending.take().flatten())
     }
 
     /// The item at `at` of the job `id` has ended in `error`, by itself. `source`: where it ran, if
@@ -182,11 +184,11 @@ impl Sched {
         }
     }
 
-    /// For the thread that carries out a `Chore::Finish`: the job ends, if it has not since.
-    pub(crate) fn finished(&mut self, id: u64) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.hand_over(false);
-        }
+    /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
+    pub(crate) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
+        self.jobs.get_mut(&id)?.hand_over(false);
+        self.ending = Some(None);
         self.finish_if_settled(id);
+        self.ending.take().flatten()
     }
 }

@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use super::Sched;
+use crate::process::job::Job;
 use crate::process::job::keep_failures::{Keeping, Source};
 use crate::process::job::reading::Chore;
 use crate::task::TaskError;
@@ -56,13 +57,21 @@ impl Sched {
         None
     }
 
-    /// The item at `at` of the job `id` was kept, or could not be. (As after
-    /// [`decoded`](Self::decoded), this thread must end the job that ends.)
-    pub(crate) fn kept(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
+    /// The item at `at` of the job `id` was kept, or could not be. Returns a job that this thread
+    /// must end.
+    pub(crate) fn kept(
+        &mut self,
+        id: u64,
+        at: usize,
+        error: TaskError,
+        now: Instant,
+    ) -> Option<Box<Job>> {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.has_read(at);
         }
+        self.ending = Some(None);
         self.item_ends(id, at, error, now);
         self.finish_if_settled(id);
+        self.ending.take().flatten()
     }
 }

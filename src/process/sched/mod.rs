@@ -204,9 +204,9 @@ pub(crate) struct Sched {
     pub(crate) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(crate) deferred_job: Option<Box<Job>>,
-    /// While another thread hands over what it has decoded or kept: the job that ends with that,
-    /// which that thread must finish.
-    pub(crate) ending: Option<Option<Box<Job>>>,
+    /// While another thread hands over decoded values: the job that ends with them, which that
+    /// thread must finish.
+    ending: Option<Option<Box<Job>>>,
 }
 
 impl Sched {

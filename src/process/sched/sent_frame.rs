@@ -74,11 +74,11 @@ pub(crate) struct SentFrame {
     pub(crate) sent: Instant,
     pub(super) watch: Watch,
     /// The gates of its worker.
-    pub(super) gates: Front,
+    gates: Front,
     /// The seal of its gate.
-    pub(super) seal: u64,
+    seal: u64,
     /// How many items have been seen to have begun.
-    pub(super) seen: Cell<u32>,
+    seen: Cell<u32>,
 }
 
 /// What checks of a frame's time have shown (`deadlines`).
@@ -103,6 +103,34 @@ pub(super) fn travels(bytes: usize) -> Duration {
 }
 
 impl SentFrame {
+    /// A frame with the items of `piece`, for the worker with these gates.
+    pub(super) fn new(
+        (sequence, job, function): (u64, u64, u64),
+        piece: Piece,
+        (gates, seal): (Front, u64),
+        now: Instant,
+    ) -> Self {
+        Self {
+            sequence,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN_COST,
+            brief: false,
+            wanted: true,
+            each: false,
+            marks: Marks::default(),
+            recall: Recall::NotAsked,
+            sent: now,
+            watch: Watch::default(),
+            gates,
+            seal,
+            seen: Cell::new(0),
+        }
+    }
+
     /// Opens its gate, just before it is sent.
     pub(super) fn open(&self) {
         self.gate().open(self.end, self.seal);
@@ -117,18 +145,22 @@ impl SentFrame {
         self.piece.first() + self.done as usize
     }
 
-    /// How many items the worker has begun, as its gate says: but no fewer than have been seen to
-    /// have begun or have ended, and no more than there are.
+    /// How many items the worker has begun.
     pub(crate) fn begun(&self) -> u32 {
-        let begun = self.gate().taken(self.seal);
-        let begun = begun.max(self.seen.get()).max(self.done).min(self.end);
-        self.seen.set(begun);
-        begun
+        self.at_least(self.gate().taken(self.seal))
     }
 
     /// So many items have been seen to have begun.
     pub(super) fn has_seen(&self, begun: u32) {
         self.seen.set(begun);
+    }
+
+    /// `begun` items, but no fewer than have been seen to have begun or have ended, and no more
+    /// than there are.
+    fn at_least(&self, begun: u32) -> u32 {
+        let begun = begun.max(self.seen.get()).max(self.done).min(self.end);
+        self.seen.set(begun);
+        begun
     }
 
     /// How long it takes to arrive.

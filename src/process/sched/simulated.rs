@@ -411,9 +411,7 @@ impl World {
         if !self.keeping.is_empty() && self.chance(8) {
             let one = self.random(self.keeping.len() as u64) as usize;
             let Keeping { job, at, error, .. } = self.keeping.swap_remove(one);
-            self.sched.ending = Some(None);
-            self.sched.kept(job, at, error, self.now);
-            if let Some(ended) = self.sched.ending.take().flatten() {
+            if let Some(ended) = self.sched.kept(job, at, error, self.now) {
                 drop(ended.finish());
             }
             self.kept += 1;

@@ -30,15 +30,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::back_off::{self, StartFailure};
 use super::peer::Peer;
-use super::rules::state::Marks;
-use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST, Watch};
+use super::sent_frame::SentFrame;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
     ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER,
@@ -50,8 +48,13 @@ use crate::process::wire::ServedContext;
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
 
-/// How many nanoseconds of work a worker may have in many brief frames: less than a wake-up takes.
+/// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
+
+/// Whether this is less time, in nanoseconds, than a wake-up takes.
+pub(super) fn is_brief(cost: u64) -> bool {
+    cost < BRIEF
+}
 
 /// The earlier of two times, of which each may be missing.
 pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
@@ -196,7 +199,7 @@ impl Worker {
 
     /// Whether a frame of `cost` nanoseconds and all before it are brief.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        self.cost + cost < BRIEF
+        is_brief(self.cost + cost)
             && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
     }
 
@@ -245,25 +248,9 @@ impl Worker {
         piece: Piece,
         now: Instant,
     ) -> SentFrame {
-        SentFrame {
-            sequence: self.next_sequence,
-            job,
-            function,
-            end: piece.len() as u32,
-            piece,
-            done: 0,
-            cost: UNKNOWN_COST,
-            brief: false,
-            wanted: true,
-            each: false,
-            marks: Marks::default(),
-            recall: Recall::NotAsked,
-            sent: now,
-            watch: Watch::default(),
-            gates: self.peer.gates.clone(),
-            seal: self.seals.hash_one(self.next_sequence) | 1,
-            seen: Cell::new(0),
-        }
+        let sequence = self.next_sequence;
+        let gate = (self.peer.gates.clone(), self.seals.hash_one(sequence) | 1);
+        SentFrame::new((sequence, job, function), piece, gate, now)
     }
 
     /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.

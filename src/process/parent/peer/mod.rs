@@ -307,6 +307,18 @@ impl CallerPath {
         Chunk::new(self.0.is_none())
     }
 
+    /// Whether a caller may hand out its work, which is a whole call or a part of one. (A part to
+    /// pages only: otherwise the driver sends the frames while the caller encodes more.)
+    pub(super) fn may_hand_out(&self, is_call: bool) -> bool {
+        is_call || self.0.is_some()
+    }
+
+    /// Whether the driver must wake for work that was handed out, and of which something `waits`.
+    /// (Of a worker without pages a caller may receive the answer, and not the driver.)
+    pub(super) fn wakes_driver(&self, waits: impl FnOnce() -> bool) -> bool {
+        self.receives() && waits()
+    }
+
     /// What a caller does for a moment before it sleeps: it receives its worker's bytes in the
     /// driver's place, or else it polls the worker's ledger.
     pub(super) fn receives(&self) -> bool {

@@ -31,7 +31,7 @@ pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool
 impl Sched {
     /// Whether the next item of `job` has to wait for memory: its own does not fit, or another job
     /// waits.
-    pub(crate) fn lacks_memory(&self, job: &Job) -> bool {
+    pub(super) fn lacks_memory(&self, job: &Job) -> bool {
         let memory = job.work.options.memory;
         let is_full = || !self.rules.wait_for_memory.is_empty();
         memory > 0 && (is_full() || !fits(&self.workers, self.policy.memory_budget, memory))

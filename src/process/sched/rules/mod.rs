@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | time has passed | [`Sched::size_pool`], [`Sched::take_back_for_lone`] | elastic, alone |
 //! | items might be sent | [`Sched::before_dispatch`] | alone, memory |
-//! | an item might be sent, and where | [`Sched::lacks_memory`], [`Job::needs_idle`], [`contexts::waits`] | memory; ends, hedge; contexts |
+//! | an item might be sent, and where | [`Sched::before_send`], [`contexts::waits`] | memory, ends, hedge; contexts |
 //! | a frame is sent | [`Marks::of`](state::Marks::of), [`Sched::on_send`] | all; ends, contexts |
 //! | a worker is idle | [`Sched::after_dispatch`], [`Sched::next_time`] | hedge |
 //! | an item was decoded, has ended; its frame has ended | [`Sched::on_taken`], [`Sched::on_end`], [`Sched::on_frame_end`] | ends; hedge |
@@ -28,6 +28,16 @@ use super::Sched;
 use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 
+/// Whether a job's next item may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    /// The job must wait.
+    Hold,
+    /// To an idle worker.
+    OnlyIdle,
+    Go,
+}
+
 impl Sched {
     /// Before anything is sent. Returns whether nothing else may be.
     pub(super) fn before_dispatch(&mut self, now: Instant) -> bool {
@@ -36,6 +46,17 @@ impl Sched {
             self.requeue_for_memory();
         }
         is_over
+    }
+
+    /// Whether the next item of `job` may be sent.
+    pub(super) fn before_send(&self, job: &Job) -> Say {
+        if self.lacks_memory(job) {
+            Say::Hold
+        } else if job.work.options.is_singly() || job.has_ends(job.next_piece()) {
+            Say::OnlyIdle
+        } else {
+            Say::Go
+        }
     }
 
     /// Worker `index` is sent a frame of the job `id`, which has this `context`.

@@ -12,7 +12,7 @@ pub(crate) struct Rules {
     /// Jobs with items that wait to run alone (`alone`).
     pub(crate) alone: VecDeque<u64>,
     /// Jobs with waiting items that wait for memory, in the order of the queue (`memory`).
-    pub(crate) wait_for_memory: Vec<u64>,
+    pub(super) wait_for_memory: Vec<u64>,
     /// The calls with copies, by job (`hedge`).
     pub(super) times: HashMap<u64, ItemTimes>,
     /// Empty slots from this index on are left empty (`elastic`).
@@ -34,18 +34,21 @@ impl Rules {
     pub(crate) fn hold_jobs(&self) -> bool {
         !(self.wait_for_memory.is_empty() && self.alone.is_empty())
     }
+
+    /// The job `id`, which must wait, has left the queue.
+    pub(crate) fn hold(&mut self, id: u64) {
+        self.wait_for_memory.push(id);
+    }
 }
 
-/// What the rules remember of a frame that was sent.
+/// What the rules remember of a frame that was sent. Nobody else looks at it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker, which notes when
-    /// it starts the item, also if its time is not limited.
+    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker.
     pub(crate) hedged: bool,
     /// Its one item runs while nothing else does (`alone`).
     pub(crate) alone: bool,
-    /// Its one item, or the context, has ends of channels (`ends`). Earlier results are sent before
-    /// it begins.
+    /// Its one item, or the context, has ends of channels (`ends`).
     pub(crate) ends: bool,
     /// How many bytes its one item declares to need (`memory`).
     pub(crate) memory: u64,
@@ -62,5 +65,15 @@ impl Marks {
             ends,
             memory: options.memory,
         }
+    }
+
+    /// Whether its worker notes when the item starts, also if its time is not limited.
+    pub(crate) fn is_timed(self) -> bool {
+        self.hedged
+    }
+
+    /// Whether earlier results are sent before it begins.
+    pub(crate) fn is_apart(self) -> bool {
+        self.ends
     }
 }
