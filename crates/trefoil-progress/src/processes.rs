@@ -297,8 +297,10 @@ impl Mover {
 
 /// `WouldBlock` on the thread of an event loop: a wait for nothing is refused there, too.
 pub(super) fn may_wait() -> Result<(), TaskError> {
-    let (_promise, mut never) = Completer::<()>::new();
-    match never.join_timeout(Duration::ZERO) {
+    let (promise, mut never) = Completer::<()>::new();
+    let waited = never.join_timeout(Duration::ZERO);
+    promise.complete(Ok(())); // dropped, it would be a failure that nobody takes
+    match waited {
         Err(TaskError::WouldBlock) => Err(TaskError::WouldBlock),
         _ => Ok(()),
     }

@@ -124,6 +124,27 @@ fn calls_with_a_result_for_each_item_and_tasks_count() {
 }
 
 #[test]
+fn a_call_that_succeeds_reports_no_failure() {
+    within_deadline(|| {
+        let (sender, reports) = std::sync::mpsc::channel();
+        trefoil::on_unobserved(move |report| drop(sender.send(report.to_string())));
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let one = procs.with_bar(bar()).map([1], |n: u32| n);
+        assert_eq!(one.unwrap(), [1]);
+        let each = procs.with_bar(bar()).map_each([2], |n: u32| n);
+        assert!(each[0].is_ok());
+        let chosen = AnyExecutor::Processes(procs);
+        let three = chosen.with_bar(bar()).map([3], |n: u32| n);
+        assert_eq!(three.unwrap(), [3]);
+        // (Other tests have failures that nobody takes.)
+        let ours = reports
+            .try_iter()
+            .find(|report| report.contains("trefoil-progress/src/"));
+        assert_eq!(ours, None);
+    });
+}
+
+#[test]
 fn what_fails_is_not_counted() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);

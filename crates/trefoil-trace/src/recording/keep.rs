@@ -102,7 +102,7 @@ impl Recorder {
     ///
     /// | in the file's name | when |
     /// |---|---|
-    /// | `stuck` | tasks wait for one another ([`on_stuck`]); so from now on tasks are kept track of |
+    /// | `stuck` | a deadlock is found ([`on_stuck`]); so from now on tasks are kept track of |
     /// | `slow-poll` | a loop's [`slow_poll`] hook is called |
     /// | `worker-died` | a worker process has died, without being asked to |
     /// | `late-item` | an item in a worker process has exceeded its time limit |
