@@ -46,7 +46,7 @@ impl ThreadPoolBuilder {
     /// Whether the default width is the number of physical cores instead of logical processors: for
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
-    /// It is never more than this process may use, and [`threads`](Self::threads) and
+    /// It is never more than this process may use, and [`threads`](Self::threads) and a positive
     /// `TREFOIL_THREADS` take precedence. If the system does not report its cores, as in some
     /// virtual machines, it is the number of logical processors.
     ///
