@@ -52,7 +52,7 @@
 //! Starting costs about as much as a [`join`](crate::join()), some hundred nanoseconds from outside
 //! the pool, and some microseconds if a thread must be woken. The length of pieces is adapted while
 //! the work runs, so tiny and uneven items need no tuning. An adaptor costs as much as std's: a
-//! piece *is* a standard iterator. A consumer visits each item, also where std's knows the result
+//! piece *is* a standard iterator. A consumer may visit each item where std's knows the result
 //! without it: `max` of a range.
 //!
 //! # Not available from rayon

@@ -183,7 +183,7 @@ pub trait ParallelSliceMut<T: Send> {
         Par(SliceChunksMut::new(&mut slice[..whole], size))
     }
 
-    /// Sorts; equal items keep their order. Needs memory for as many items again.
+    /// Sorts; equal items keep their order. May need memory for as many items again.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -307,8 +307,8 @@ impl<T: Send> ParallelSliceMut<T> for [T] {
     }
 }
 
-/// Pieces of a string. They are found while the threads run, so their number is not known in
-/// advance.
+/// Pieces of a string. They are found while the threads run, so their number (except of bytes) is
+/// not known in advance.
 pub trait ParallelString {
     /// The string itself.
     #[doc(hidden)]
