@@ -683,8 +683,7 @@ impl ThreadPool {
         Imap::new(registry, items.into_iter(), f, true)
     }
 
-    /// Yields results in the order in which items end; for the rest see [`imap`](Self::imap). The
-    /// caller helps with no item.
+    /// Yields results in the order in which items end; for the rest see [`imap`](Self::imap).
     ///
     /// # Panics
     /// As for `imap`, but the panic of an item is resumed as soon as it occurs.
