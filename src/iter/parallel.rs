@@ -589,7 +589,7 @@ pub trait ParallelIterator: Source + Send {
     /// threads or time: sums of floats have the same bits each time. After
     /// [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the grouping is
     /// specified, here and in the other reductions: `f` should be commutative, and sums of floats
-    /// differ.
+    /// may differ.
     ///
     /// ```
     /// use trefoil::prelude::*;

@@ -368,7 +368,7 @@ impl ParallelString for str {
 /// `par_bridge`: any iterator.
 pub trait ParallelBridge: Iterator<Item: Send> + Send + Sized {
     /// A parallel iterator whose items the threads take from this iterator one by one, under a
-    /// lock; the order is lost. So the bits of a sum of floats differ from run to run, and a
+    /// lock; the order is lost. So the bits of a sum of floats may differ each time, and a
     /// reduction should be commutative. There are at most `usize::MAX` items.
     ///
     /// The iterator may be slow, or endless if the consumer stops by itself

@@ -358,9 +358,8 @@ impl WorkerExit {
     }
 
     /// The last lines that the call wrote to standard error: the last 4 KiB of the worker's output
-    /// since the previous call ended, with U+FFFD in place of invalid UTF-8. (Items of less than a
-    /// microsecond are sent by the thousand, and their output is not separated from that of the
-    /// items just before.)
+    /// since the previous call ended, with U+FFFD in place of invalid UTF-8. (The output of very
+    /// short items is not separated from that of the items just before.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail
