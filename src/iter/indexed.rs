@@ -118,8 +118,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     }
 
     /// Makes pieces of at least `min` items, if beginning one is expensive. Unlike rayon, trefoil
-    /// adapts the length of pieces while the work runs, so this is seldom needed. It also changes
-    /// the grouping of a sum of floats.
+    /// adapts the length of pieces while the work runs, so this is seldom needed. It may also
+    /// change the grouping of a sum of floats.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -131,8 +131,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Bounded { base, min, max }
     }
 
-    /// Makes pieces of at most `max` items, if a few items are very expensive. It also changes the
-    /// grouping of a sum of floats.
+    /// Makes pieces of at most `max` items, if a few items are very expensive. It may also change
+    /// the grouping of a sum of floats.
     ///
     /// ```
     /// use trefoil::prelude::*;

@@ -35,11 +35,11 @@
 //! # Guarantees
 //!
 //! - Results are those of the sequential iterator: the first match, the error of the lowest item,
-//!   the last of equal maxima. Exceptions are `par_bridge` and the methods with `any` in their
-//!   name.
+//!   the last of equal maxima. Exceptions are `par_bridge`, `fold`, long sums of floats, and the
+//!   methods with `any` in their name.
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
 //!   items only by their number. A sum of floats has the same bits each time, on any number of
-//!   threads. Over `par_bridge`, which loses the order, it has not.
+//!   threads. Over `par_bridge`, which loses the order, it may not.
 //! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
 //!   lowest item. One that the sequential iterator would not have reached, behind the first match
 //!   or failure, is not resumed. Every item and every intermediate result is dropped once.
@@ -52,7 +52,7 @@
 //! Starting costs about as much as a [`join`](crate::join()), some hundred nanoseconds from outside
 //! the pool, and some microseconds if a thread must be woken. The length of pieces is adapted while
 //! the work runs, so tiny and uneven items need no tuning. An adaptor costs as much as std's: a
-//! piece *is* a standard iterator. A consumer visits each item, also where std's knows the result
+//! piece *is* a standard iterator. A consumer may visit each item where std's knows the result
 //! without it: `max` of a range.
 //!
 //! # Not available from rayon

@@ -109,7 +109,7 @@ pub trait ParallelExtend<T: Send> {
 /// inside, otherwise the [global one](crate::ThreadPool::global).
 ///
 /// Nothing happens before a *consumer* is called: one of the methods that do not return an
-/// iterator. That call waits for the result, and the caller takes part in the work.
+/// iterator. That call waits for the result.
 ///
 /// # Panics
 /// A panic in a closure stops the rest, and is resumed in the caller of the consumer; of several,
@@ -589,7 +589,7 @@ pub trait ParallelIterator: Source + Send {
     /// threads or time: sums of floats have the same bits each time. After
     /// [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the grouping is
     /// specified, here and in the other reductions: `f` should be commutative, and sums of floats
-    /// differ.
+    /// may differ.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -653,9 +653,9 @@ pub trait ParallelIterator: Source + Send {
     }
 
     /// The sum of all items, with the same bits each time, except after
-    /// [`par_bridge`](super::ParallelBridge::par_bridge): see [`reduce`](Self::reduce). Up to 1,024
-    /// numbers are added from left to right, as std does it (unless `fold`, `map_init`, a
-    /// flattening adaptor or `par_bridge` is before it).
+    /// [`par_bridge`](super::ParallelBridge::par_bridge): see [`reduce`](Self::reduce). The numbers
+    /// of a vector, a slice or a range of up to 1,024 are added from left to right, as std does it
+    /// (unless `with_max_len`, `fold`, `map_init` or a flattening adaptor is before it).
     ///
     /// Of more signed integers, a group in the middle may overflow although no sum that begins with
     /// the first item does, as in `[-MAX, MAX, MAX, -MAX]`, if the two in the middle are a group.

@@ -183,7 +183,7 @@ pub trait ParallelSliceMut<T: Send> {
         Par(SliceChunksMut::new(&mut slice[..whole], size))
     }
 
-    /// Sorts; equal items keep their order. Needs memory for as many items again.
+    /// Sorts; equal items keep their order. May need memory for as many items again.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -307,8 +307,8 @@ impl<T: Send> ParallelSliceMut<T> for [T] {
     }
 }
 
-/// Pieces of a string. They are found while the threads run, so their number is not known in
-/// advance.
+/// Pieces of a string. They are found while the threads run, so their number (except of bytes) is
+/// not known in advance.
 pub trait ParallelString {
     /// The string itself.
     #[doc(hidden)]
@@ -368,7 +368,7 @@ impl ParallelString for str {
 /// `par_bridge`: any iterator.
 pub trait ParallelBridge: Iterator<Item: Send> + Send + Sized {
     /// A parallel iterator whose items the threads take from this iterator one by one, under a
-    /// lock; the order is lost. So the bits of a sum of floats differ from run to run, and a
+    /// lock; the order is lost. So the bits of a sum of floats may differ each time, and a
     /// reduction should be commutative. There are at most `usize::MAX` items.
     ///
     /// The iterator may be slow, or endless if the consumer stops by itself

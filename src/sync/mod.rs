@@ -44,15 +44,15 @@
 //!
 //! # Order
 //!
-//! `Mutex` and `RwLock` serve those who wait in the order in which they came. A newcomer that wants
-//! such a lock alone may overtake them once: the first of them is woken when the lock becomes free,
+//! `Mutex` and `RwLock` serve those who wait in the order in which they came. Newcomers that want
+//! such a lock alone may overtake them for a moment: the first is woken when the lock becomes free,
 //! and if it finds the lock taken again, it gets the lock next. So nobody starves, and threads that
 //! take a lock in turns do not switch each time. A waiter for a `ReentrantMutex` or a `Semaphore`
 //! is woken in that order, too, but a task that asks at the moment when a place becomes free may
-//! get it before the woken waiter, which then continues to wait. When a waiting future is dropped,
-//! its lock, permit or notification goes to the next waiter: see [Cancellation]. A future that
-//! waits and is not polled any more (one that a `select!` has left alive) keeps its place or may
-//! have the lock, and keeps all others waiting: drop it.
+//! get it before the woken waiter, which then waits behind the others. When a waiting future is
+//! dropped, its lock, permit or notification goes to the next waiter: see [Cancellation]. A future
+//! that waits and is not polled any more (one that a `select!` has left alive) keeps its place or
+//! may have the lock, and keeps all others waiting: drop it.
 //!
 //! # Wakers of your own
 //!

@@ -104,7 +104,7 @@ impl<T: ?Sized> RwLock<T> {
         Shared::try_new(&self.0, Whose::Tasks).map(RwLockReadGuard)
     }
 
-    /// Takes the lock to write, waiting while others have it, or have waited for it longer.
+    /// Takes the lock to write, waiting while others have it.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {

@@ -172,7 +172,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     /// If `modify` panics: the receivers are not woken then, and the value stays as `modify` has
-    /// left it. If `modify` uses this channel, it deadlocks.
+    /// left it. If `modify` sends or borrows here, it deadlocks.
     pub fn send_modify(&self, modify: impl FnOnce(&mut T)) {
         self.send_if_modified(|value| {
             modify(value);
@@ -395,8 +395,8 @@ impl<T> Drop for Receiver<T> {
 ///
 /// Senders block their threads until it is dropped: drop it soon, and never hold it across an
 /// `.await`. A thread that holds one must not send, nor call `borrow` or the like again: that call
-/// may wait for a sender that waits for the first `Ref`. Methods that return no `Ref`
-/// ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) do not wait.
+/// may wait for a sender that waits for the first `Ref`. ([`has_changed`](Receiver::has_changed)
+/// and [`subscribe`](Sender::subscribe) do not wait.)
 ///
 /// ```
 /// let (_sender, receiver) = trefoil::sync::watch::channel(vec![1, 2]);

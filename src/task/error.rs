@@ -24,7 +24,7 @@ use crate::sys::signal_name::{code_name, signal_name};
 ///
 /// Its `Display` form has the message of a panic, or of your own error, as it is: whatever that
 /// contains, a terminal that it is printed on obeys. What a worker process has printed is without
-/// control characters in it, and so is everything in a [`TaskReport`](crate::TaskReport).
+/// control characters in it, and so is the `Display` form of a [`TaskReport`](crate::TaskReport).
 ///
 /// Two words long; cloning is cheap unless it carries details. Match with a wildcard arm: variants
 /// may be added.
@@ -49,10 +49,10 @@ pub enum TaskError {
     Cancelled,
     /// The time was up. The awaited work may still be running.
     ///
-    /// For a call in a worker process, [`Late`] has the item, how long it ran, and its limit.
+    /// [`Late`] has what is known of a call in a worker process.
     TimedOut(Late),
-    /// Nothing can produce the result any more: the executor was shut down, the promise was
-    /// dropped, or the result had been taken before.
+    /// Nothing can produce the result any more: for example, the executor was shut down, the
+    /// promise was dropped, or the result had been taken before.
     Closed,
     /// Waiting here would block a thread that must not block: an event loop's, or
     /// the one that drives a process pool. `.await` the task instead, or join
@@ -358,9 +358,8 @@ impl WorkerExit {
     }
 
     /// The last lines that the call wrote to standard error: the last 4 KiB of the worker's output
-    /// since the previous call ended, with U+FFFD in place of invalid UTF-8. (Items of less than a
-    /// microsecond are sent by the thousand, and their output is not separated from that of the
-    /// items just before.)
+    /// since the previous call ended, with U+FFFD in place of invalid UTF-8. (The output of very
+    /// short items is not separated from that of the items just before.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail

@@ -248,7 +248,7 @@ impl<T> TaskGroup<T> {
     /// Adds a future that is not a task; its output is the member's value. If the group was
     /// cancelled, or a join of it has met a failure, the future is dropped at once.
     ///
-    /// The thread that waits for the group polls it, and only while it waits. To let the future run
+    /// Only waiting for the group, and [`try_next`](Self::try_next), poll it. To let the future run
     /// meanwhile, start it: `group.add(trefoil::spawn(future))`. Cancelling it drops it. A panic in
     /// it is a failure, as for a task.
     ///
@@ -295,8 +295,7 @@ impl<T> TaskGroup<T> {
     }
 
     /// How many members have not been taken out, by [`next`](TaskGroup::next),
-    /// [`try_next`](TaskGroup::try_next) or a [`try_join_all`](TaskGroup::try_join_all) that was
-    /// dropped before its end.
+    /// [`try_next`](TaskGroup::try_next) or [`try_join_all`](TaskGroup::try_join_all).
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().tasks.len()

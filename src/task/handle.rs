@@ -46,8 +46,8 @@ impl<T> Task<T> {
     /// The error that the task ended with. [`TaskError::WouldBlock`] on an event-loop thread if the
     /// task has not ended: the handle is then dropped. Also if a task joins itself, or if the task
     /// can only run on an event loop of this thread that is not running now. [`TaskError::Closed`]
-    /// if its result was taken before, or if this process was forked since: the task's pool is the
-    /// parent's.
+    /// if its result was taken before, or if this process was forked before its executor, the
+    /// parent's, had ended it.
     pub fn join(self) -> Result<T, TaskError> {
         let mut task = self;
         task.cell().will_end_here();
@@ -185,8 +185,6 @@ impl<T> Task<T> {
     /// assert_eq!(task.name(), Some("answer"));
     /// assert_eq!(task.join().unwrap(), 42);
     /// ```
-    ///
-    /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
         let extras = self.cell().extras_or_make();

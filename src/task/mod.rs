@@ -37,8 +37,8 @@
 //! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread
 //!   cancels it or drops its handle.
 //! - A task that is spawned on an executor that has ended ends in [`Closed`](TaskError::Closed).
-//! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and affects
-//!   nothing else.
+//! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked); its executor
+//!   continues.
 //!
 //! # Read next
 //!

@@ -110,8 +110,8 @@ impl Panic {
         &self.inner.message
     }
 
-    /// Where the panic began. `None` if the host installed its own panic hook after the first
-    /// executor was made, if there was no hook yet, or if the panic was raised by
+    /// Where the panic began. `None` if the program replaced the panic hook after the first
+    /// executor was made, if there was none yet, or if the panic was raised by
     /// `std::panic::resume_unwind`, which calls no hook.
     #[must_use]
     pub fn location(&self) -> Option<&PanicLocation> {

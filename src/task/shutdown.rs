@@ -18,7 +18,7 @@ use super::error::TaskError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// Run everything that was spawned before.
+    /// Run what was spawned before. (A future of a thread pool that still waits then is ended.)
     Wait,
     /// Start nothing more: what is queued ends in
     /// [`TaskError::Cancelled`].

@@ -101,10 +101,10 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
 }
 
 /// Sets the hook for failures that are never taken, for the whole process, except for executors
-/// with their own hook. The default prints one line on standard error, from another thread: the one
-/// that reports does not wait for a reader. If nobody reads, a mebibyte is kept and what comes then
-/// is dropped; a line counts the dropped bytes. The end of the process waits a second at most for
-/// what is still to be written, unless it ends by `abort` or a signal.
+/// with their own hook. The default prints the report on standard error, from another thread: the
+/// one that reports does not wait for a reader. If nobody reads, a mebibyte is kept and what comes
+/// then is dropped; a line counts the dropped bytes. The end of `main`, and `exit`, wait a second
+/// at most for what is still to be written.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
 /// be short. A panic in it is caught. A cancelled task is not reported, because somebody asked for

@@ -46,7 +46,7 @@ impl ThreadPoolBuilder {
     /// Whether the default width is the number of physical cores instead of logical processors: for
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
-    /// It is never more than this process may use, and [`threads`](Self::threads) and
+    /// It is never more than this process may use, and [`threads`](Self::threads) and a positive
     /// `TREFOIL_THREADS` take precedence. If the system does not report its cores, as in some
     /// virtual machines, it is the number of logical processors.
     ///
@@ -121,7 +121,7 @@ impl ThreadPoolBuilder {
 
     /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread
     /// usually has, or what the environment variable `RUST_MIN_STACK` says. With a size set
-    /// here, the pool runs everything on its own threads, unless
+    /// here, the pool runs its work on its own threads, unless
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
@@ -130,7 +130,7 @@ impl ThreadPoolBuilder {
 
     /// Called by each thread of the pool when it starts, with its index: a number below the width.
     /// A spare that replaces a waiting thread gets the index that it begins with. With such a hook,
-    /// the pool runs everything on its own threads, unless
+    /// the pool runs its work on its own threads, unless
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
     /// thread works nevertheless.
     ///

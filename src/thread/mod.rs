@@ -42,8 +42,8 @@
 //!   thread takes its place meanwhile. So a lock may be held across a wait, unless it is
 //!   [re-entrant](ThreadPool).
 //! - An idle pool uses no processor time.
-//! - A panic of your code is resumed where its result is awaited, after everything that borrows has
-//!   ended. Workers survive it.
+//! - A panic of your code is resumed where its result is awaited (or is the task's error), after
+//!   everything that borrows has ended. Workers survive it.
 //! - Results and failures are those of the sequential program, in its order.
 //!
 //! # Read next

@@ -299,8 +299,8 @@ impl ThreadPool {
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They may borrow.
     ///
-    /// `b` is offered to the other workers while this thread runs `a`; nothing is allocated. If no
-    /// worker takes it, that costs some nanoseconds. After [`shutdown`](Self::shutdown) both run in
+    /// `b` is offered to the other workers while this thread runs `a`. If no worker takes it, that
+    /// costs some nanoseconds. After [`shutdown`](Self::shutdown) both run in
     /// the caller.
     ///
     /// # Panics
@@ -683,8 +683,7 @@ impl ThreadPool {
         Imap::new(registry, items.into_iter(), f, true)
     }
 
-    /// Yields results in the order in which items end. All items run
-    /// on the pool's own threads.
+    /// Yields results in the order in which items end; for the rest see [`imap`](Self::imap).
     ///
     /// # Panics
     /// As for `imap`, but the panic of an item is resumed as soon as it occurs.
@@ -773,7 +772,7 @@ impl ThreadPool {
     /// [`map_task`](Self::map_task): each would wait for the other.
     ///
     /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and
-    /// the tasks that were spawned on it have ended in `Closed`.
+    /// its unfinished tasks have ended in `Closed`.
     ///
     /// Afterwards `spawn` returns tasks that end in [`TaskError::Closed`]; `map`, `for_each`,
     /// `join`, `scope` and `install` run in the caller.

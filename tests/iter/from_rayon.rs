@@ -141,6 +141,8 @@ fn rows() {
     let mut map = HashMap::from([(1, 2)]);
     let all = std::mem::take(&mut map).into_par_iter().collect::<Vec<_>>();
     assert_eq!((all, map.len()), (vec![(1, 2)], 0));
+    let mut text = String::from("abc");
+    assert_eq!(std::mem::take(&mut text).par_chars().max(), Some('c'));
     let (x, n) = (7, 3);
     assert_eq!(
         [x].into_par_iter()

@@ -30,8 +30,6 @@ use crate::task::raw::Task;
 /// the task that awaits it, so that they may borrow, use `join_all` or `FuturesUnordered` of the
 /// crate `futures`.
 ///
-/// Cost: one allocation for the list, and none for a task.
-///
 /// # Cancel safety
 /// Dropping it before its end drops the tasks: they are detached, or cancelled if they are
 /// [`cancel_on_drop`](Task::cancel_on_drop). The results of those that have ended are dropped.

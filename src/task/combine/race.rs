@@ -29,7 +29,7 @@ use crate::task::raw::Task;
 ///
 /// # Cancel safety
 /// Dropping it before the end drops the tasks: they are detached, or cancelled if they are
-/// [`cancel_on_drop`](Task::cancel_on_drop). No result is lost that could have been taken.
+/// [`cancel_on_drop`](Task::cancel_on_drop).
 pub fn race<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> Race<T> {
     Race {
         tasks: into_tasks(tasks),

@@ -29,15 +29,11 @@ const CLAIMS: u32 = 16;
 ///
 /// Await it in async code on any runtime, or [`join`](Task::join) it in blocking code; both give
 /// `Result<T, TaskError>`. **Dropping it detaches it**: the work continues (unless it was made
-/// [`cancel_on_drop`](Task::cancel_on_drop)). It is one pointer in size, and the whole task is one
-/// allocation.
+/// [`cancel_on_drop`](Task::cancel_on_drop)). It is one pointer in size.
 ///
 /// A task's end becomes visible only after its closure or future has been dropped, so whatever it
-/// captured is free again. A future that panicked is dropped once the panic has been caught: its
-/// destructors do not run during unwinding, as they do on tokio (`std::thread::panicking()` is
-/// false, and a `std` lock that it holds is not poisoned). If one of them panics in turn, the panic
-/// hook reports that, and the panic is caught. The same is true of the destructor of a result that
-/// was never taken and is dropped with its `Task`.
+/// captured is free again. If the destructor of a result that was never taken, and is dropped with
+/// its `Task`, panics, the panic hook reports that, and the panic is caught.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);

@@ -57,8 +57,8 @@ impl<'scope> Scope<'scope, '_> {
     /// Spawns a task that may borrow whatever outlives the scope.
     ///
     /// It runs on some worker of the pool, or on the thread that waits for it
-    /// (by [`ScopedTask::join`], or at the end of the scope). Each thread runs the newest
-    /// of its tasks first. Costs one allocation, if no memory of an ended one is left.
+    /// (by [`ScopedTask::join`], or at the end of the scope). Costs one allocation, if no memory of
+    /// an ended one is left.
     ///
     /// ```
     /// let mut counts = [0; 4];
@@ -154,8 +154,8 @@ pub struct ScopedTask<'scope, T> {
 impl<T> ScopedTask<'_, T> {
     /// Blocks until the task has ended: its value, or its panic.
     ///
-    /// If no thread has begun the task, this one runs it. Otherwise it parks; if
-    /// it is a worker, a spare takes its place.
+    /// If no thread has begun the task, this one may run it. Otherwise it parks; if it is a worker,
+    /// a spare takes its place.
     ///
     /// # Errors
     /// [`TaskError::Panicked`] if the task panicked; the end of the scope does not
