@@ -90,9 +90,9 @@ impl ProcessPoolBuilder {
     /// Whether the default width is the number of physical cores instead of logical processors: for
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
-    /// It is never more than this process may use, and [`workers`](Self::workers) takes precedence.
-    /// If the system does not report its cores, as in some virtual machines, it is the number of
-    /// logical processors.
+    /// It is never more than this process may use. [`workers`](Self::workers) takes precedence, and
+    /// so does what a [launcher](Self::launcher) has room for. If the system does not report its
+    /// cores, as in some virtual machines, it is the number of logical processors.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -642,8 +642,8 @@ impl ProcessPoolBuilder {
     /// Called with each failure of this pool's tasks that is never taken, instead of
     /// [the process's hook](crate::on_unobserved).
     ///
-    /// The hook runs on the pool's driver thread, or where the task's handle is
-    /// dropped, and must be short.
+    /// The hook runs on a thread of this crate, or where the task's handle is dropped, and must be
+    /// short.
     ///
     /// ```
     /// use std::sync::mpsc;
