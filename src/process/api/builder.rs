@@ -229,9 +229,9 @@ impl ProcessPoolBuilder {
     /// [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
     /// continue. A worker whose resident memory (not counting shared memory) is larger than this
-    /// after an item is replaced before it gets the next, so leaks of items do not add up; at most
-    /// a worker has twice the limit, and what the program needs. Memory that is mapped as shared
-    /// does not count.
+    /// after an item is replaced before it gets the next (of items of some microseconds: a few
+    /// later), so leaks of items do not add up; at most a worker has twice the limit, and what the
+    /// program needs. Memory that is mapped as shared does not count.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
@@ -460,9 +460,9 @@ impl ProcessPoolBuilder {
     /// They are [plain](Self::plain_workers), whatever that setting is. [`build`](Self::build) then
     /// takes as long as the launcher needs to find out whether it can start workers. A variable
     /// that is set by [`env`](Self::env) is set there; which others there are depends on the
-    /// launcher. What tasks print on standard output goes to standard error, and this process
-    /// forwards it: only [`WorkerStdout::Null`] changes that, and
-    /// [`on_output`](Self::on_output) makes `build` fail ([`PoolError::Launcher`]).
+    /// launcher. What tasks print on standard output goes to standard error, or where the launcher
+    /// directs it: only [`WorkerStdout::Null`] changes that, and [`on_output`](Self::on_output)
+    /// makes `build` fail ([`PoolError::Launcher`]).
     ///
     /// ```
     /// # #[cfg(unix)] {
