@@ -163,9 +163,7 @@ impl ProcessPool {
 
     /// Calls of `f` with options: see [`ProcessCall`].
     ///
-    /// As for [`spawn`](Self::spawn), `f` takes what owns its contents: `|text: String|`. For
-    /// `|text: &str|` the compiler says that the "implementation of `serde_core::de::Deserialize`
-    /// is not general enough".
+    /// As for [`spawn`](Self::spawn), `f` takes what owns its contents: `|text: String|`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -35,10 +35,9 @@ use crate::process::value::portable::Portable;
 /// checksum travels with each item: one that does not arrive as it was sent is an error
 /// ([`Codec`](crate::TaskError::Codec)).
 ///
-/// A sender that waits for room looks twice a second whether a process was killed in the middle of
-/// sending or receiving: the room for one item that such a process held is found again after a
-/// second in which the channel stands still. (A process that is stopped there for a second, and
-/// continues, sends one item above the capacity.)
+/// If a process is killed in the middle of sending or receiving, the room for one item that it held
+/// is found again after a second or two in which the channel stands still. (A process that is
+/// stopped there so long, and continues, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on
