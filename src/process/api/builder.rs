@@ -90,9 +90,9 @@ impl ProcessPoolBuilder {
     /// Whether the default width is the number of physical cores instead of logical processors: for
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
-    /// It is never more than this process may use, and [`workers`](Self::workers) takes precedence.
-    /// If the system does not report its cores, as in some virtual machines, it is the number of
-    /// logical processors.
+    /// It is never more than this process may use. [`workers`](Self::workers) takes precedence, and
+    /// so does what a [launcher](Self::launcher) has room for. If the system does not report its
+    /// cores, as in some virtual machines, it is the number of logical processors.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -229,9 +229,9 @@ impl ProcessPoolBuilder {
     /// [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
     /// continue. A worker whose resident memory (not counting shared memory) is larger than this
-    /// after an item is replaced before it gets the next, so leaks of items do not add up; at most
-    /// a worker has twice the limit, and what the program needs. Memory that is mapped as shared
-    /// does not count.
+    /// after an item is replaced before it gets the next (of items of some microseconds: a few
+    /// later), so leaks of items do not add up; at most a worker has twice the limit, and what the
+    /// program needs. Memory that is mapped as shared does not count.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
@@ -307,9 +307,9 @@ impl ProcessPoolBuilder {
     /// kept, which the file says. An item that ran in an [`Actor`] is kept with what loads its
     /// value, without the calls before it. What did not run (its argument could not be encoded, or
     /// its time was up before) is not kept: there is nothing to look for. Nor is an item of many
-    /// that runs when [`within`](crate::ProcessCall::within) ends their call: the call is late, and
-    /// not that item. Nor is one that `within` ends while it waits for a retry, or its result is
-    /// being decoded.
+    /// that runs when [`within`](crate::ProcessCall::within) ends their call, or any that runs when
+    /// [`max_restarts`](Self::max_restarts) ends all. Nor is one that `within` ends while it waits
+    /// for a retry, or its result is being decoded.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
     /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
@@ -460,9 +460,9 @@ impl ProcessPoolBuilder {
     /// They are [plain](Self::plain_workers), whatever that setting is. [`build`](Self::build) then
     /// takes as long as the launcher needs to find out whether it can start workers. A variable
     /// that is set by [`env`](Self::env) is set there; which others there are depends on the
-    /// launcher. What tasks print on standard output goes to standard error, and this process
-    /// forwards it: only [`WorkerStdout::Null`] changes that, and
-    /// [`on_output`](Self::on_output) makes `build` fail ([`PoolError::Launcher`]).
+    /// launcher. What tasks print on standard output goes to standard error, or where the launcher
+    /// directs it: only [`WorkerStdout::Null`] changes that, and [`on_output`](Self::on_output)
+    /// makes `build` fail ([`PoolError::Launcher`]).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -642,8 +642,8 @@ impl ProcessPoolBuilder {
     /// Called with each failure of this pool's tasks that is never taken, instead of
     /// [the process's hook](crate::on_unobserved).
     ///
-    /// The hook runs on the pool's driver thread, or where the task's handle is
-    /// dropped, and must be short.
+    /// The hook runs on a thread of this crate, or where the task's handle is dropped, and must be
+    /// short.
     ///
     /// ```
     /// use std::sync::mpsc;

@@ -49,10 +49,11 @@ use crate::task::{Shutdown, Task, TaskError};
 /// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
 /// outlives the process that started it, however that ends.
 ///
-/// A process that a call starts ends with its worker, however that ends, so that accidents leave
-/// nothing running. It continues if it has left the worker's process group
+/// A process that a call starts ends with its worker, so that accidents leave nothing running. It
+/// may continue if it has left the worker's process group
 /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), `setsid`; not on
-/// Windows), or if this process is killed and so cannot end it.
+/// Windows), if this process is killed and so cannot end it, or if the worker is a child of a
+/// [`Wrapped`](crate::process::Wrapped) command.
 ///
 /// # Examples
 ///
@@ -99,7 +100,8 @@ impl ProcessPool {
         &self.end.shared
     }
 
-    /// How many workers it has, including those that are being replaced.
+    /// How many workers it has, including those that are being replaced; the most, if a launcher
+    /// starts them with the work.
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.shared().width
@@ -161,9 +163,7 @@ impl ProcessPool {
 
     /// Calls of `f` with options: see [`ProcessCall`].
     ///
-    /// As for [`spawn`](Self::spawn), `f` takes what owns its contents: `|text: String|`. For
-    /// `|text: &str|` the compiler says that the "implementation of `serde_core::de::Deserialize`
-    /// is not general enough".
+    /// As for [`spawn`](Self::spawn), `f` takes what owns its contents: `|text: String|`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -218,9 +218,9 @@ impl ProcessPool {
     ///
     /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
     /// as efficiently as a few long ones. They are taken from the iterator not far ahead of the
-    /// workers, unless the call has [retries](ProcessCall::retry): some megabytes of arguments, or
-    /// some dozens of large ones, are kept, however many items there are. So no call may wait for
-    /// what the iterator does later.
+    /// workers, unless the call has [retries](ProcessCall::retry): for each worker, and once more,
+    /// some megabytes of arguments, or 16 large ones, are kept, however many items there are. So no
+    /// call may wait for what the iterator does later.
     ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for

@@ -142,8 +142,8 @@ impl<R> Process<R> {
 
     /// The name: the builder's, or `process-1`, `process-2` and so on.
     ///
-    /// Lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it, and
-    /// [`Panic::worker`](crate::Panic::worker) gives it.
+    /// On Linux, lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it.
+    /// [`Panic::worker`](crate::Panic::worker) has it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.own.name

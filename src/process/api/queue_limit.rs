@@ -42,8 +42,8 @@ impl ProcessPool {
     ///
     /// Nor does it wait any more when the pool has ended: what is then spawned ends in
     /// [`TaskError::Closed`](crate::TaskError::Closed). Cancel safe: dropping it gives up its turn.
-    /// The waker of a task that waits here is called on the pool's driver thread, where a blocking
-    /// wait is refused ([`WouldBlock`](crate::TaskError::WouldBlock)), and must be short.
+    /// The waker of a task that waits here may be called on the pool's driver thread, where a
+    /// blocking wait is refused ([`WouldBlock`](crate::TaskError::WouldBlock)), and must be short.
     ///
     /// ```
     /// # use trefoil::ProcessPool;

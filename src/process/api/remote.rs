@@ -74,7 +74,7 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 ///   about as many at a time as the limit allows (`ulimit -n`, often 1,024); the call of one too
 ///   many ends in a [`TaskError::Codec`].
 /// - With [plain workers](crate::ProcessPoolBuilder::plain_workers), as on other machines: its
-///   bytes come to this process, and are sent once to each worker that needs them.
+///   bytes come to this process, and a worker gets those of a larger one once.
 ///
 /// # Errors
 /// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same

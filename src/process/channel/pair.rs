@@ -23,22 +23,21 @@ use crate::process::value::portable::Portable;
 ///
 /// The end of the channel comes when all peers are gone: dropped, or their processes ended or
 /// killed. An end that was sent in an argument belongs to the call from when it has been decoded.
-/// The sender's own copies are dropped as usual. Copies that belong to a call with `retry`, to an
-/// initializer or to the context of a `map_with` stay open until the call, the pool or the
+/// The sender's own copies are dropped as usual. Copies that belong to a call that may be retried,
+/// to an initializer or to the context of a `map_with` stay open until the call, the pool or the
 /// `map_with` has ended.
 ///
 /// Costs four descriptors here, and three for each end that a process receives (four for both ends
 /// in one argument); its clones share them, but an end that travels into one process in two calls
 /// has three each time. An item of up to 123 encoded bytes takes five system calls and about two
-/// microseconds while both sides are busy; a larger one nine calls and some microseconds. (In
-/// channels for more than 8,160, 16,320 and 32,640 items, an item is large from 60, 28 and 12 bytes
-/// on.) A checksum travels with each item: one that does not arrive as it was sent is an error
+/// microseconds while both sides are busy; a larger one twice as many, and longer. (In channels for
+/// more than 8,160, 16,320 and 32,640 items, an item is large from 60, 28 and 12 bytes on.) A
+/// checksum travels with each item: one that does not arrive as it was sent is an error
 /// ([`Codec`](crate::TaskError::Codec)).
 ///
-/// A sender that waits for room looks twice a second whether a process was killed in the middle of
-/// sending or receiving: the room for one item that such a process held is found again after a
-/// second in which the channel stands still. (A process that is stopped there for a second, and
-/// continues, sends one item above the capacity.)
+/// If a process is killed in the middle of sending or receiving, the room for one item that it held
+/// is found again after a second or two in which the channel stands still. (A process that is
+/// stopped there so long, and continues, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on

@@ -155,8 +155,8 @@ impl Capabilities {
         }
     }
 
-    /// Workers come and go with the work: there are never fewer than `least`, and one that has been
-    /// idle for this long leaves. Default: all are started with the pool, and stay.
+    /// Workers come and go with the work: `least` of them stay, and another that has been idle for
+    /// this long leaves. Default: all are started with the pool, and stay.
     pub fn elastic(mut self, least: usize, idle: Duration) -> Self {
         self.elastic = Some((least, idle));
         self

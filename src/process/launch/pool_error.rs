@@ -62,8 +62,8 @@ pub enum PoolError {
     Launcher(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id, file capabilities), or was started through the
-    /// dynamic loader, or the pool is made by a library with a copy of this crate of its own;
-    /// or far too many workers were asked for.
+    /// dynamic loader, or the pool is made by a library with a copy of this crate of its own; or a
+    /// setting is impossible: far too many workers, for example.
     #[error("worker processes could not be started: {0}")]
     Start(#[from] io::Error),
 }

@@ -29,8 +29,7 @@ use crate::sys::large_pages;
 /// processes. It costs as much as copying memory. In a pool's calls a large one (from 16 KiB up to
 /// 64 MiB) does not go through the pool's sockets: it is copied into reused shared memory, and from
 /// there to its destination. A larger one goes through the sockets, ahead of the rest of its call,
-/// and takes about as long as writing it to a pipe and reading it into new memory. Each process has
-/// it in memory once; only if it is a part of something else, the sender copies it first.
+/// and takes about as long as writing it to a pipe and reading it into new memory.
 ///
 /// A `Vec` of numbers that is the whole argument or result travels in the same way. As a part of
 /// something else it is copied through the codec, in one piece in either build, which costs two

@@ -19,9 +19,8 @@ use serde::de::DeserializeOwned;
 /// A type that could not be read back from JSON either is an error at run time:
 /// [`TaskError::Codec`](crate::TaskError::Codec). The price: an argument or a result that is not a
 /// number, a tuple or an array of numbers, a `String` or a vector of numbers takes some more bytes:
-/// the names of its fields, once in each, about two bytes for each field, and four. (A vector of
-/// numbers in it takes five, and one of tuples or arrays of numbers hardly more, however long it
-/// is.)
+/// each name of a field or variant once, some for each field, and in a vector some for each element
+/// that is built otherwise than the one before (another variant).
 ///
 /// References and handles of this process cannot be sent. (Use a `String` instead of a `&str`, for
 /// which the compiler says that the "implementation of `serde_core::de::Deserialize` is not general

@@ -53,8 +53,8 @@ use crate::task::CancelToken;
 ///
 /// # Cost
 /// The first borrow copies the range into memory of this process; the drop copies it back, if it
-/// was borrowed mutably. That is five system calls, and about as fast as copying memory. Only the
-/// item's own range is in memory twice, while the item runs.
+/// was borrowed mutably. That is about as fast as copying memory. Only the item's own range is in
+/// memory twice, while the item runs.
 ///
 /// # Panics
 /// The first borrow panics if there is no memory for the numbers, or if an earlier attempt at the

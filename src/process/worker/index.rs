@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub(super) static INDEX: OnceLock<usize> = OnceLock::new();
 
 /// The index of this worker process in its pool: below the pool's number of workers, and of no
-/// other worker that lives. A worker that takes the place of one that died has its index. `None` in
+/// other that the pool has. A worker that takes the place of one that died has its index. `None` in
 /// a process that is not a worker (a replay has the index of the worker that ran the item).
 ///
 /// It is known from the [initializer](crate::ProcessPoolBuilder::initializer) on, on every kind of
