@@ -33,8 +33,8 @@
 //! effect here. While the system is suspended it may stop (on Linux it does), and deadlines are
 //! then delayed by that time; timers that are overdue on waking fire at once.
 //!
-//! The futures are `Send`. Each belongs to the loop of its first poll; polled elsewhere it panics
-//! with an explanation. It may be dropped on any thread.
+//! The futures are `Send`. A sleep or an interval belongs to the loop of its first poll; polled
+//! elsewhere it panics with an explanation. It may be dropped on any thread.
 //!
 //! # Read next
 //!
