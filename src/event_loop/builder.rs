@@ -117,8 +117,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included, or in a callback on a process pool's
-    /// driver. A panic of `future` is resumed in the caller; the loop stays usable.
+    /// If a loop already runs on this thread, this one included, or in a callback on a process
+    /// pool's driver. A panic of `future` is resumed in the caller; the loop stays usable.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -184,8 +184,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included, or in a callback on a process pool's
-    /// driver.
+    /// If a loop already runs on this thread, this one included, or in a callback on a process
+    /// pool's driver.
     ///
     /// ```
     /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
