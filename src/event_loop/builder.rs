@@ -245,8 +245,8 @@ impl EventLoop {
     }
 }
 
-/// The descriptor is readable when [`EventLoop::poll_once`] has something to do. Wait for it, but
-/// do not read it.
+/// The descriptor becomes readable when there is something to do, but a timer, between calls of
+/// [`EventLoop::poll_once`]. Wait for it, but do not read it.
 #[cfg(unix)]
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -62,9 +62,8 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 /// The current time: that of the loop that runs on this thread, otherwise the real time.
 ///
-/// Equal to `Instant::now()`, except on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time. Use it to
-/// measure time on such a loop.
+/// Equal to `Instant::now()`, except on a loop with a
+/// [virtual clock](crate::EventLoopBuilder::virtual_time). Use it to measure time on such a loop.
 ///
 /// ```
 /// use std::time::Duration;
