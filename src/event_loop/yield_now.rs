@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::task::Poll;
 
-/// Lets all ready tasks of its loop run before this task continues, without a system call.
+/// Lets all ready tasks of its loop run before this task continues.
 ///
 /// For long computations inside a task; tasks that read, write and wait do not need it. Works on
 /// any executor.
