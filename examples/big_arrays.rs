@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let known: u64 = table.iter().map(|number| u64::from(*number)).sum();
     assert_eq!(sums.iter().sum::<u64>(), known);
-    println!("sum of {} squares: {known}", table.len());
+    println!("sum of {} numbers: {known}", table.len());
 
     // The workers have counted here, in our memory as in theirs.
     let digits: Vec<u64> = digits.iter().map(|n| n.load(Ordering::Relaxed)).collect();

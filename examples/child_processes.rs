@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
         let interrupted = Signal::new(Signal::INT)?;
         let work = spawn(work());
         let stop = spawn(async move { interrupted.recv().await });
-        // Whichever is first; the other is cancelled. Children of cancelled work go with it.
+        // Whichever is first; the other is cancelled. (Ctrl-C reaches the children, too.)
         trefoil::race([work, stop]).await?
     })
 }

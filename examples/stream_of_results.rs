@@ -12,7 +12,7 @@ use std::error::Error;
 use futures::{StreamExt, TryStreamExt, future};
 use trefoil::{ProcessPool, ThreadPool};
 
-/// How many steps it takes to get to 1, halving what is even and tripling what is odd.
+/// How many steps it takes to get to 1, from an even number to its half, from an odd one to 3n + 1.
 fn steps(n: u64) -> (u64, u32) {
     let (mut at, mut count) = (n, 0);
     while at != 1 {

@@ -512,7 +512,7 @@ fn big_arrays() {
         "big_arrays",
         "
 2000000 numbers came back, 1999999 first
-sum of 4000000 squares: *
+sum of 4000000 numbers: *
 their last digits: [*]
 ",
     );

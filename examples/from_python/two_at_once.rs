@@ -56,7 +56,7 @@ fn main() -> io::Result<()> {
         println!("{news}; {weather}");
         println!("one after another: {:.1} s", start.elapsed().as_secs_f64());
 
-        // A future does nothing until it is awaited; a task has begun.
+        // A future does nothing until it is awaited; a task runs by itself.
         let start = Instant::now();
         let both = ["the news", "the weather"].map(|what| spawn(fetch(server, what)));
         let mut answers = Vec::new();

@@ -1,6 +1,6 @@
 //! Two scripts, started as processes and found again by name in the list of all processes.
 //!
-//! The scripts are two lines of shell each. The loop starts them, asks the system
+//! The scripts are three lines of shell each. The loop starts them, asks the system
 //! for the list, and waits for them; a third task could do anything else meanwhile.
 
 use std::ffi::OsString;

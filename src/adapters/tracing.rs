@@ -14,9 +14,9 @@
 //! A span is created where the task is spawned, is entered whenever its code runs (each poll of a
 //! future, once for a closure) and ends with the task. So the task's log lines are inside its span,
 //! and a subscriber that records times knows how long each task was busy and how long it was idle.
-//! Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), and of thread
-//! pools (`task`, or `blocking` for a closure); the halves of a `join`, the items of a `map` and
-//! calls to worker processes have none.
+//! Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), of thread
+//! pools (`task`, or `blocking` for a closure), and calls of `io` that block (`blocking`); the
+//! halves of a `join`, the items of a `map` and calls to worker processes have none.
 //!
 //! The span has the name and the fields of tokio's spans, which tokio-console looks for. It has no
 //! parent, because a parent lives as long as its last descendant. Instead, `task.parent` is the

@@ -28,10 +28,10 @@ use crate::task::{self, Hook, Task, TaskReport, context, panic};
 ///
 /// # Panics
 ///
-/// If a loop already runs on this thread: `.await` the future there, or move the call to a thread
-/// of its own. Also if the system refuses the loop's descriptors ([`EventLoop::new`] returns that
-/// error instead). A panic of the future is resumed in the caller, after the other tasks have
-/// been cancelled.
+/// If a loop already runs on this thread, or in a callback on a process pool's driver: `.await` the
+/// future there, or move the call to another thread. Also if the system refuses the loop's
+/// descriptors ([`EventLoop::new`] returns that error instead). A panic of the future is resumed in
+/// the caller, after the other tasks have been cancelled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -117,8 +117,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included. A panic of `future` is resumed in
-    /// the caller; the loop stays usable.
+    /// If a loop already runs on this thread, this one included, or in a callback on a process
+    /// pool's driver. A panic of `future` is resumed in the caller; the loop stays usable.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -134,8 +134,8 @@ impl EventLoop {
         turn::drive(&self.local, future)
     }
 
-    /// Starts a future that need not be `Send` on this loop, from outside: it first runs in the
-    /// next [`block_on`](Self::block_on). Inside the loop, [`spawn`](crate::spawn()) is the same.
+    /// Starts a future that need not be `Send` on this loop, from outside: it waits until the loop
+    /// runs. Inside the loop, [`spawn`](crate::spawn()) is the same.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -176,15 +176,16 @@ impl EventLoop {
     ///
     /// Returns true if there is more to do: call again soon. If it returns false, call again when
     /// the loop's descriptor ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline).
-    /// One call runs at most 64 tasks, or some 200 µs of them, and checks the descriptors once.
+    /// One call runs at most 64 tasks, or some 200 µs of them.
     ///
-    /// The descriptor reports nothing before the first call, nor between a
+    /// Do not rely on the descriptor before the first call, nor between a
     /// [`block_on`](Self::block_on) and the next call. Between calls the loop sleeps: work from
     /// other threads makes the descriptor readable.
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included.
+    /// If a loop already runs on this thread, this one included, or in a callback on a process
+    /// pool's driver.
     ///
     /// ```
     /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -212,7 +213,7 @@ impl EventLoop {
 
     /// When to call [`poll_once`](Self::poll_once) again, unless the descriptor becomes readable
     /// first: at once if there is something to do, otherwise when the next timer is due. `None`:
-    /// there is no timer. The time is real time, whatever clock the loop has.
+    /// never. The time is real time, whatever clock the loop has.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -244,8 +245,8 @@ impl EventLoop {
     }
 }
 
-/// The descriptor is readable when [`EventLoop::poll_once`] has something to do. Wait for it, but
-/// do not read it.
+/// The descriptor becomes readable when there is something to do, but a timer, between calls of
+/// [`EventLoop::poll_once`]. Wait for it, but do not read it.
 #[cfg(unix)]
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -312,8 +313,9 @@ impl EventLoopBuilder {
     /// Reports a task that keeps the loop busy for `threshold`, *while* it does: with a
     /// computation, a blocking call, or an endless loop in a poll.
     ///
-    /// The hook runs on a thread of its own, once for each such poll. A panic in it is caught;
-    /// dropping the loop waits until it has returned.
+    /// The hook runs on a separate thread, at most once for each such poll: one that ends while the
+    /// hook still runs is not reported. A panic in it is caught; dropping the loop waits until it
+    /// has returned.
     ///
     /// Cost: nothing for loops without it; with it, about a tenth of a microsecond for each poll.
     /// An idle loop stays idle. The threshold is real time, also on a loop with

@@ -128,7 +128,7 @@ impl LoopHandle {
     /// # Panics
     ///
     /// A panic of the future is resumed here. Also if the loop has ended, or ends before the future
-    /// is done; and on a thread that must not block: that of an event loop.
+    /// is done; and on a thread of an event loop, or in a callback on a process pool's driver.
     ///
     /// ```
     /// use std::time::Duration;
@@ -164,11 +164,9 @@ impl LoopHandle {
 
     /// Starts a future on the loop.
     ///
-    /// From another thread this holds a lock for a few instructions, and makes a system call only
-    /// if the loop is asleep. It waits only if the loop has a
-    /// [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its queue is full. If the loop has ended, or is ending, the task ends in
-    /// [`TaskError::Closed`]; so it does in a forked child, where the
-    /// loop's thread does not exist.
+    /// It waits only if the loop has a [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its
+    /// queue is full. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`];
+    /// so it does in a forked child, where the loop's thread does not exist.
     ///
     /// ```
     /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });

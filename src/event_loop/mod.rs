@@ -33,15 +33,15 @@
 //!
 //! # Promised
 //!
-//! - Tasks run in the order in which they became ready.
-//! - No operation of [`io`](crate::io) or [`time`](crate::time) that is always ready keeps the loop
-//!   from other tasks, or one part of a task (of a `join!`, a `select!`) from the others. In one
-//!   poll of a task each direction of a socket, each signal and each interval completes 128
-//!   operations without a wait, and after 512 in all each only one; then it is pending, and the
-//!   task is polled again in the next turn.
+//! - Tasks run in the order in which the loop learns that they are ready.
+//! - No socket, pipe, signal or interval that is always ready keeps the loop from other tasks, or
+//!   one part of a task (of a `join!`, a `select!`) from the others. In one poll of a task each
+//!   direction of a socket, each signal and each interval completes 128 operations without a wait,
+//!   and after 512 in all each only one; then it is pending, and the task is polled again in the
+//!   next turn.
 //! - A sleeping task is not woken early; an idle loop makes no system call.
-//! - A wake-up or a spawn from another thread holds a lock for a few instructions, and makes a
-//!   system call only if the loop is asleep.
+//! - A wake-up or a spawn from another thread holds a lock for a few instructions, and wakes the
+//!   thread only if the loop is asleep.
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.

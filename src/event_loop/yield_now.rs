@@ -8,10 +8,10 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::task::Poll;
 
-/// Lets all ready tasks run before this task continues.
+/// Lets all ready tasks of its loop run before this task continues.
 ///
-/// For long computations inside a task; tasks that read, write and wait do not need it. Costs no
-/// system call. Works on any executor.
+/// For long computations inside a task; tasks that read, write and wait do not need it. Works on
+/// any executor.
 ///
 /// ```
 /// let sum = trefoil::run(async {

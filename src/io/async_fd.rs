@@ -87,8 +87,7 @@ impl<T: AsFd> AsyncFd<T> {
         Self::try_new(inner).map_err(|(_, error)| error)
     }
 
-    /// Waits for a descriptor, as [`new`](Self::new) does, but gives the descriptor back if it
-    /// cannot be waited for.
+    /// Wraps a descriptor, as [`new`](Self::new) does, but gives it back if it cannot be waited for.
     ///
     /// # Errors
     ///

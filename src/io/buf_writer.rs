@@ -141,7 +141,7 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes none of `bytes`.
+    /// Dropping the future takes none of `bytes`, unless a file is writing them already.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;

@@ -62,9 +62,8 @@
 //!
 //! # What it costs
 //!
-//! An operation is one system call. It is tried first, and only if it would block does the task
-//! wait. So a server makes three calls to answer a request: one that waits, one that reads, one
-//! that writes.
+//! A read or a write is one system call, as a rule. So a server makes three calls to answer a
+//! request: one that waits, one that reads, one that writes.
 //!
 //! # Read next
 //!

@@ -307,7 +307,7 @@ impl UdpSocket {
         self.source.get_ref().set_multicast_loop_v4(yes)
     }
 
-    /// Sets how many routers a datagram to an IPv4 group may pass; the default is none (1).
+    /// Sets the time to live of datagrams to an IPv4 group; by the default, 1, they pass no router.
     ///
     /// # Errors
     ///

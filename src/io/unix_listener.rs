@@ -47,7 +47,7 @@ impl UnixListener {
     /// # Errors
     ///
     /// `AddrInUse` if there is a file of this name, whether or not a socket listens there; other
-    /// errors of the system (a path has at most 107 bytes).
+    /// errors of the system (on Linux a path has at most 107 bytes).
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -43,7 +43,7 @@ pub struct UnixStream {
     source: Source<Socket>,
 }
 
-/// The process at the other end of a [`UnixStream`], as it was when the connection was made.
+/// The process that made the other end of a [`UnixStream`], by `connect`, `listen` or as a pair.
 ///
 /// ```
 /// trefoil::run(async {
@@ -130,7 +130,7 @@ impl UnixStream {
         Ok(streams.into())
     }
 
-    /// The process at the other end.
+    /// The process that made the other end.
     ///
     /// # Errors
     ///

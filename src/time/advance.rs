@@ -28,7 +28,7 @@ use crate::event_loop::{current, yield_now};
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, the clock does not move.
+/// If the future is dropped, the clock has moved by all of `duration`, or not at all.
 ///
 /// ```
 /// use std::time::Duration;

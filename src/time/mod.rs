@@ -33,8 +33,8 @@
 //! effect here. While the system is suspended it may stop (on Linux it does), and deadlines are
 //! then delayed by that time; timers that are overdue on waking fire at once.
 //!
-//! The futures are `Send`. Each belongs to the loop of its first poll; polled elsewhere it panics
-//! with an explanation. It may be dropped on any thread.
+//! The futures are `Send`. A sleep or an interval belongs to the loop of its first poll; polled
+//! elsewhere it panics with an explanation. It may be dropped on any thread.
 //!
 //! # Read next
 //!
@@ -62,9 +62,8 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 /// The current time: that of the loop that runs on this thread, otherwise the real time.
 ///
-/// Equal to `Instant::now()`, except on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time. Use it to
-/// measure time on such a loop.
+/// Equal to `Instant::now()`, except on a loop with a
+/// [virtual clock](crate::EventLoopBuilder::virtual_time). Use it to measure time on such a loop.
 ///
 /// ```
 /// use std::time::Duration;

@@ -28,10 +28,9 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 
 /// Completes once `duration` has passed, counted from this call.
 ///
-/// It is never early. It is late by at most the system's timer slack (50 µs on Linux), plus the
-/// time that the thread takes to wake up and the loop's running task to return.
+/// It is never early. How late it is depends on the machine, its load, and the loop's other tasks.
 /// `sleep(Duration::ZERO)` lets the other tasks run once. A sleep that is too long for the clock
-/// ends when the clock does, in some hundred thousand million years.
+/// ends when the clock does.
 ///
 /// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock (which
 /// reaches its end once there is nothing else to wait for); a sleep that was created outside such a

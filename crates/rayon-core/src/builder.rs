@@ -213,8 +213,8 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, else one for
-    /// each processor.
+    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, or else
+    /// `RAYON_RS_NUM_CPUS`, or else one for each processor.
     pub fn num_threads(mut self, num_threads: usize) -> Self {
         self.threads = num_threads;
         self

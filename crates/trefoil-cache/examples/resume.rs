@@ -15,7 +15,7 @@ use trefoil_cache::JournaledCall;
 
 const ITEMS: u64 = 200;
 
-/// How many steps the Collatz sequence takes from `n` to 1; slowly, as if it were hard.
+/// How many steps the Collatz sequence takes from `n + 1` to 1; slowly, as if it were hard.
 fn steps(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(50));
     let mut now = n + 1;

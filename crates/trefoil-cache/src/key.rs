@@ -22,7 +22,7 @@ use serde::ser::{self, Serialize};
 
 use crate::digest::{LONG, digest};
 
-/// Identifies an argument: see the module.
+/// Identifies an argument: a hash of its value and of its shape.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub(crate) [u8; 32]);
 

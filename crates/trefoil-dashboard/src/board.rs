@@ -62,8 +62,8 @@ impl Board {
     /// Shows a thread pool: the numbers of [`stats`](ThreadPool::stats), and how long spawned work
     /// waits until it runs.
     ///
-    /// The latter is measured: while a page is open, a closure that does nothing is spawned once a
-    /// second. It bears the name `dashboard`.
+    /// The latter is measured: while it is shown, a closure that does nothing is spawned now and
+    /// then. It bears the name `dashboard`.
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;

@@ -50,7 +50,7 @@ const TOP: &str = "trefoil-top";
 /// Serves the page on `addr`, from a thread of its own, until the [`Dashboard`] is dropped.
 ///
 /// Port 0 is any port that is free. [`Dashboard::url`] is the address to open; it has a random
-/// token, without which nothing is answered.
+/// token, without which every request is refused.
 ///
 /// An address that is not a loopback address can be reached from other machines. The page is served
 /// without encryption, so everybody on the way can read it and the token. Where the network is not

@@ -153,7 +153,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the file may have been made.
+    /// Not cancel safe: the file may have been made, or emptied.
     ///
     /// ```
     /// use trefoil::io::fs::File;

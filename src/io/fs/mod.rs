@@ -16,8 +16,8 @@
 //!
 //! # Cancel safety
 //!
-//! A call that has begun is not undone when its future is dropped: it continues on its thread, and
-//! its result is lost. Each method says what that means.
+//! A call that has begun is not undone when its future is dropped: it continues on its thread. Its
+//! result is lost, unless the method says otherwise.
 //!
 //! ```
 //! use trefoil::io::fs;

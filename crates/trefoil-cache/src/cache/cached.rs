@@ -116,7 +116,7 @@ pub struct Cached<'a, X, A, R> {
 
 impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
     /// The results of all items, in their order. Equal items are computed once. What other threads
-    /// of this program compute at the same time is waited for, except the items of another map on a
+    /// compute with this cache at the same time is waited for, except the items of another map on a
     /// thread of a pool.
     ///
     /// # Errors

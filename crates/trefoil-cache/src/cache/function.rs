@@ -530,7 +530,7 @@ where
 
     /// The result for `arg`: from the cache, or computed here and kept.
     ///
-    /// If another thread of this program is computing it, this one waits, unless it is itself
+    /// If another thread is computing it with this cache, this one waits, unless it is itself
     /// within such a computation, or is a thread of a pool while the other computes a map. Cost of
     /// a hit: hashing the argument, opening a file, reading.
     ///
@@ -611,7 +611,7 @@ where
 
     /// The result for `arg`: from the cache, or computed and kept.
     ///
-    /// If another task of this program is computing it, this one waits. The file is read and
+    /// If another task is computing it with this cache, this one waits. The file is read and
     /// written in the calling thread: some 10 µs each for small results, and rarely some
     /// milliseconds, when a file that many results share is written anew, or has been locked by
     /// another program.

@@ -115,12 +115,13 @@ impl Cache {
     /// each. One of each kind may be set; a second one replaces the first.
     ///
     /// What would exceed the limit of bytes makes room first: the entries that were used longest
-    /// ago are removed, by stamps of the cache's own, which a hit sets at most once an hour. A
-    /// tenth of the limit is freed at a time; of more than 65,536 entries, a tenth of one 256th of
-    /// them, whose files are read and written anew. The first entry that a program writes under a
-    /// limit waits until all files have been counted: one to ten seconds for a million of them; but
-    /// small results share files. Each program counts what it adds itself: several together may
-    /// exceed the limit by what the others have added since this one last looked.
+    /// ago are removed, by stamps of the cache's own, which a hit under such a limit sets at most
+    /// once an hour. A tenth of the limit is freed at a time; of more than 65,536 entries, a tenth
+    /// of one 256th of them, whose files are read and written anew. The first entry that a program
+    /// writes under a limit waits until all files have been counted: one to ten seconds for a
+    /// million of them; but small results share files. Each program counts what it adds itself:
+    /// several together may exceed the limit by what the others have added since this one last
+    /// looked.
     ///
     /// ```
     /// use trefoil_cache::{Age, Bytes, Cache, DAY};

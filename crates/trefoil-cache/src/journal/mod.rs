@@ -225,7 +225,7 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
     }
 
     /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of
-    /// the result that the caller takes next; of those that are recorded, none is.
+    /// the result that the caller takes next.
     ///
     /// # Errors
     /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
@@ -282,7 +282,7 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
     }
 
     /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of
-    /// the result that the caller takes next; of those that are recorded, none is.
+    /// the result that the caller takes next.
     ///
     /// # Errors
     /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
