@@ -551,7 +551,7 @@ fn limits_hold_for_small_results() {
     let larger = |n: u64| vec![n as u8; 850];
     let cases = [
         (3 << 20, 20_000, small as fn(u64) -> Vec<u8>),
-        (20 << 20, 30_000, larger),
+        (10 << 20, 15_000, larger),
     ];
     for (limit, count, f) in cases {
         let folder = Folder::new("small-limits");

@@ -96,7 +96,7 @@ fn a_page_costs_little_however_many_tasks_there_are() {
     let before = memory();
 
     let (start, began) = (Instant::now(), used());
-    for _ in 0..5 {
+    for _ in 0..2 {
         for _ in 0..2 {
             events.wait("sample", |_| true);
         }
@@ -134,7 +134,7 @@ fn a_page_costs_little_however_many_tasks_there_are() {
 fn pages_that_come_and_go_leave_nothing() {
     let _alone = alone();
     let seconds = std::env::var("TREFOIL_SOAK").ok();
-    let length = seconds.map_or(8, |seconds| seconds.parse().unwrap());
+    let length = seconds.map_or(4, |seconds| seconds.parse().unwrap());
     let dashboard = serve("127.0.0.1:0").unwrap();
     let (recorder, hook) = (dashboard.recorder(), dashboard.recorder());
     let pool = ThreadPool::builder()

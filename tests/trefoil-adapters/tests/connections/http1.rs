@@ -1,8 +1,6 @@
 //! HTTP/1 over the loop's sockets: one request after the other, many in one packet, bodies larger
 //! than every buffer, clients that stop sending, send slowly, or hang up.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
@@ -12,12 +10,12 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::support::{Flag, connected, get, mirror, noise, path, post, text, within_deadline};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, client, server};
-use support::{Flag, connected, get, mirror, noise, path, post, text, within_deadline};
 use trefoil::adapters::hyper::LoopTimer;
 use trefoil::io::{TcpStream, UnixStream};
 use trefoil::{EventLoop, join_all, spawn, time, yield_now};

@@ -2,19 +2,17 @@
 //! are cancelled, peers that fall silent.
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::{Flag, connected, get, mirror, noise, path, post, text, within_deadline};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, client, server};
-use support::{Flag, connected, get, mirror, noise, path, post, text, within_deadline};
 use trefoil::adapters::hyper::{LoopExecutor, LoopTimer};
 use trefoil::io::UnixStream;
 use trefoil::sync::Event;

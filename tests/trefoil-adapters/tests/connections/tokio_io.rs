@@ -1,8 +1,6 @@
 //! tokio's traits on our streams, by tokio's own functions: what is copied arrives, however
 //! little room there is at a time, vectored or not, and ends arrive as ends.
 
-mod support;
-
 use std::io::{ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -10,7 +8,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::{connected, noise, within_deadline};
+use crate::support::{connected, noise, within_deadline};
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter,
     ReadBuf, copy_bidirectional_with_sizes,

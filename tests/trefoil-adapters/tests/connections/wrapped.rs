@@ -1,15 +1,13 @@
 //! TLS between a connection and hyper: tokio-rustls over our sockets, and hyper over tokio-rustls.
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{connected, mirror, noise, post, within_deadline};
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper::{client, server};
 use hyper_util::rt::TokioIo;
-use support::{connected, mirror, noise, post, within_deadline};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
