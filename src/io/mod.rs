@@ -12,7 +12,7 @@
 //! | [`stdin`], [`stdout`], [`stderr`] | the standard streams |
 //! | [`fs`] | files, off the loop |
 //! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
-//! | [`AsyncFd`] | everything else that has a descriptor |
+//! | [`AsyncFd`] | other descriptors |
 //!
 //! Sockets and pipes have inherent `async` methods, on `&self`: one task may read while another
 //! writes, through an `Arc` or on the same loop through an `Rc`. Streams also implement the
