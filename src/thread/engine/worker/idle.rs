@@ -19,8 +19,8 @@ const SPIN_ROUNDS: u32 = 2;
 /// From this one on they are equally long. Before it, each is twice as long as the last.
 const SLOWEST: u32 = 6;
 
-/// Where more than these search, another one does not look on. Each look is at the deques of all, so
-/// a wide pool, all of whose threads begin as searchers, would take long to begin.
+/// Where more than these search, another one does not look on. Each look is at the deques of all,
+/// so a wide pool, all of whose threads begin as searchers, would take long to begin.
 const MANY: usize = 64;
 
 /// How often a thread that is no searcher spins before it looks again.
