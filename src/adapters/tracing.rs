@@ -23,8 +23,8 @@
 //! task that spawned it, and it follows from (`follows_from`) the span in which it was spawned.
 //! `task.name` is recorded when the task gets its name.
 //!
-//! If a subscriber panics when a span is entered, no task is lost: the code runs, or is dropped,
-//! and the panic is the task's failure.
+//! If a subscriber panics when a span is entered, left or closed, no task is lost: the code runs,
+//! or is dropped, and the panic is the task's failure.
 //!
 //! # Events of worker processes
 //!

@@ -419,6 +419,13 @@ impl fmt::Display for WorkerExit {
 
 #[cfg(feature = "processes")]
 impl WorkerExit {
+    pub(crate) fn add_note(&mut self, more: String) {
+        self.note = Some(match self.note.take() {
+            Some(note) => format!("{note}; {more}"),
+            None => more,
+        });
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (0, Some(note)) = (self.pid, &self.note) {
             return f.write_str(note); // there was no process

@@ -81,25 +81,25 @@ pub(super) fn named(extras: &TaskExtras, name: &str) {
 /// Runs the task's code inside its span, and catches and reports its panic; `last`: the code is not
 /// run again.
 pub(super) fn run<R>(extras: &Rare, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
-    // A subscriber may panic, too, so this is caught.
-    panic::catch_in_task(|| {
-        let span = extras.get().and_then(|extras| {
-            if last {
-                extras.span.lock().take()
-            } else {
-                extras.span.lock().clone()
-            }
-        });
-        let mut inside = None;
-        let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));
-        // Whatever the subscriber does, the work is done, or dropped.
-        let ended = panic::catch_in_task(f).unwrap_or_else(|panic| {
-            contain(|| record(&panic));
-            panic.resume_unwind()
-        });
-        entered.unwrap_or_else(|panic| panic.resume_unwind());
-        ended
-    })
+    let span = extras.get().and_then(|extras| {
+        if last {
+            extras.span.lock().take()
+        } else {
+            extras.span.lock().clone()
+        }
+    });
+    // A subscriber may panic, too: whatever it does, the work is done, or dropped. No panic unwinds
+    // past the span: one on leaving it would be the second.
+    let mut inside = None;
+    let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));
+    let ended = panic::catch_in_task(f);
+    if let Err(panic) = &ended {
+        contain(|| record(panic));
+    }
+    let left = panic::catch_in_task(|| drop(inside));
+    let closed = panic::catch_in_task(|| drop(span));
+    let heard = entered.and(left).and(closed);
+    ended.and_then(|value| panic::catch_in_task(|| heard.map(|()| value))?)
 }
 
 /// Drops the work of a task that has not ended, inside its span.
@@ -110,7 +110,8 @@ pub(super) fn drop_work(extras: &Rare, f: impl FnOnce()) {
     if span.is_some() {
         contain(|| trace!(target: TARGET, "task dropped before its end"));
     }
-    f();
+    contain(f);
+    contain(|| drop(inside));
 }
 
 #[cold]

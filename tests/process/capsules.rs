@@ -496,6 +496,24 @@ tests! {
         }
     }
 
+    /// Otherwise a read of a device has no end, and a FIFO has to be written to.
+    #[cfg(unix)] // its devices
+    fn only_what_may_be_a_capsule_is_read() {
+        let kept = Kept::new("none");
+        fs::create_dir(&kept.0).unwrap();
+        let at = |name: &str| kept.0.join(name);
+        assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        for path in [Path::new("/dev/zero"), &at("fifo"), &kept.0] {
+            let error = Capsule::open(path).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+            assert!(error.to_string().ends_with("is not a regular file"), "{error}");
+        }
+        // Longer than any memory, and no capsule.
+        fs::File::create(at("long")).unwrap().set_len(1 << 42).unwrap();
+        let error = Capsule::open(at("long")).unwrap_err();
+        assert!(error.to_string().contains("that a pool of this version has kept"), "{error}");
+    }
+
     /// It finds the functions by their names, and what they take by those of the types.
     #[cfg(target_os = "linux")] // its build ids
     fn another_build_runs_what_it_finds() {

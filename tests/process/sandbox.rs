@@ -397,6 +397,16 @@ fn parent() {
     tasks.into_iter().for_each(|task| drop(task.join()));
 }
 
+/// The working directory of this process is removed.
+fn nowhere() {
+    let gone = std::env::temp_dir().join(mark());
+    std::fs::create_dir(&gone).unwrap();
+    std::env::set_current_dir(&gone).unwrap();
+    std::fs::remove_dir(&gone).unwrap();
+    let builder = ProcessPool::builder().launcher(Sandbox::new());
+    println!("{}", builder.build().unwrap_err());
+}
+
 fn outlives() {
     let mark = mark();
     if pool(Sandbox::new(), &mark).is_none() {
@@ -475,6 +485,7 @@ pub(crate) fn helpers() {
     support::helper(&[
         ("sandbox-parent", parent),
         ("sandbox-below", below),
+        ("sandbox-nowhere", nowhere),
         ("sandbox-user", || {
             CHECKS.iter().for_each(|check| check());
             println!("all checked");
@@ -570,6 +581,10 @@ tests! {
         assert!(missing.contains("install the package `bubblewrap`"), "{missing}");
         let nowhere = refused(Sandbox::new().writable("/no/such/folder"));
         assert!(nowhere.contains("`/no/such/folder`"), "{nowhere}");
+        let output = support::start_helper("sandbox-nowhere").wait_with_output().unwrap();
+        let nowhere = String::from_utf8_lossy(&output.stdout);
+        let says = ["working directory", "No such file or directory", "Change to one that exists"];
+        assert!(says.iter().all(|some| nowhere.contains(some)), "{nowhere}");
         let scratch = Scratch::new("sandbox-fails");
         std::fs::write(&scratch.0, "#!/bin/sh\necho No permissions to create a namespace >&2\nexit 1\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -17,7 +17,7 @@
 use std::any::type_name;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -231,10 +231,24 @@ impl Capsule {
     ///
     /// # Errors
     /// What the system says; [`InvalidData`](io::ErrorKind::InvalidData) if the file is none, is
-    /// incomplete or was changed.
+    /// incomplete or was changed. Of another file no more than its first bytes are read.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        Self::read(fs::read(path)?).map_err(|why| {
+        // (To open a FIFO would wait for its other end.)
+        let known = fs::metadata(path)?;
+        let read = if known.is_file() {
+            let mut file = fs::File::open(path)?.take(known.len());
+            let mut bytes = Vec::new();
+            let mut first = file.by_ref().take(MAGIC.len() as u64);
+            first.read_to_end(&mut bytes)?;
+            if bytes == MAGIC {
+                file.read_to_end(&mut bytes)?;
+            }
+            Self::read(bytes)
+        } else {
+            Err("is not a regular file")
+        };
+        read.map_err(|why| {
             let message = format!("{} {why}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, message)
         })

@@ -200,7 +200,11 @@ impl Sandbox {
         if keys.exists() {
             add("--ro-bind", &[Path::new("/dev/null"), keys]);
         }
-        let here = std::env::current_dir()?;
+        let here = std::env::current_dir().map_err(|error| {
+            let what = "the working directory of this process, which workers begin in";
+            let message = format!("{what}: {error}. Change to one that exists");
+            io::Error::new(error.kind(), message)
+        })?;
         let is_home = empty.contains(&here) || here.parent() == Some(Path::new("/home"));
         let is_scratch = SCRATCH.iter().any(|folder| here == Path::new(folder));
         let is_covered = SCRATCH.iter().any(|folder| here.starts_with(folder))

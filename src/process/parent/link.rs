@@ -441,12 +441,12 @@ impl Link {
         let evidence = Evidence {
             killed: self.killed,
             memory,
+            note: ending.note,
             ..Evidence::default()
         };
-        let note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         let mut exit = WorkerExit::new(self.child.pid);
         (exit.code, exit.signal) = (ending.code, ending.signal);
-        exit.note = note.or(ending.note);
+        exit.note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
         exit.backtrace = self.peer.backtrace(ending.signal);
         (exit, evidence, self.is_launched() && ending.loses_records)

@@ -138,10 +138,7 @@ impl Sched {
         let limit = format!(
             "deaths of workers within {period:?}: {deaths}; the pool's limit (`max_restarts`) is {times}"
         );
-        exit.note = Some(match exit.note.take() {
-            Some(note) => format!("{note}; {limit}"),
-            None => limit,
-        });
+        exit.add_note(limit);
         Some(TaskError::WorkerDied(Box::new(exit)))
     }
 }

@@ -58,8 +58,8 @@ pub(crate) enum Memory {
 }
 
 /// What is known of a worker that has died, besides what its [`WorkerExit`] has: how it ended (from
-/// the wait status or from a launcher), what it has written and noted, and as its note what the
-/// pool or the launcher has found out.
+/// the wait status or from a launcher), what it has written, and as its note what the pool has
+/// found out.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     pub(crate) killed: Option<Killed>,
@@ -68,6 +68,8 @@ pub(crate) struct Evidence {
     pub(crate) was_starting: bool,
     /// Why it was given up before it said hello.
     pub(crate) failed_start: Option<StartFailure>,
+    /// What its launcher knows.
+    pub(crate) note: Option<String>,
 }
 
 /// Adds why the worker died. `claim` is asked last: it takes a kill of the kernel, for want of
@@ -98,6 +100,9 @@ pub(crate) fn verdict(
         .or_else(|| of_pool.map(|killed| killed.note().to_owned()))
         .or_else(|| (evidence.was_starting && is_unwanted).then(not_begun))
         .or_else(|| (evidence.memory == Memory::InitializersKeep).then(|| keeps.to_owned()));
+    if let Some(note) = &evidence.note {
+        exit.add_note(note.clone());
+    }
     exit
 }
 
@@ -202,11 +207,16 @@ mod tests {
         );
         assert_eq!(killed(true, None, None, None), Some(not_begun()));
         assert_eq!(killed(false, None, None, None), None);
-        let evidence = Evidence {
+        let mut evidence = Evidence {
             memory: Memory::InitializersKeep,
             ..Evidence::default()
         };
         let keeps = verdict(WorkerExit::new(0), &evidence, || true);
         assert!(keeps.out_of_memory() && keeps.to_string().contains("initializers keep"));
+        // What the launcher knows is no reason to be silent about that.
+        evidence.note = Some("it ran on node1".to_owned());
+        let both = verdict(WorkerExit::new(0), &evidence, || true).note;
+        let first = keeps.note.unwrap();
+        assert_eq!(both, Some(format!("{first}; it ran on node1")));
     }
 }

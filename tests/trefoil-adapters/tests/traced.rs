@@ -397,6 +397,58 @@ fn a_listener_that_panics_on_enter_loses_no_task() {
     });
 }
 
+/// Nor does a panic of a task, or of what it drops, meet another one of the subscriber, which would
+/// abort the program.
+#[test]
+fn a_listener_that_panics_on_exit_ends_the_task_alone() {
+    struct AtTheEnd;
+    impl<S: Subscriber> Layer<S> for AtTheEnd {
+        fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+            panic!("a listener's");
+        }
+        fn on_close(&self, _: Id, _: Context<'_, S>) {
+            panic!("a listener's");
+        }
+    }
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("a destructor's");
+        }
+    }
+    within_deadline(|| {
+        let _one = one_at_a_time();
+        let pool = ThreadPool::with_threads(1);
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let held = pool.spawn(move || gate.recv().unwrap());
+        let subscriber = tracing_subscriber::registry().with(AtTheEnd);
+        tracing::subscriber::with_default(subscriber, || {
+            let dropped = Panics;
+            let dropped = pool.spawn(move || drop(dropped));
+            assert!(dropped.cancel());
+            let closures = [pool.spawn(|| ()), pool.spawn(|| panic!("its own"))];
+            let futures = [
+                pool.spawn_async(async {}),
+                pool.spawn_async(async { panic!("its own") }),
+            ];
+            go.send(()).unwrap();
+            held.join().unwrap();
+            let locals = trefoil::run(async {
+                [
+                    spawn(async {}).await,
+                    spawn(async { panic!("its own") }).await,
+                ]
+            });
+            let ends = [closures, futures].map(|tasks| tasks.map(|task| task.join()));
+            for [calm, fails] in ends.into_iter().chain([locals]) {
+                let (calm, fails) = (calm.unwrap_err(), fails.unwrap_err());
+                assert!(calm.to_string().contains("a listener's"), "{calm}");
+                assert!(fails.to_string().contains("its own"), "{fails}");
+            }
+        });
+    });
+}
+
 /// A chain of tasks, each spawned by the one before, keeps none of them.
 #[test]
 fn successors_do_not_keep_their_predecessors() {

@@ -316,11 +316,12 @@ impl Launcher for Ssh {
     /// The shell on the host exits with the worker's exit code, or with 128 plus a signal's number.
     fn ended(&self, index: usize, ending: &mut Ending) {
         let connected = self.connected();
+        let host = &connected.hosts[connected.host(index)];
+        ending.note = Some(format!("it ran on {host}"));
         // The shell exits after everything has been passed on.
         ending.loses_records = ending.code.is_none();
         match ending.code {
             Some(OF_SSH) => {
-                let host = &connected.hosts[connected.host(index)];
                 ending.code = None;
                 ending.note = Some(format!(
                     "ssh lost the connection to {host}, or could not connect"
@@ -458,7 +459,10 @@ impl Connected {
 
     fn launch(&self, index: usize) -> io::Result<Launched> {
         let host = self.host(index);
-        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])?;
+        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", self.hosts[host]))
+            })?;
         let same = self.slots.iter().filter(|other| **other == host);
         Ok(if same.count() > 1 {
             launched.machine(&*self.hosts[host])

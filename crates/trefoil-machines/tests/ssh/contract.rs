@@ -105,7 +105,10 @@ fn lives(pid: u32) -> bool {
 
 fn death<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
-        Err(TaskError::WorkerDied(exit)) => *exit,
+        Err(TaskError::WorkerDied(exit)) => {
+            assert!(exit.to_string().contains("node1"), "{exit}");
+            *exit
+        }
         other => panic!("{other:?}"),
     }
 }

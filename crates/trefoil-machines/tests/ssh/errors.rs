@@ -102,6 +102,15 @@ tests! {
         has(&refused(cluster.ssh(&["node1", "node2"]).client(client)), &["node2", "cannot be reached"]);
     }
 
+    fn a_worker_that_cannot_be_started_names_its_host() {
+        let cluster = Cluster::stand_in();
+        let procs = cluster.pool(1);
+        std::fs::remove_file(cluster.directory.join("ssh")).unwrap();
+        procs.spawn((), |()| -> () { std::process::exit(3) }).join().unwrap_err();
+        let error = procs.spawn((), |()| ()).join().unwrap_err().to_string();
+        has(&error, &["could not be started", "node1"]);
+    }
+
     fn what_ssh_says_of_a_host() {
         for cluster in clusters().into_iter().filter(|cluster| cluster.name == "sshd") {
             let words = refused(cluster.ssh(&["nowhere.invalid"]));

@@ -73,6 +73,27 @@ fn a_caller_ends_no_late_call() {
     }
 }
 
+/// The limits of calls that end early are forgotten, although that of a call that lives is the
+/// first.
+#[test]
+fn limits_of_ended_calls_are_forgotten() {
+    let mut world = World::new(8);
+    world.hostile = false;
+    let within = |world: &mut World, hours: u32| {
+        let mut options = CallOptions::default();
+        options.until = Some(world.now + hours * Duration::from_secs(3600));
+        world.call_with(options)
+    };
+    let lives = within(&mut world, 1);
+    for _ in 0..1000 {
+        let ends = within(&mut world, 2);
+        world.sched.cancel(ends, world.now);
+        assert!(world.sched.has(lives) && !world.sched.has(ends));
+        let kept = world.sched.limits.len();
+        assert!(kept < 100, "{kept} limits of two calls");
+    }
+}
+
 /// A cancelled call that is still in the queue changes no order: a call that is queued again is
 /// placed behind more urgent ones.
 #[test]

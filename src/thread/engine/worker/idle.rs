@@ -19,6 +19,10 @@ const SPIN_ROUNDS: u32 = 2;
 /// From this one on they are equally long. Before it, each is twice as long as the last.
 const SLOWEST: u32 = 6;
 
+/// Where more than these search, another one does not look on. Each look is at the deques of all,
+/// so a wide pool, all of whose threads begin as searchers, would take long to begin.
+const MANY: usize = 64;
+
 /// How often a thread that is no searcher spins before it looks again.
 const SPINS: u32 = 16;
 
@@ -28,6 +32,9 @@ impl Worker {
         // At the pool's end only what is there is run. To wait for more would give an outside
         // thread the processor, which may add some each time.
         let now = self.registry().sleep.counts();
+        if now.searching() > MANY && !self.others_are_quicker() {
+            return None;
+        }
         let rounds = if now.is_closing() {
             0..1
         } else {

@@ -293,3 +293,19 @@ fn a_thief_that_starts_a_thread_does_not_borrow_the_slots() {
     task.run();
     it.end();
 }
+
+/// Each look is at all deques: those of all that search would be too many.
+#[test]
+fn where_many_search_no_more_look_on() {
+    let all = Simulation::new(200, Clock::Still, 1);
+    let worker = &all.workers[0];
+    let mut looks = Vec::new();
+    while worker.registry.sleep.search(false) {
+        let before = worker.search.searches.get();
+        assert!(worker.look_around().is_none());
+        looks.push(worker.search.searches.get() - before);
+    }
+    assert_eq!((looks.len(), looks[0], looks[63]), (100, 16, 10));
+    assert_eq!(looks[64..], [0; 36]);
+    all.end();
+}
