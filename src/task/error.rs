@@ -73,9 +73,7 @@ pub enum TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(item) = self.failed_item()
-            && !matches!(self, Self::TimedOut(_))
-        {
+        if let Some(item) = self.failed_item() {
             item.fmt(f)?;
         }
         match self {
@@ -393,7 +391,12 @@ impl WorkerExit {
         let begins = |line: &&str| line.contains(" panicked at ");
         match before.iter().rposition(begins).filter(|_| is_hint) {
             Some(at) => Some(before[at..before.len().min(at + 2)].join(" ")),
-            None if is_hint => Some((*before.last().unwrap_or(&last)).to_owned()),
+            None if is_hint => {
+                // What was said before a backtrace, whose beginning may be cut off.
+                let trace = before.iter().rposition(|line| *line == "stack backtrace:");
+                let said = before[..trace.unwrap_or(before.len())].last();
+                Some((*said.filter(|line| !line.starts_with("at "))?).to_owned())
+            }
             None => Some(last.to_owned()),
         }
     }
@@ -592,8 +595,17 @@ mod tests {
             full.ends_with("memory allocation of 7 bytes failed"),
             "{full}"
         );
+        let traced =
+            "stack backtrace:\n 0: f\n    at a.rs:1:2\nnote: run with `RUST_BACKTRACE=full`\n";
+        exit.stderr_tail = format!("memory allocation of 7 bytes failed\n{traced}");
+        assert!(
+            exit.to_string()
+                .ends_with("memory allocation of 7 bytes failed")
+        );
+        exit.stderr_tail = traced[20..].to_owned();
+        assert_eq!(exit.last_words(), None);
         exit.cause = Cause::Allocation;
-        exit.stderr_tail.push_str("what a hook wrote\n");
+        exit.stderr_tail = "memory allocation of 7 bytes failed\nwhat a hook wrote\n".to_owned();
         assert!(
             exit.to_string()
                 .ends_with("memory allocation of 7 bytes failed")

@@ -30,10 +30,10 @@ use super::failed_item::FailedItem;
 /// ```
 ///
 /// The `Default` has no item and no times. Cloning allocates, except of the `Default`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Late(Option<Box<LateFields>>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct LateFields {
     item: FailedItem,
     ran: Option<Duration>,
@@ -112,11 +112,20 @@ impl Late {
     }
 }
 
+/// The same text, with the item.
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(item) = self.failed_item() {
+            write!(f, "{item}")?;
+        }
+        write!(f, "{self}")
+    }
+}
+
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nothing = LateFields::default();
         let known = self.0.as_deref().unwrap_or(&nothing);
-        known.item.fmt(f)?;
         f.write_str("the time is up")?;
         if let Some(limit) = known.limit {
             let since = if known.from_call {
@@ -152,8 +161,9 @@ mod tests {
         );
         let mut call = Late::call(limit, Duration::from_micros(20_100), 7);
         call.failed_item_mut().index = Some(1);
-        let words = "item 1: the time is up (limit 20ms), after 20.1ms in worker process 7";
+        let words = "the time is up (limit 20ms), after 20.1ms in worker process 7";
         assert_eq!(call.to_string(), words);
+        assert_eq!(format!("{call:?}"), format!("item 1: {words}"));
         assert_eq!((call.item(), call.worker()), (Some(1), Some(7)));
         let whole = Late::whole(limit, Some((Duration::ZERO, None)));
         let words = "the time is up (limit 20ms from the call), before it began";
