@@ -642,7 +642,7 @@ tests! {
                 }
             });
             let mut dice = Dice(11);
-            for round in 0..sample(240) {
+            for round in 0..sample(120) {
                 let n = 1 + dice.roll(300);
                 let accident = if dice.roll(2) == 0 { dice.roll(2 * n) } else { u64::MAX };
                 let items = (0..n).map(|item| (item, if item == accident { dice.roll(3) } else { 9 }));

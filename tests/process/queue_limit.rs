@@ -106,7 +106,7 @@ tests! {
     }
 
     fn a_map_takes_its_items_not_far_ahead_of_its_workers() {
-        const ITEMS: u64 = 2_000_000;
+        const ITEMS: u64 = 1_200_000;
         let procs = ProcessPool::with_workers(1).unwrap();
         let runs: Task<()> = procs.spawn((), |()| forever());
         until(|| procs.stats().busy == 1);
@@ -127,9 +127,9 @@ tests! {
 
     fn a_map_that_waits_ends_with_its_job_and_with_its_pool() {
         let procs = ProcessPool::with_workers(1).unwrap();
-        let fails = procs.map(0_u64.., |n| if n == 1_000_000 { resume_unwind(Box::new("no")) });
+        let fails = procs.map(0_u64.., |n| if n == 300_000 { resume_unwind(Box::new("no")) });
         let fails = fails.unwrap_err().to_string();
-        assert!(fails.starts_with("item 1000000"), "{fails}");
+        assert!(fails.starts_with("item 300000"), "{fails}");
         let runs: Task<()> = procs.spawn((), |()| forever());
         until(|| procs.stats().busy == 1);
         let (tell, told) = mpsc::channel();
