@@ -209,7 +209,7 @@ impl ThreadPool {
     /// a pool that was shut down.
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
-        ThreadStats::of(self.registry())
+        ThreadStats::of(self.registry(), self.num_threads())
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in
