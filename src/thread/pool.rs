@@ -658,7 +658,7 @@ impl ThreadPool {
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
     /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those
-    /// that the pool had queued before run there, also with [`Shutdown::CancelPending`].
+    /// that were queued before run on the pool, also with [`Shutdown::CancelPending`].
     ///
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///
