@@ -299,9 +299,8 @@ impl ThreadPool {
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They may borrow.
     ///
-    /// `b` is offered to the other workers while this thread runs `a`. If no worker takes it, that
-    /// costs some nanoseconds. After [`shutdown`](Self::shutdown) both run in
-    /// the caller.
+    /// `b` is offered to other workers while `a` runs. If none takes it, that costs some nanoseconds.
+    /// After [`shutdown`](Self::shutdown) both run in the caller.
     ///
     /// # Panics
     /// A panic in either half is resumed in the caller after both have ended; that of `a` if both
