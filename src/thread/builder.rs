@@ -136,10 +136,8 @@ impl ThreadPoolBuilder {
     ///
     /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook),
     /// and to limit the threads of libraries that have their own, where a library can do that for
-    /// the calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit
-    /// them here, because they have read it by now; in worker processes it does
-    /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
-    /// this pool itself starts no threads, however deeply it is nested.
+    /// the calling thread, as OpenMP's `omp_set_num_threads` does. (For worker processes:
+    /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker).)
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
