@@ -196,7 +196,7 @@ impl ThreadPoolBuilder {
     /// - [`try_spawn`](ThreadPool::try_spawn) gives the closure back.
     ///
     /// Inside the pool's own work, `spawn` neither waits nor takes a place: the pool could
-    /// otherwise wait for itself. What limits itself takes no place: `map` and similar methods,
+    /// otherwise wait for itself. No place is taken by `map` and similar methods (`map_task`, too),
     /// `imap`, `join`, `scope`, `install`, `broadcast`. When the pool is shut down, every spawn
     /// that waits continues, and its task ends in [`Closed`](crate::TaskError::Closed).
     ///

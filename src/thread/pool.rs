@@ -165,9 +165,9 @@ impl ThreadPool {
     /// `broadcast` and `blocking` have none.
     ///
     /// Maps of the same priority share the threads: whenever a worker has finished a part, it takes
-    /// the next part of any of them; and each map has its caller's thread. Where callers do not help
-    /// ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also give way
-    /// to one another every ten milliseconds.
+    /// the next part of any of them; and each map has its caller's thread. Where callers do not
+    /// help ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also
+    /// give way to one another every ten milliseconds.
     ///
     /// Giving way costs two switches of threads. A pool that has only normal handles pays nothing
     /// for all this. In others, a join that may have to give way costs some ten nanoseconds more.
@@ -295,8 +295,8 @@ impl ThreadPool {
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They may borrow.
     ///
-    /// `b` is offered to other workers while `a` runs. If none takes it, that costs some nanoseconds.
-    /// After [`shutdown`](Self::shutdown) both run in the caller.
+    /// `b` is offered to other workers while `a` runs. If none takes it, that costs some
+    /// nanoseconds. After [`shutdown`](Self::shutdown) both run in the caller.
     ///
     /// # Panics
     /// A panic in either half is resumed in the caller after both have ended; that of `a` if both
