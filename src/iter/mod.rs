@@ -42,7 +42,8 @@
 //!   threads. Over `par_bridge`, which loses the order, it may not.
 //! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
 //!   lowest item. One that the sequential iterator would not have reached, behind the first match
-//!   or failure, is not resumed. Every item and every intermediate result is dropped once.
+//!   or failure, is not resumed (but see [there](ParallelIterator#panics)). Every item and every
+//!   intermediate result is dropped once.
 //! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
 //!   a lock may be held while a consumer runs, unless it is re-entrant, such as
 //!   [`Stdout::lock`](std::io::Stdout::lock): items that print on other threads wait for it.

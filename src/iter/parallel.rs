@@ -115,7 +115,8 @@ pub trait ParallelExtend<T: Send> {
 /// A panic in a closure stops the rest, and is resumed in the caller of the consumer; of several,
 /// that of the lowest item. Before that, all items and intermediate results are dropped. A panic
 /// that the sequential iterator would not have reached, because it would have stopped at an earlier
-/// match or failure, is not resumed. (The panic hook has seen it.)
+/// match or failure, is not resumed. (The panic hook has seen it.) Exceptions are `flat_map`,
+/// `flatten`, and the `sum` and `product` of options or results.
 pub trait ParallelIterator: Source + Send {
     /// Calls `f` with each item.
     ///
@@ -453,16 +454,16 @@ pub trait ParallelIterator: Source + Send {
     /// Stops when `token` is cancelled: no item passes after that. What consumes them returns
     /// a `Result`: see [`Cancellable`].
     ///
-    /// Each thread looks at the token before each item. What has begun by then runs to its end. An
-    /// adaptor that was put before `until` may be called for one item more on each thread. As the
-    /// number of items is not known in advance, what follows has no methods of
+    /// Each thread looks at the token before each item. What has begun by then runs to its end.
+    /// Adaptors that were put before `until` may be called until they give one item more, on each
+    /// thread. As the number of items is not known in advance, what follows has no methods of
     /// [`IndexedParallelIterator`](super::IndexedParallelIterator): call these before.
     ///
     /// # Errors
     /// Consumers return [`TaskError::Cancelled`](crate::TaskError::Cancelled) if an item was left
-    /// out. A cancel after the last item has passed changes nothing. (After
-    /// [`par_bridge`](super::ParallelBridge::par_bridge), or over the pieces of a string, a thread
-    /// may not know that there is no item more, and report a cancel then.)
+    /// out. A cancel after the last item has passed changes nothing. (Where the number of items is
+    /// not known, as after a `filter`, a thread may not know that there is no item more, and report
+    /// a cancel then.)
     ///
     /// ```
     /// use trefoil::prelude::*;

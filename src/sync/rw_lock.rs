@@ -98,7 +98,7 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// Takes the lock to read, if no writer has it or waits for it.
+    /// Takes the lock to read, if no writer has it and nobody waits for it.
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         Shared::try_new(&self.0, Whose::Tasks).map(RwLockReadGuard)

@@ -354,7 +354,7 @@ impl<T> TaskGroup<T> {
     }
 
     /// Takes out the next member that has ended, in the order of completion; never waits. `None`:
-    /// no member has ended. Futures that are not tasks are polled once if they were woken.
+    /// no member has ended. Futures that are not tasks are polled if they were woken.
     ///
     /// ```
     /// use trefoil::{Completer, TaskGroup};

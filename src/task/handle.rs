@@ -57,10 +57,10 @@ impl<T> Task<T> {
     /// Waits for the result, for at most `timeout`. The task stays usable.
     ///
     /// # Errors
-    /// Those of `join`, and [`TaskError::TimedOut`] if the time is up: the task continues and can
-    /// be waited for again. To distinguish a task that *ended* with `TimedOut` or `WouldBlock` from
-    /// a wait that did, call [`try_join`](Task::try_join): it returns `Some(Err(Closed))` if the
-    /// error was the task's own.
+    /// Those of `join`, and [`TaskError::TimedOut`] if the time is up, also if a task waits for
+    /// itself: the task continues and can be waited for again. To distinguish a task that *ended*
+    /// with `TimedOut` or `WouldBlock` from a wait that did, call [`try_join`](Task::try_join): it
+    /// returns `Some(Err(Closed))` if the error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.try_join().unwrap_or_else(|| self.wait(Some(timeout)))
     }

@@ -90,10 +90,11 @@ impl Late {
     }
 
     /// How long the call had run when it was stopped; zero: it had not begun. `None` for a wait
-    /// that was given up: the awaited work may still be running. Also `None` for a `map` or `imap`
-    /// whose limit as a whole is over ([`within`](crate::ProcessCall::within)): some of its items
-    /// have run; and for a call that had run before and did not then, because it waited for a
-    /// retry, or its result was being decoded.
+    /// that was given up: the awaited work may still be running. Also `None` for a `map`,
+    /// `map_each` or `imap` whose limit as a whole is over
+    /// ([`within`](crate::ProcessCall::within)): some of its items have run; and for a call that
+    /// had run before and did not then, because it waited for a retry, or its result was being
+    /// decoded.
     #[must_use]
     pub fn ran(&self) -> Option<Duration> {
         self.0.as_ref()?.ran

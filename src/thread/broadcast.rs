@@ -81,21 +81,23 @@ where
     R: Send + 'static,
 {
     let (slots, f) = (registry.own_slots(), Arc::new(f));
-    let share = |place| {
-        let (registry, f) = (Arc::clone(registry), Arc::clone(&f));
+    let (mut shares, mut tasks) = (Vec::new(), Vec::new());
+    for place in 0..slots.len() {
+        let (home, f) = (Arc::clone(registry), Arc::clone(&f));
         let take = move || {
             let mut result = None;
-            as_place(&registry, place, || result = Some(catch(|| f(place))));
+            as_place(&home, place, || result = Some(catch(|| f(place))));
             match result {
                 Some(Ok(value)) => value,
                 Some(Err(panic)) => panic.resume_unwind(),
                 None => unreachable!("it has been called"),
             }
         };
-        let (share, task) = task::closure(take, false);
-        ((place, Work::Task(share)), task.cancel_on_drop())
-    };
-    let (shares, tasks): (Vec<_>, Vec<_>) = (0..slots.len()).map(share).unzip();
+        let (share, task) = task::closure(take, false); // (in a closure it has not our caller)
+        registry.set_hook(&share);
+        shares.push((place, Work::Task(share)));
+        tasks.push(task.cancel_on_drop());
+    }
     let all = async move {
         let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {

@@ -136,10 +136,8 @@ impl ThreadPoolBuilder {
     ///
     /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook),
     /// and to limit the threads of libraries that have their own, where a library can do that for
-    /// the calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit
-    /// them here, because they have read it by now; in worker processes it does
-    /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
-    /// this pool itself starts no threads, however deeply it is nested.
+    /// the calling thread, as OpenMP's `omp_set_num_threads` does. (For worker processes:
+    /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker).)
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -198,7 +196,7 @@ impl ThreadPoolBuilder {
     /// - [`try_spawn`](ThreadPool::try_spawn) gives the closure back.
     ///
     /// Inside the pool's own work, `spawn` neither waits nor takes a place: the pool could
-    /// otherwise wait for itself. What limits itself takes no place: `map` and similar methods,
+    /// otherwise wait for itself. No place is taken by `map` and similar methods (`map_task`, too),
     /// `imap`, `join`, `scope`, `install`, `broadcast`. When the pool is shut down, every spawn
     /// that waits continues, and its task ends in [`Closed`](crate::TaskError::Closed).
     ///

@@ -34,10 +34,8 @@ impl Current {
     ///   something that the pool cannot see.
     /// - So do tasks that wait for a lock which a waiting task holds.
     ///
-    /// In each of these cases more threads run than there are indices, so two of them must share
-    /// one. Otherwise one would have to wait, perhaps for a lock that the other holds, or change
-    /// its index within its task. So the data must allow two users (an atomic, a lock), although
-    /// that is rare.
+    /// In each of these cases more threads run than there are indices, so two of them share one. So
+    /// the data must allow two users (an atomic, a lock), although that is rare.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index

@@ -44,7 +44,7 @@
 //! - An idle pool uses no processor time.
 //! - A panic of your code is resumed where its result is awaited (or is the task's error), after
 //!   everything that borrows has ended. Workers survive it.
-//! - Results and failures are those of the sequential program, in its order.
+//! - Results and failures of a `map` or `join` are those of the sequential program, in its order.
 //!
 //! # Read next
 //!

@@ -154,8 +154,7 @@ impl ThreadPool {
     /// priority delays other work by one item at most. (Items so short that some microseconds hold
     /// many of them count as one; so do the items of a piece where an iterator keeps something for
     /// each piece, as `fold` does.) It continues when other work leaves a thread free. While other
-    /// work needs all threads, it does not continue, as in other pools that have priorities (TBB,
-    /// Folly).
+    /// work needs all threads, it does not continue.
     ///
     /// Code that gives way keeps its locks. If the work in its place needs one of them, and the
     /// pool comes to a stop, it continues, by the rule for [waiting threads](Self#waiting).
@@ -165,16 +164,14 @@ impl ThreadPool {
     /// a task may run it at its own priority; otherwise the task keeps that of its handle.
     /// `broadcast` and `blocking` have none.
     ///
-    /// Maps of the same priority share the threads: whenever a worker has finished a part, of which
-    /// there are at first about twice as many as workers, it takes the next part of any of them;
-    /// and each map has its caller's thread. Where callers do not help
-    /// ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also give way
-    /// to one another every ten milliseconds.
+    /// Maps of the same priority share the threads: whenever a worker has finished a part, it takes
+    /// the next part of any of them; and each map has its caller's thread. Where callers do not
+    /// help ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also
+    /// give way to one another every ten milliseconds.
     ///
     /// Giving way costs two switches of threads. A pool that has only normal handles pays nothing
-    /// for all this. In others, tasks of other priorities and woken futures pass through the common
-    /// queue, and a join that may have to give way costs some ten nanoseconds more. The handle
-    /// keeps the pool, as a clone does.
+    /// for all this. In others, a join that may have to give way costs some ten nanoseconds more.
+    /// The handle keeps the pool, as a clone does.
     ///
     /// ```
     /// use trefoil::{Priority, ThreadPool};
@@ -209,17 +206,16 @@ impl ThreadPool {
     /// a pool that was shut down.
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
-        ThreadStats::of(self.registry())
+        ThreadStats::of(self.registry(), self.num_threads())
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in
     /// [`new`](Self::new).
     ///
-    /// Returns at once, from any thread, a worker of this pool included. Narrowing loses no work:
-    /// surplus workers end at once if they sleep; of those that work, the first to finish make way.
-    /// The remaining workers take over their queues. Widening starts the new threads at once;
-    /// if the system refuses one, fewer run, and the pool asks again when there is work for it.
-    /// After [`shutdown`](Self::shutdown) nothing changes.
+    /// Returns at once, from any thread, a worker of this pool included. Narrowing loses no work,
+    /// and interrupts none. Widening starts the new threads at once; if the system refuses one,
+    /// fewer run, and the pool asks again when there is work for it. After
+    /// [`shutdown`](Self::shutdown) nothing changes.
     ///
     /// # Panics
     /// If `threads` is more than the 32,768 that a pool can have.
@@ -299,9 +295,8 @@ impl ThreadPool {
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They may borrow.
     ///
-    /// `b` is offered to the other workers while this thread runs `a`. If no worker takes it, that
-    /// costs some nanoseconds. After [`shutdown`](Self::shutdown) both run in
-    /// the caller.
+    /// `b` is offered to other workers while `a` runs. If none takes it, that costs some
+    /// nanoseconds. After [`shutdown`](Self::shutdown) both run in the caller.
     ///
     /// # Panics
     /// A panic in either half is resumed in the caller after both have ended; that of `a` if both
@@ -374,8 +369,7 @@ impl ThreadPool {
     /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
     ///
     /// `f` is a closure that computes. `spawn(|| async { .. })` makes a future and drops it, and
-    /// nothing in it runs: for futures there is [`spawn_async`](Self::spawn_async). (If the task is
-    /// joined, the compiler warns of the unused future; Rust has no way to refuse the closure.)
+    /// nothing in it runs: for futures there is [`spawn_async`](Self::spawn_async).
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -475,8 +469,7 @@ impl ThreadPool {
     /// Calls `f` with each item and collects what it returns, in the order of the items.
     ///
     /// Items are divided among the workers as they become free; neither tiny nor very uneven items
-    /// need tuning. `f` may borrow. After [`shutdown`](Self::shutdown) it runs in the caller. For
-    /// results of 4 MiB or more, Linux is asked for large pages.
+    /// need tuning. `f` may borrow. After [`shutdown`](Self::shutdown) it runs in the caller.
     ///
     /// # Panics
     /// If `f` panics, items after that one may be left out, and the panic of the item with the
@@ -658,7 +651,7 @@ impl ThreadPool {
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
     /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those
-    /// that the pool had queued before run there, also with [`Shutdown::CancelPending`].
+    /// that were queued before run on the pool, also with [`Shutdown::CancelPending`].
     ///
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///

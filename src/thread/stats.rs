@@ -38,7 +38,7 @@ pub struct ThreadStats {
 
 impl ThreadStats {
     /// See [`ThreadPool::stats`](crate::ThreadPool::stats).
-    pub(super) fn of(registry: &Registry) -> Self {
+    pub(super) fn of(registry: &Registry, threads: usize) -> Self {
         let counts = registry.sleep.counts();
         let slots = registry.slots();
         let mut own = 0;
@@ -46,7 +46,7 @@ impl ThreadStats {
             own += slot.public.len();
         }
         Self {
-            threads: registry.sleep.width(),
+            threads,
             busy: counts.running().saturating_sub(counts.searching()),
             waiting: counts.blocked(),
             queued: registry.injector.len() + own,

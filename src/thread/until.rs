@@ -39,8 +39,8 @@ impl ThreadPool {
     ///
     /// They wait for the items that have begun, so nothing borrowed is used afterwards; items that
     /// have not begun, and results, are dropped. The deadline of a token counts, too. (If the items
-    /// are a parallel iterator, its own closures may be called for one item more on each thread:
-    /// see [`ParallelIterator::until`](crate::iter::ParallelIterator::until).)
+    /// are a parallel iterator, see
+    /// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).)
     ///
     /// # Errors
     /// [`TaskError::Cancelled`] if an item was left out. A cancel after the last item has begun

@@ -42,6 +42,7 @@ fn use_a_lost_pool(pool: &ThreadPool, width: usize) {
     let me = std::thread::current().id();
     let here = || std::thread::current().id() == me;
     assert_eq!(pool.num_threads(), width);
+    assert_eq!((pool.stats().threads, pool.stats().queued), (width, 0));
     assert!(matches!(pool.spawn(|| 1).join(), Err(TaskError::Closed)));
     assert_eq!(pool.join(here, here), (true, true));
     assert!(pool.map(0..100, |_| here()).into_iter().all(|here| here));

@@ -296,6 +296,27 @@ fn a_broadcast_in_the_background_is_called_for_those_that_wait() {
 }
 
 #[test]
+fn the_failure_of_a_cancelled_broadcast_is_the_pools_and_its_callers() {
+    within_deadline(|| {
+        let (tell, told) = mpsc::channel();
+        let hook = move |report: &trefoil::TaskReport| tell.send(report.spawned_at()).unwrap();
+        let builder = ThreadPool::builder().threads(1).on_unobserved(hook);
+        let pool = builder.build().unwrap();
+        let both = Arc::new(Barrier::new(2));
+        let theirs = Arc::clone(&both);
+        let broadcast = pool.spawn_broadcast(move |_| {
+            theirs.wait();
+            theirs.wait();
+            panic!("unheard");
+        });
+        both.wait();
+        assert!(broadcast.cancel());
+        both.wait();
+        assert_eq!(told.recv().unwrap().file(), file!());
+    });
+}
+
+#[test]
 fn a_broadcast_in_the_background_ends_in_a_panic_a_cancel_or_closed() {
     within_deadline(|| {
         let pool = pool("ends", 3);

@@ -59,6 +59,7 @@ fn a_pool_that_has_ended_is_empty() {
         let pool = ThreadPool::with_threads(2);
         pool.spawn(|| ()).join().unwrap();
         pool.shutdown(trefoil::Shutdown::Wait);
+        assert!(pool.spawn(|| ()).join().is_err()); // refused, and not queued
         let stats = pool.stats();
         assert_eq!((stats.busy, stats.waiting, stats.queued), (0, 0, 0));
     });

@@ -899,7 +899,9 @@ impl Injector {
 
     /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
     pub(in crate::thread) fn len(&self) -> usize {
-        self.inbox.len() + self.len.load(Ordering::Relaxed)
+        // What a closed pool has refused leaves empty entries there.
+        let arrive = (self.mode() != Mode::Closed).then(|| self.inbox.len());
+        arrive.unwrap_or(0) + self.len.load(Ordering::Relaxed)
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.

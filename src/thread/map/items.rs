@@ -26,7 +26,7 @@ use super::source::{Int, IntRange, Seal, Source};
 /// A collection that [`ThreadPool::map`](crate::thread::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
-/// of integers.
+/// of at most `usize::MAX` integers.
 ///
 /// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices,
 /// `VecDeque`s, sets and maps; of a slice `chunks`, `chunks_exact`, `rchunks`, `rchunks_exact`,

@@ -14,9 +14,7 @@ impl Registry {
     /// Queues a new task; a thread that waits for it may run it if it is in the pool with this tag.
     pub(in crate::thread) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
         runnable.set_tag(tag);
-        if let Some(hook) = &self.config.unobserved {
-            runnable.set_hook(Arc::clone(hook));
-        }
+        self.set_hook(&runnable);
         current::with_home(|home| match home {
             Some(home) if self.is(home.registry()) => {
                 if self.injector.takes_own() {
@@ -27,6 +25,13 @@ impl Registry {
             }
             _ => drop(self.inject(Work::Task(runnable))),
         });
+    }
+
+    /// A new task's failure goes to the pool's hook.
+    pub(in crate::thread) fn set_hook(&self, runnable: &Runnable) {
+        if let Some(hook) = &self.config.unobserved {
+            runnable.set_hook(Arc::clone(hook));
+        }
     }
 
     /// Queues a new task of this worker's thread, whatever its priority, and whatever is accepted.
