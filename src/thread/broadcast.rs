@@ -93,7 +93,8 @@ where
                 None => unreachable!("it has been called"),
             }
         };
-        let (share, task) = task::closure(take, false); // (in a closure it has not our caller)
+        // (Not in a closure, which does not know our caller.)
+        let (share, task) = task::closure(take, false);
         registry.set_hook(&share);
         shares.push((place, Work::Task(share)));
         tasks.push(task.cancel_on_drop());
