@@ -367,8 +367,8 @@ impl EventLoopBuilder {
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
     ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
     ///   has no room in its queue. So each such wait that a timeout ends costs at least 10 ms of
-    ///   real time. Where that is too much, move the clock with [`advance`](crate::time::advance()),
-    ///   or test with a channel in place of the socket.
+    ///   real time. Where that is too much, move the clock with
+    ///   [`advance`](crate::time::advance()), or test with a channel in place of the socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor what
     ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
     ///   inside the loop, and await a [`Task`] for another thread's work.
