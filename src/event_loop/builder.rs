@@ -176,7 +176,7 @@ impl EventLoop {
     ///
     /// Returns true if there is more to do: call again soon. If it returns false, call again when
     /// the loop's descriptor ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline).
-    /// One call runs at most 64 tasks, or some 200 µs of them.
+    /// One call runs at most 64 tasks.
     ///
     /// Do not rely on the descriptor before the first call, nor between a
     /// [`block_on`](Self::block_on) and the next call. Between calls the loop sleeps: work from
@@ -367,9 +367,8 @@ impl EventLoopBuilder {
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
     ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
     ///   has no room in its queue. So each such wait that a timeout ends costs at least 10 ms of
-    ///   real time, and a thousand in turn cost some eleven seconds. Where that is too much, move
-    ///   the clock with [`advance`](crate::time::advance()), or test with a channel in place of the
-    ///   socket.
+    ///   real time. Where that is too much, move the clock with
+    ///   [`advance`](crate::time::advance()), or test with a channel in place of the socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor what
     ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
     ///   inside the loop, and await a [`Task`] for another thread's work.

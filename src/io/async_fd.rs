@@ -69,10 +69,10 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a directory, and for a regular file, unless it is one of the Linux
-    /// kernel's (in `/proc` or `/sys`) that reports changes: the others never block and cannot be
-    /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed. The error
-    /// drops `inner`; [`try_new`](Self::try_new) returns it.
+    /// `Unsupported` for a directory, and for a regular file that the system cannot wait for: most
+    /// can only be read by [`fs`](super::fs), but some of the Linux kernel's (in `/proc` or `/sys`)
+    /// report changes. `InvalidInput` if the descriptor is closed. The error drops `inner`;
+    /// [`try_new`](Self::try_new) returns it.
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -225,8 +225,8 @@ impl ProcessPoolBuilder {
     /// How much memory, in bytes, one item may allocate, and how much a worker may hold between
     /// items.
     ///
-    /// An allocation beyond it fails. In Rust that ends the item's worker: its task ends with
-    /// [`WorkerDied`](TaskError::WorkerDied), whose
+    /// An allocation beyond it fails. In Rust that ends the item's worker, as a rule: its task ends
+    /// with [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
     /// continue. A worker whose resident memory (not counting shared memory) is larger than this
     /// after an item is replaced before it gets the next (of items of some microseconds: a few

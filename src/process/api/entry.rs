@@ -63,8 +63,8 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again. In such
 /// a process this function serves the pool and never returns; in any other it only records that it
 /// was called. The code before it in `main` therefore runs again in every worker. It may use ten
-/// seconds of processor time, and may not wait for anything for five seconds: a worker that takes
-/// longer counts as stuck, and its tasks end in
+/// seconds of processor time, and may not wait for anything for five seconds (a launcher's has
+/// thirty in all): a worker that takes longer counts as stuck, and its tasks end in
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), whose note says so.
 ///
 /// It must be called on the program's first thread, before any other is started. Elsewhere (in a

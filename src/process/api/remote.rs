@@ -67,7 +67,7 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 /// ```
 ///
 /// # Where it stays
-/// - On one machine: in memory. A result of at most 16 KiB stays in this process. A larger one lies
+/// - On one machine: in memory. Up to 16 KiB (encoded) stay in this process. A larger result lies
 ///   in memory that each process that needs it maps, without a copy, like a
 ///   [`Shared`]. It is encoded once, and decoded in each call that receives it.
 ///   Each such result holds one descriptor of this process until it is freed. So there can be

@@ -16,7 +16,7 @@ use crate::process::value::portable::Portable;
 ///
 /// Either end can be cloned, and sent to a worker (or back from one) as or inside an argument or a
 /// result. Serialising an end anywhere else is an error. The items themselves can be whatever
-/// arguments can, but hold no ends.
+/// arguments can, but hold no ends and no shared memory.
 ///
 /// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed
 /// receiver had already taken are lost; the rest go to the other receivers.

@@ -103,15 +103,15 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
     /// of `build`.
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError>;
 
-    /// Starts worker `index`, from 0. Called for each worker when the pool begins, and again for
-    /// each that must be replaced; never for one that is being started or lives.
+    /// Starts worker `index`, from 0. Called when the worker is wanted, and again when it must be
+    /// replaced; never for one that is being started or lives.
     ///
     /// The task completes when the worker's stream is there: at once ([`Task::ready`]), or later,
     /// through a [`Completer`](crate::Completer), if something must be waited for. From then on the
     /// worker has 30 seconds to reach [`init`](crate::init). The task is cancelled when the worker
     /// is not wanted any more. If it fails, the start counts as failed, with the error's message,
-    /// and is repeated at growing intervals; after some failures in a row, what waits to run ends
-    /// with that message.
+    /// and is repeated at growing intervals; after some failures in a row, `build` fails, or what
+    /// waits to run ends, with that message.
     fn start(&self, index: usize) -> Task<io::Result<Launched>>;
 
     /// Worker `index` has reached [`init`](crate::init), and is the right build: for a launcher

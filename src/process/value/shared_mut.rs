@@ -155,7 +155,7 @@ impl<T: Plain> SharedMut<T> {
     /// Gives out these ranges, each for an item.
     ///
     /// A range is out until it has been written, or its [`RangeMut`] was dropped without having
-    /// been sent or borrowed, or until the next look.
+    /// been sent, borrowed or discarded, or until the next look.
     ///
     /// ```
     /// use trefoil::SharedMut;
