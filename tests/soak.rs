@@ -199,14 +199,26 @@ const COUNTS: &[(&str, Of, i64)] = &[
 impl Census {
     /// When the pools that stay have all their workers again, and these have nothing to do.
     fn now(kept: &Kept) -> Self {
-        for procs in [&kept.procs, &kept.steady] {
-            until(|| {
-                let (stats, workers) = (procs.stats(), procs.num_workers());
-                stats.pending == 0 && procs.worker_pids().len() == workers
-            });
-            // (A worker that answers has all its descriptors.)
-            procs.map(0..100, square).unwrap();
+        let workers = || [kept.procs.worker_pids(), kept.steady.worker_pids()];
+        loop {
+            for procs in [&kept.procs, &kept.steady] {
+                until(|| {
+                    let (stats, workers) = (procs.stats(), procs.num_workers());
+                    stats.pending == 0 && procs.worker_pids().len() == workers
+                });
+                // (A worker that answers has all its descriptors.)
+                procs.map(0..100, square).unwrap();
+            }
+            let before = workers();
+            let now = Self::of(kept);
+            // Otherwise a late call's worker has died meanwhile.
+            if workers() == before && before[0].len() == kept.procs.num_workers() {
+                return now;
+            }
         }
+    }
+
+    fn of(kept: &Kept) -> Self {
         let (descriptors, threads, _) = census();
         let pids = kept.steady.worker_pids();
         Self {
