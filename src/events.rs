@@ -67,6 +67,7 @@ mod nothing {
 
     pub(crate) enum Trouble {
         SlowPoll,
+        WorkerDied,
         LateItem,
     }
 

@@ -11,12 +11,13 @@
 //! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `root`, `elapsed`, `polls`, `spawned_at` |
 //! | event "the failure of a task was never taken", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
 //!
-//! A span is created where the task is spawned, is entered whenever its code runs (each poll of a
-//! future, once for a closure) and ends with the task. So the task's log lines are inside its span,
-//! and a subscriber that records times knows how long each task was busy and how long it was idle.
-//! Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), of thread
-//! pools (`task`, or `blocking` for a closure), and calls of `io` that block (`blocking`); the
-//! halves of a `join`, the items of a `map` and calls to worker processes have none.
+//! A span is created where the task is spawned, is entered whenever its code runs (each poll and
+//! the drop of a future, once for a closure) and ends with the task. So the task's log lines are
+//! inside its span, and a subscriber that records times knows how long each task was busy and how
+//! long it was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is
+//! `Send`), of thread pools (`task`, or `blocking` for a closure), futures of a `TaskGroup`
+//! (`task`), and calls of `io` that block (`blocking`); the halves of a `join`, the items of a
+//! `map` and calls to worker processes have none.
 //!
 //! The span has the name and the fields of tokio's spans, which tokio-console looks for. It has no
 //! parent, because a parent lives as long as its last descendant. Instead, `task.parent` is the

@@ -31,7 +31,7 @@ use crate::sys::signal::Subscription;
 /// `Signal::new(Signal::TERM)` while such a signal comes is ended by it, whether or not it would
 /// have received it. If that must not happen, keep one `Signal` of the kind until the program ends.
 ///
-/// A forked child makes `Signal`s of its own: those that it has inherited report nothing there.
+/// A forked child makes `Signal`s of its own: those that it has inherited wake nothing there.
 ///
 /// ```
 /// use rustix::process::{getpid, kill_process};

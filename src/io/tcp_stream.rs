@@ -172,9 +172,9 @@ impl TcpStream {
         self.source.get_ref().nodelay()
     }
 
-    /// Makes dropping the stream reset the connection, from now on: the peer loses what it has not
-    /// received, and its reads fail. (A longer `SO_LINGER` would block the loop when the stream is
-    /// dropped; `rustix::net::sockopt` sets it.)
+    /// Makes dropping the stream reset the connection, from now on: the peer loses what has not
+    /// arrived there, and then its reads fail. (A longer `SO_LINGER` would block the loop when the
+    /// stream is dropped; `rustix::net::sockopt` sets it.)
     ///
     /// # Errors
     ///

@@ -186,7 +186,8 @@ impl ThreadPoolBuilder {
     /// At most this many tasks wait in the queue; 0 counts as 1. Default: no limit.
     ///
     /// A task counts from its `spawn` until it begins (a future: until its first poll). Then, or
-    /// when it is cancelled, its place is free again. While the queue is full:
+    /// when it is cancelled (a future: once a thread has dropped it), its place is free again.
+    /// While the queue is full:
     ///
     /// - [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) and
     ///   [`spawn_blocking`](crate::spawn_blocking) block their thread until a place is free. On a

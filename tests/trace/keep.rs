@@ -126,6 +126,28 @@ fn a_slow_poll_a_dead_worker_and_a_late_item_write_files() {
     });
 }
 
+#[test]
+fn no_worker_that_its_pool_ends_writes_one() {
+    alone(|| {
+        let folder = Folder::new("routine");
+        let recorder = trace::keep_last(LONG, 1 << 20).unwrap();
+        let _recorder = recorder.pause(Duration::ZERO).write_to(&folder.0).unwrap();
+        let workers = ProcessPool::builder().workers(1).max_tasks_per_worker(1);
+        let workers = workers.build().unwrap();
+        assert!(workers.map(0..3, |n: u32| n).is_ok()); // each in a process of its own
+        let cancelled = workers.spawn((), hang);
+        eventually("it runs", || workers.stats().busy == 1);
+        assert!(cancelled.cancel());
+        eventually("it is replaced", || workers.stats().died == 1);
+        drop(workers);
+        assert!(trefoil::Process::spawn((), |()| ()).unwrap().join().is_ok());
+        let workers = ProcessPool::with_workers(1).unwrap();
+        assert!(workers.spawn((), die).join().is_err());
+        folder.wait_for("worker-died", "");
+        assert_eq!(folder.files().len(), 1);
+    });
+}
+
 fn die((): ()) {
     std::process::abort();
 }

@@ -163,7 +163,7 @@ impl ProcessPoolBuilder {
     /// counts as 1. Default: no limit. (A busy worker may have been sent its next calls already:
     /// these wait there.)
     ///
-    /// When a call is sent or cancelled, its place is free again. While the queue is full:
+    /// Soon after a call is sent or cancelled, its place is free again. While the queue is full:
     ///
     /// - `spawn`, [`spawn_remote`](ProcessPool::spawn_remote) and [`Actor::call`] block their
     ///   thread until a place is free. On a thread that must not block (an event loop's, or in a
@@ -461,8 +461,8 @@ impl ProcessPoolBuilder {
     /// takes as long as the launcher needs to find out whether it can start workers. A variable
     /// that is set by [`env`](Self::env) is set there; which others there are depends on the
     /// launcher. What tasks print on standard output goes to standard error, or where the launcher
-    /// directs it: only [`WorkerStdout::Null`] changes that, and [`on_output`](Self::on_output)
-    /// makes `build` fail ([`PoolError::Launcher`]).
+    /// directs it: only [`WorkerStdout::Null`] changes that; [`WorkerStdout::Capture`] and
+    /// [`on_output`](Self::on_output) make `build` fail ([`PoolError::Launcher`]).
     ///
     /// ```
     /// # #[cfg(unix)] {

@@ -15,7 +15,7 @@ use std::time::Instant;
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::INITIALIZE;
-use crate::events;
+use crate::events::{self, Trouble};
 use crate::process::job::keep_failures::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
 
@@ -46,6 +46,9 @@ impl Sched {
         }
         worker.fruitful |= running;
         events::worker_died(worker.pid);
+        if counts && exit.cause != Cause::Pool {
+            events::noticed(Trouble::WorkerDied);
+        }
         // On a cluster each attempt takes long, and workers that need too much memory are killed.
         let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
         let killed = killed && self.policy.elastic.is_none();

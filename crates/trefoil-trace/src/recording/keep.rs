@@ -104,7 +104,7 @@ impl Recorder {
     /// |---|---|
     /// | `stuck` | a deadlock is found ([`on_stuck`]); so from now on tasks are kept track of |
     /// | `slow-poll` | a loop's [`slow_poll`] hook is called |
-    /// | `worker-died` | a worker process has died, without being asked to |
+    /// | `worker-died` | a worker process has died, and its pool has not ended it |
     /// | `late-item` | an item in a worker process has exceeded its time limit |
     ///
     /// The names are `trefoil-PID-NUMBER-WHY.json`; each opens in a viewer as a recording does. A

@@ -387,14 +387,8 @@ events! {
     woken(task: u64) is Woken by report;
     /// A worker stole this from the slot `from`; 0: not a task but a part of a region.
     stolen(task: u64, from: usize) is Stolen by note;
-    /// See [`worker_died`].
-    process_died(pid: u32) is Fell by report;
-}
-
-/// A worker process has died, and its frames are lost.
-pub fn worker_died(pid: u32) {
-    process_died(pid);
-    trouble::noticed(trouble::Trouble::WorkerDied);
+    /// A worker process has ended, and its frames are lost.
+    worker_died(pid: u32) is Fell by report;
 }
 
 /// This thread wakes the one in a pool's slot.
