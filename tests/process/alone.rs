@@ -80,16 +80,14 @@ fn check(scratch: &Scratch, count: u64) {
 
 tests! {
     fn nothing_runs_beside_it() {
-        // (A backtrace takes so long that the hedged copy of an item runs before the first has
-        // died.)
-        let builder = ProcessPool::builder().workers(3);
-        let procs = builder.env("RUST_BACKTRACE", "0").build().unwrap();
+        let procs = pool(3);
         for round in 0..3 {
             let scratch = Scratch::new("alone");
             let call = procs.call(some_starve).retry_alone();
             let all: Vec<u64> = match round {
                 0 => call.map(items(&scratch, 40)).unwrap(),
-                1 => call.chunk_size(7).hedge(2.0).imap(items(&scratch, 40)).map(Result::unwrap).collect(),
+                // (A copy of an item that takes long to die would be its second attempt, and not alone.)
+                1 => call.chunk_size(7).hedge(1e4).imap(items(&scratch, 40)).map(Result::unwrap).collect(),
                 _ => call.backoff(Duration::from_millis(1)).map_each(items(&scratch, 40))
                     .into_iter().map(Result::unwrap).collect(),
             };
