@@ -24,9 +24,15 @@ fn everything_is_shown() {
     let Some((_folder, watched, terminal)) = start("top-shown", (110, 30)) else {
         return;
     };
-    let screen = terminal.shows("parsers: ");
-    for text in ["4 threads", "sleepy", "item 0", "event loop on loop", "two"] {
-        assert!(screen.contains(text), "{text}: {screen}");
+    for text in [
+        "parsers: ",
+        "4 threads",
+        "sleepy",
+        "item 0",
+        "event loop on loop",
+        "two",
+    ] {
+        terminal.shows(text); // the first screen may be earlier than some of it
     }
     terminal.keys(&["Tab"]);
     let screen = terminal.shows("tasks, page 1 of 3, as a tree");
