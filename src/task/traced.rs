@@ -98,9 +98,13 @@ pub(super) fn run<R>(extras: &Rare, last: bool, f: impl FnOnce() -> R) -> Result
     }
     let left = panic::catch_in_task(|| drop(inside));
     let closed = panic::catch_in_task(|| drop(span));
-    let heard = entered.and(left).and(closed);
-    // (A value that nobody gets may panic, too, when it is dropped.)
-    ended.and_then(|value| panic::catch_in_task(|| heard.map(|()| value))?)
+    match (ended, entered.and(left).and(closed)) {
+        (Ok(value), Err(panic)) => {
+            contain(|| drop(value));
+            Err(panic)
+        }
+        (ended, _) => ended,
+    }
 }
 
 /// Drops the work of a task that has not ended, inside its span.
