@@ -25,8 +25,8 @@ use crate::printable::Printable;
 /// 0x1f3a0`.
 ///
 /// The first call of [`frames`](Self::frames), or of `Display`, looks the names up, which can take
-/// some 100 ms for a large program with debug information. Cloning is cheap; clones share the
-/// names.
+/// some 100 ms for a large program with debug information, and keeps tens of megabytes of it in
+/// memory. Cloning is cheap; clones share the names.
 ///
 /// ```
 /// use trefoil::{ProcessPool, TaskError};
