@@ -466,7 +466,7 @@ impl WorkerExit {
     }
 }
 
-/// The `Debug` form is the same text: `unwrap`, and a `main` that returns the error, print it.
+/// The same text, with the item: `unwrap`, and a `main` that returns the error, print it.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{self}", self.item)
