@@ -26,7 +26,7 @@ use crate::sys::signal_name::{code_name, signal_name};
 /// contains, a terminal that it is printed on obeys. What a worker process has printed is without
 /// control characters in it, and so is the `Display` form of a [`TaskReport`](crate::TaskReport).
 ///
-/// Two words long; cloning is cheap unless it carries details. Match with a wildcard arm: variants
+/// Cloning is cheap unless it carries details. Match with a wildcard arm: variants
 /// may be added.
 ///
 /// ```
