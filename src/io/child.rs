@@ -259,7 +259,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait).
+    /// Those of [`wait`](Self::wait), and of reading the pipes.
     ///
     /// # Cancel safety
     ///

@@ -24,7 +24,7 @@ use crate::blocking_calls::CallKind;
 ///
 /// # Errors
 ///
-/// If there is no such host, or the text has no port.
+/// If there is no such host, or the text has no valid port.
 ///
 /// # Cancel safety
 ///

@@ -74,8 +74,9 @@
 //!   the async method there, or move the call into [`spawn_blocking`]. Where
 //!   the result has a [`TaskError`], it is `WouldBlock` instead of a panic. (What
 //!   only computes ends by itself, so it is not refused: a thread pool's `map`, `imap`, `join`,
-//!   `scope`, `install`, `broadcast`, `shutdown` and parallel iterators block the loop's thread
-//!   meanwhile, and its slow-poll hook reports them. So does a [`watch`] that is borrowed.)
+//!   `scope`, `install`, `broadcast` and parallel iterators, and any pool's `shutdown`, block the
+//!   loop's thread meanwhile, and its slow-poll hook reports them. So does a [`watch`] that is
+//!   borrowed.)
 //!
 //! So a blocking call that works on a loop's thread today panics there on the day when another
 //! thread has the lock. Use the blocking forms there only where nothing can make them wait. (A wait

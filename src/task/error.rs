@@ -26,7 +26,7 @@ use crate::sys::signal_name::{code_name, signal_name};
 /// contains, a terminal that it is printed on obeys. What a worker process has printed is without
 /// control characters in it, and so is the `Display` form of a [`TaskReport`](crate::TaskReport).
 ///
-/// Two words long; cloning is cheap unless it carries details. Match with a wildcard arm: variants
+/// Cloning is cheap unless it carries details. Match with a wildcard arm: variants
 /// may be added.
 ///
 /// ```
@@ -466,7 +466,7 @@ impl WorkerExit {
     }
 }
 
-/// The `Debug` form is the same text: `unwrap`, and a `main` that returns the error, print it.
+/// The same text, with the item: `unwrap`, and a `main` that returns the error, print it.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{self}", self.item)

@@ -29,7 +29,7 @@ use super::failed_item::FailedItem;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The `Default` has no item and no times. Cloning allocates, except of the `Default`.
+/// The `Default` has no item and no times.
 #[derive(Clone, Default)]
 pub struct Late(Option<Box<LateFields>>);
 

@@ -103,7 +103,7 @@ pub(crate) fn refused<T: Send + 'static>(error: TaskError, hook: Option<&Hook>) 
 /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit): the queue is full. It gives back what was
 /// to be spawned.
 ///
-/// `?` turns it into [`TaskError::WouldBlock`], and drops that.
+/// As a [`TaskError`] it is `WouldBlock`, and that is dropped.
 ///
 /// ```
 /// let event_loop = trefoil::EventLoop::builder().queue_limit(1).build()?;

@@ -36,7 +36,7 @@ use crate::task::{Shutdown, Task};
 ///   [`max_restarts`](crate::ProcessPoolBuilder::max_restarts) limits that.
 /// - **Replacement.** With a [memory limit](crate::ProcessPoolBuilder::memory_limit), a worker that
 ///   holds more after a call is replaced, and the value is loaded again; so it is if a call
-///   [retires](crate::process::retire) it. Nothing else replaces a worker that lives:
+///   [retires](crate::process::retire) it.
 ///   [`max_tasks_per_worker`](crate::ProcessPoolBuilder::max_tasks_per_worker) does not apply, and
 ///   a launcher does not end them while they are idle.
 /// - **Panics.** A call that panics ends with [`Panicked`](crate::TaskError::Panicked); the value

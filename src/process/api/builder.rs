@@ -388,9 +388,9 @@ impl ProcessPoolBuilder {
     /// gives up. Default: no limit.
     ///
     /// All deaths count that [`died`](crate::ProcessStats::died) counts, those of workers that were
-    /// killed in a cancelled or late item included. Then all tasks of the pool end, those that run,
-    /// those that wait and those of later calls, in [`WorkerDied`](TaskError::WorkerDied), with the
-    /// exit of the last worker and a message that names this limit.
+    /// killed in a cancelled or late item included. Then all other tasks of the pool, those of
+    /// later calls, too, end in [`WorkerDied`](TaskError::WorkerDied), with the exit of the last
+    /// worker and a message that names this limit.
     ///
     /// ```
     /// use std::time::Duration;

@@ -444,7 +444,8 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// does.
     ///
     /// # Errors
-    /// See [`ProcessPool::map`](crate::ProcessPool::map).
+    /// See [`ProcessPool::map`](crate::ProcessPool::map). That of [`within`](Self::within) has no
+    /// index.
     ///
     /// # Panics
     /// If the iterator does.

@@ -50,6 +50,7 @@ impl<T: Portable> Receiver<T> {
     /// # Errors
     /// [`Closed`](TaskError::Closed) if there is no item and all senders are gone, however they
     /// ended. [`Codec`](TaskError::Codec) if an item cannot be decoded; the channel stays usable.
+    /// (A panic of its `Deserialize` is not caught.)
     pub async fn recv(&self) -> Result<T, TaskError> {
         loop {
             match self.try_recv() {

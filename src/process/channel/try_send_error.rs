@@ -9,7 +9,7 @@ use crate::task::TaskError;
 
 /// The error of [`Sender::try_send`](super::Sender::try_send). It gives the item back.
 ///
-/// `?` turns it into a [`TaskError`], and drops the item.
+/// As a [`TaskError`] it has lost the item.
 ///
 /// ```
 /// use trefoil::process::channel;

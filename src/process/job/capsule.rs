@@ -392,8 +392,8 @@ debug!(
     bytes = self.bytes.len()
 );
 
-/// "fn(`Vec<u8>`) -> u8 `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and
-/// what is not in the file.
+/// "fn(u8) -> u8 `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and what
+/// is not in the file.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CapsuleHead { calls, result, .. } = &self.head;

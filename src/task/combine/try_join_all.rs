@@ -66,8 +66,8 @@ impl<T> TryJoinAll<T> {
     /// Blocks until all have ended, or one has failed.
     ///
     /// # Errors
-    /// The first failure in time. On an event-loop thread it never blocks: if a task has not ended,
-    /// the result is [`TaskError::WouldBlock`], and the rest are cancelled.
+    /// The first failure in time. On an event-loop thread it never blocks: if there is none yet,
+    /// and a task has not ended, it is [`TaskError::WouldBlock`], and the rest are cancelled.
     pub fn join(mut self) -> Result<Vec<T>, TaskError> {
         block_on(&mut self).unwrap_or_else(|| {
             cancel_all(std::mem::take(&mut self.tasks));

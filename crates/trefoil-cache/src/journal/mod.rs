@@ -190,7 +190,8 @@ impl<X> Journaled<X> {
     /// How many results the file has: 0 if there is none.
     ///
     /// # Errors
-    /// [`JournalError`], if it cannot be read, or is no journal, or damaged, or in use.
+    /// [`JournalError`], if it cannot be read, or is no journal, or damaged; on Windows also if it
+    /// is in use.
     pub fn recorded(&self) -> Result<usize, JournalError> {
         file::count(&self.settings.path)
     }
