@@ -269,7 +269,8 @@ impl FromStr for AnyExecutor {
             let words = format!(
                 "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
                  or `inline`, with N from 1, or -1 for all processors, -2 for all but one, and so \
-                 on"
+                 on; on other machines, with `trefoil_machines::executor` and its crate's features \
+                 `ssh`, `slurm` and `dask`, `ssh:HOST,HOST:N`, `slurm:N` and `dask:ADDRESS`"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
@@ -292,13 +293,6 @@ impl FromStr for AnyExecutor {
                 let (workers, free) = width(n)?;
                 let builder = ProcessPool::builder().workers(workers).leave_free(free);
                 Self::Processes(builder.build()?)
-            }
-            Some((machines @ ("ssh" | "slurm" | "dask"), _)) => {
-                let words = format!(
-                    "`{text}` names other machines: with the crate `trefoil-machines` and its \
-                     feature `{machines}`, `trefoil_machines::executor` parses it"
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
             }
             _ => return Err(unknown()),
         })

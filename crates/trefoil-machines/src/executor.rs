@@ -56,15 +56,6 @@ pub fn executor(name: &str) -> io::Result<AnyExecutor> {
             let pool = ProcessPool::builder().launcher(dask).build()?;
             Ok(AnyExecutor::Processes(pool))
         }
-        _ => name.parse().map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::InvalidInput => {
-                let message = format!(
-                    "{error}; or, with trefoil-machines' feature `ssh`, `ssh:HOST,HOST:N`, with \
-                     `slurm` `slurm:N`, with `dask` `dask:ADDRESS`"
-                );
-                io::Error::new(error.kind(), message)
-            }
-            _ => error,
-        }),
+        _ => name.parse(),
     }
 }
