@@ -166,7 +166,7 @@ impl LoopHandle {
     ///
     /// It waits only if the loop has a [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its
     /// queue is full. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`];
-    /// so it does in a forked child.
+    /// in a forked child, too, unless that loop runs here.
     ///
     /// ```
     /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });

@@ -215,9 +215,9 @@ impl<T> Task<T> {
     /// [`Closed`](TaskError::Closed). (The program does not wait for the global pool, nor for one
     /// that was [detached](crate::ThreadPool::detach): their tasks end with `main`.) A dropped
     /// [`ProcessPool`](crate::ProcessPool) cancels what has not begun, and after a second what
-    /// still runs; it reports that ([`on_unobserved`](crate::on_unobserved)), because work is lost.
-    /// At the end of its loop a task is cancelled: there many run without an end, so nothing is
-    /// reported.
+    /// still runs, and reports that ([`on_unobserved`](crate::on_unobserved)), but not of what
+    /// [`map`](Task::map) or [`flatten`](Task::flatten) has returned. At the end of its loop a task
+    /// is cancelled, and nothing is reported.
     pub fn detach(self) {
         self.tie(false);
     }

@@ -20,8 +20,8 @@ use super::error::TaskError;
 pub enum Shutdown {
     /// Run what was spawned before. (A future of a thread pool that still waits then is ended.)
     Wait,
-    /// Start nothing more: what is queued ends in [`TaskError::Cancelled`]. (A thread pool runs
-    /// what a caller waits for: `map`, `scope`, `imap`.)
+    /// What is queued ends in [`TaskError::Cancelled`]. (A thread pool runs what a caller waits
+    /// for, such as a `map`, and all of a `map_task` that has begun.)
     CancelPending,
 }
 

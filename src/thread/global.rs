@@ -149,8 +149,7 @@ where
 /// A future that `f` returns is not run: use [`spawn`](crate::spawn) on a loop, or
 /// [`ThreadPool::spawn_async`].
 ///
-/// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is
-/// cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
+/// If a call is cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
 /// [`CancelToken::current`](crate::CancelToken::current).
 ///
 /// ```

@@ -273,6 +273,15 @@ tests! {
         let untouched = procs.imap(0u64.., |n| n);
         procs.shutdown(Shutdown::Wait);
         drop(untouched);
+        // Nor is more taken if it ends while an item is taken.
+        let (procs, pulled) = (pool(1), AtomicUsize::new(0));
+        let items = (0u64..).inspect(|_| {
+            if pulled.fetch_add(1, Ordering::Relaxed) == 1 {
+                procs.shutdown(Shutdown::Wait);
+            }
+        });
+        assert!(procs.imap(items, |n| n).buffer(50).all(|result| matches!(result, Ok(_) | Err(TaskError::Closed))));
+        assert_eq!(pulled.load(Ordering::Relaxed), 2);
     }
 
     fn a_running_item_ends_before_a_shutdown_does() {

@@ -134,7 +134,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Leaves the executor on the page, and its pool alive, until the [`Dashboard`](crate::Dashboard) or [`Socket`](crate::Socket) is closed.
+    /// Leaves the executor on the page, and its pool alive, until the
+    /// last [`Dashboard`](crate::Dashboard) or [`Socket`](crate::Socket) that shows it is closed.
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;

@@ -337,7 +337,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             return Some((index, Err(error.with_item(index))));
         }
         self.end();
-        more.then(|| (index, Err(error.with_item(index)))) // nothing was lost, but more would have arrived
+        more.then(|| (index, Err(error.with_item(index))))
     }
 
     fn end(&mut self) {
@@ -363,6 +363,9 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         let room = self.free();
         let outcome = catch(|| {
             for _ in 0..room {
+                if self.results.is_closed() {
+                    break;
+                }
                 let mut item = items.next()?;
                 self.push(&mut item);
             }

@@ -404,11 +404,11 @@ impl ProcessPool {
     /// and are given up ([promised](crate::process#promised)).
     ///
     /// With [`Shutdown::Wait`] all spawned tasks run first, however long that takes. With
-    /// [`Shutdown::CancelPending`] running tasks run to their end, and those that have not begun
-    /// end with [`TaskError::Cancelled`]. So does a whole `map` with an item that has not begun.
-    /// Its running items before that one still run to their end, since an error of theirs would be
-    /// the `map`'s. Those after it are no longer needed: they are cancelled, and a worker that
-    /// still runs one after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
+    /// [`Shutdown::CancelPending`] running tasks run to their end, without a retry, and those that
+    /// have not begun end with [`TaskError::Cancelled`]. So does a whole `map` with an item that
+    /// has not begun. Its running items before that one still run to their end, since an error of
+    /// theirs would be the `map`'s. Those after it are cancelled, and a worker that still runs one
+    /// after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
     ///
     /// Tasks spawned later end in [`TaskError::Closed`]. It may be called again, also from several
     /// threads, and a stronger call overrides a weaker one. An [`Imap`] takes no more items.
