@@ -239,7 +239,7 @@ impl ProcessPoolBuilder {
     /// if the system refuses that, workers fail to start, with an error that says so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
-    /// inherit the limit.
+    /// inherit the limit. An initializer counts as an item.
     ///
     /// ```
     /// use std::hint::black_box; // or the optimizer allocates nothing
