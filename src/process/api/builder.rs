@@ -228,10 +228,10 @@ impl ProcessPoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the item's worker, as a rule: its task ends
     /// with [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
-    /// continue. A worker whose resident memory (not counting shared memory) is larger than this
-    /// after an item is replaced before it gets the next (of items of some microseconds: a few
-    /// later), so leaks of items do not add up; at most a worker has twice the limit, and what the
-    /// program needs. Memory that is mapped as shared does not count.
+    /// continue. A worker whose resident memory is larger than this after an item is replaced before
+    /// it gets the next (of items of some microseconds: a few later), so leaks of items do not add
+    /// up; at most a worker has twice the limit, and what the program needs. Memory that is mapped
+    /// as shared does not count. An initializer counts as an item.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
@@ -239,7 +239,7 @@ impl ProcessPoolBuilder {
     /// if the system refuses that, workers fail to start, with an error that says so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
-    /// inherit the limit. An initializer counts as an item.
+    /// inherit the limit.
     ///
     /// ```
     /// use std::hint::black_box; // or the optimizer allocates nothing
@@ -317,11 +317,9 @@ impl ProcessPoolBuilder {
     /// ([`keep_failures_limit`](Self::keep_failures_limit)): beyond that nothing more is kept, so
     /// the first failures stay. Remove files to make room.
     ///
-    /// **Cost:** while nothing fails, nothing: no more is kept in memory than without it (but of
-    /// results that a thread other than the pool's decodes, the arguments until then). A failure
-    /// costs the time to write the file, on a thread of its own: the error comes that much later,
-    /// and no other item waits. If the file cannot be written, because the disk is full for
-    /// example, the error comes without a path.
+    /// **Cost:** while nothing fails, next to nothing. A failure costs the time to write the file, on
+    /// a thread of its own: the error comes that much later, and no other item waits. If the file
+    /// cannot be written, because the disk is full for example, the error comes without a path.
     ///
     /// ```
     /// use trefoil::ProcessPool;
