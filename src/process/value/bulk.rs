@@ -32,9 +32,10 @@ use crate::sys::large_pages;
 ///
 /// A `Vec` of numbers that is the whole argument or result travels in the same way. As a part of
 /// something else it is copied through the codec, which costs two copies more and goes through the
-/// sockets: write `Bulk<f64>` there. So is a vector of arrays of two, three or four numbers, of 9 or
-/// 16 floats, or of 8, 16, 20 or 32 bytes, also one that is the whole argument. A vector of other
-/// arrays, or of tuples of numbers, is passed on by serde number by number, which takes longer.
+/// sockets: write `Bulk<f64>` there. So is a vector of arrays of two, three or four numbers, of 9
+/// or 16 floats, or of 8, 16, 20 or 32 bytes, also one that is the whole argument. A vector of
+/// other arrays, or of tuples of numbers, is passed on by serde number by number, which takes
+/// longer.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
