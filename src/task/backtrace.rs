@@ -131,6 +131,9 @@ impl Frame {
         let function = self.function().unwrap_or_default();
         let path = function.trim_start_matches(['<', '&', '*']);
         let begins = |text: &str, all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
+        // (`<u8 as alloc::..>::..`: what the standard library implements for the language's types.)
+        let (of, what) = path.split_once(" as ").unwrap_or(("::", ""));
+        let is_basic = !of.contains("::") && begins(what, &CRATES);
         // (An inlined function may have its name without its crate's.)
         let file = self.file().unwrap_or(Path::new("")).to_string_lossy();
         let is_std = ["/rustc/", "/rustlib/src/rust/"]
@@ -139,6 +142,7 @@ impl Frame {
         let is_own = file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"));
         (is_std && file.contains("/library/"))
             || is_own
+            || is_basic
             || begins(module, &LIBRARIES)
             || begins(path, &CRATES)
             || begins(function, &FUNCTIONS)
@@ -303,6 +307,10 @@ mod tests {
                 "/app",
                 "<&alloc::vec::Vec<app::Row> as core::fmt::Debug>::fmt",
             ),
+            (
+                "/app",
+                "<u8 as alloc::vec::spec_from_elem::SpecFromElem>::from_elem",
+            ),
             ("/app", "abort"),
             ("/app", "trefoil::process::worker::raw_call::call"),
         ] {
@@ -311,6 +319,7 @@ mod tests {
         for (module, function) in [
             ("/app", "app::standard::decode"),
             ("/app", "<app::Row as core::fmt::Debug>::fmt"),
+            ("/app", "<u8 as app::Decode>::decode"),
             ("/opt/libcrash.so", "decode_row"),
         ] {
             assert!(!frame(module, function).is_runtime(), "{module} {function}");

@@ -263,6 +263,16 @@ tests! {
         }
     }
 
+    fn the_death_that_ends_its_pool_is_kept() {
+        let kept = Kept::new("restarts");
+        let builder = kept.builder().workers(1);
+        let procs = builder.max_restarts(0, Duration::from_secs(600)).build().unwrap();
+        let error = procs.spawn((2, 7), poison).join().unwrap_err();
+        assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (2, 7));
+        let later = procs.spawn((99, 0), poison).join().unwrap_err();
+        assert!(later.to_string().contains("max_restarts"), "{later}");
+    }
+
     fn of_a_call_alone_and_of_none() {
         let kept = Kept::new("call");
         let procs = pool(1);

@@ -228,10 +228,10 @@ impl ProcessPoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the item's worker, as a rule: its task ends
     /// with [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
-    /// continue. A worker whose resident memory (not counting shared memory) is larger than this
-    /// after an item is replaced before it gets the next (of items of some microseconds: a few
-    /// later), so leaks of items do not add up; at most a worker has twice the limit, and what the
-    /// program needs. Memory that is mapped as shared does not count.
+    /// continue. A worker whose resident memory is larger than this after an item is replaced
+    /// before it gets the next (of items of some microseconds: a few later), so leaks of items do
+    /// not add up; at most a worker has twice the limit, and what the program needs. Memory that is
+    /// mapped as shared does not count. An initializer counts as an item.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
@@ -308,19 +308,18 @@ impl ProcessPoolBuilder {
     /// value, without the calls before it. What did not run (its argument could not be encoded, or
     /// its time was up before) is not kept: there is nothing to look for. Nor is an item of many
     /// that runs when [`within`](crate::ProcessCall::within) ends their call, or any that runs when
-    /// [`max_restarts`](Self::max_restarts) ends all. Nor is one that `within` ends while it waits
-    /// for a retry, or its result is being decoded.
+    /// [`max_restarts`](Self::max_restarts) ends all (and of many, the error of the one that dies
+    /// then has no path). Nor is one that `within` ends while it waits for a retry, or its result
+    /// is being decoded.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
     /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
     /// ([`keep_failures_limit`](Self::keep_failures_limit)): beyond that nothing more is kept, so
     /// the first failures stay. Remove files to make room.
     ///
-    /// **Cost:** while nothing fails, nothing: no more is kept in memory than without it (but of
-    /// results that a thread other than the pool's decodes, the arguments until then). A failure
-    /// costs the time to write the file, on a thread of its own: the error comes that much later,
-    /// and no other item waits. If the file cannot be written, because the disk is full for
-    /// example, the error comes without a path.
+    /// **Cost:** while nothing fails, next to nothing. A failure costs the time to write the file,
+    /// on a thread of its own: the error comes that much later, and no other item waits. If the
+    /// file cannot be written (a full disk), the error comes without a path.
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -231,8 +231,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// to each attempt.
     ///
     /// It works with all workers, as far as it is known that they died out of memory: an allocation
-    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), or Linux
-    /// killed a worker on this machine for want of memory.
+    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit) (which is the
+    /// same for an item alone), or Linux killed a worker on this machine for want of memory.
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -175,7 +175,11 @@ impl Sched {
     pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
         for id in self.ids() {
-            self.fail(id, 0, error.clone(), now);
+            let job = self.jobs.get(&id);
+            // (The one item of a call has ended, if it is being kept or decoded.)
+            if !job.is_some_and(|job| job.is_one() && job.is_read()) {
+                self.fail(id, 0, error.clone(), now);
+            }
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
             worker.stage = Stage::Retiring;

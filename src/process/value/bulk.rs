@@ -28,15 +28,14 @@ use crate::sys::large_pages;
 /// Use it for large arrays of numbers that are a part of an argument or result of calls in worker
 /// processes. It costs as much as copying memory. In a pool's calls a large one (from 16 KiB up to
 /// 64 MiB) does not go through the pool's sockets: it is copied into reused shared memory, and from
-/// there to its destination. A larger one goes through the sockets, ahead of the rest of its call,
-/// and takes about as long as writing it to a pipe and reading it into new memory.
+/// there to its destination. A larger one goes through the sockets.
 ///
 /// A `Vec` of numbers that is the whole argument or result travels in the same way. As a part of
-/// something else it is copied through the codec, in one piece in either build, which costs two
-/// copies more and goes through the sockets: write `Bulk<f64>` there. So is a vector of arrays of
-/// two, three or four numbers, of 9 or 16 floats, or of 8, 16, 20 or 32 bytes, also one that is the
-/// whole argument. A vector of other arrays, or of tuples of numbers, is passed on by serde number
-/// by number, which takes one to five nanoseconds each, and in a debug build a hundred.
+/// something else it is copied through the codec, which costs two copies more and goes through the
+/// sockets: write `Bulk<f64>` there. So is a vector of arrays of two, three or four numbers, of 9
+/// or 16 floats, or of 8, 16, 20 or 32 bytes, also one that is the whole argument. A vector of
+/// other arrays, or of tuples of numbers, is passed on by serde number by number, which takes
+/// longer.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
@@ -59,8 +58,7 @@ use crate::sys::large_pages;
 /// At most 256 MiB of a pool's arguments are in shared memory at a time, and 64 MiB of each
 /// worker's results; beyond that, numbers go through the sockets. An argument's numbers stay in the
 /// pool's process until the call has ended, because it may have to be sent again. When no shared
-/// memory is in use, 32 MiB of each are kept for later calls, until the pool ends; a worker frees
-/// the rest when it gets its next call. It does not count in a worker's
+/// memory is in use, 32 MiB of each are kept for later calls. It does not count in a worker's
 /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit); the worker's own copy does, as any
 /// argument does.
 ///

@@ -49,9 +49,7 @@ use crate::sys::futex;
 /// ```
 ///
 /// # Cost
-/// Taking a permit that is free, and giving it back, takes less than a microsecond if there are
-/// few. One descriptor and four bytes for each permit, as for
-/// [`SharedAtomics`], until the pool ends.
+/// One descriptor and four bytes for each permit, as for [`SharedAtomics`], until the pool ends.
 ///
 /// # Errors
 /// A call of a pool with [plain workers](crate::ProcessPoolBuilder::plain_workers), those on other

@@ -110,8 +110,7 @@ impl<T> Clone for Storage<T> {
 ///
 /// Send numbers that many items need as the context of [`map_with`](crate::ProcessPool::map_with):
 /// then each worker decodes it once, for all items. A worker keeps a large one (from 256 KiB on)
-/// mapped from one call to the next, so keep a clone of it as long as there may be another call:
-/// what takes long is not the mapping, but that each page is then touched for the first time.
+/// mapped from one call to the next, so keep a clone of it as long as there may be another call.
 ///
 /// ```
 /// use trefoil::{ProcessPool, Shared};
@@ -129,9 +128,8 @@ impl<T> Clone for Storage<T> {
 /// # Cost
 /// One descriptor and one mapping in each process that has it, until the last clone there is
 /// dropped; clones share them. A worker keeps a large one until the last clone in the process that
-/// has sent it is dropped (it is then released at once, or after the running item), or until it
-/// has received 64 others. The memory is freed when no process has it any more, however they ended:
-/// it has no name in `/dev/shm` or anywhere else.
+/// has sent it is dropped, or until it has received 64 others. The memory is freed when no process
+/// has it any more, however they ended: it has no name in `/dev/shm` or anywhere else.
 ///
 /// # Errors
 /// One argument or result can contain 253 of them. If the system has no descriptor or no memory to

@@ -87,7 +87,7 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// the program gets recorded results from the file, and runs only what is missing; results have the
 /// order of the items. More items may follow the earlier ones. Another item at a place that has a
 /// result, another type, and another [`function`](Self::function) are errors that name the first
-/// difference.
+/// difference; so is, except in an `imap`, a list that ends before a recorded item.
 ///
 /// Items are compared by what serde writes for them, maps and std's hash sets in any order. (A hash
 /// set within a `#[serde(transparent)]` type has another order in each run, and cannot be an item.)
@@ -395,7 +395,7 @@ pub enum JournalError {
         /// The place in the list, from 0.
         index: usize,
     },
-    /// The file has a result for an item behind the end of the list.
+    /// The file has a result for an item behind the end of the list. (An `imap` does not look.)
     #[error(
         "the journal {} has a result for item {index}, and the list ends at {length}", path.display()
     )]
