@@ -163,8 +163,7 @@ impl ThreadPoolBuilder {
     }
 
     /// Called with each failure of this pool's tasks that is never taken, instead of the process's
-    /// hook (see [`on_unobserved`](crate::on_unobserved)). Each task then costs one more
-    /// allocation.
+    /// hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
     /// ```
     /// use std::sync::mpsc;

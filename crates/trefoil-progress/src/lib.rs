@@ -1,7 +1,7 @@
 //! Progress bars for what runs on [trefoil](https://docs.rs/trefoil).
 //!
 //! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
-//! change. The bar advances with each item that ends, and is finished when the call ends.
+//! change. The bar advances with each item that ends.
 //!
 //! | the work | one call |
 //! |---|---|
