@@ -395,9 +395,9 @@ impl ThreadPool {
     /// event loop (`time::sleep`, sockets) do not work here: they panic, or return an error, as
     /// documented there. [`timeout`](crate::timeout) and deadlines do work.
     ///
-    /// A [cancelled](Task::cancel) future is dropped by a worker, soon if it waits. A future that still waits at [`shutdown`](Self::shutdown) ends in
-    /// [`TaskError::Closed`] (or is cancelled); one that is spawned afterwards ends in `Closed` at
-    /// once.
+    /// A [cancelled](Task::cancel) future is dropped by a worker, soon if it waits. A future that
+    /// still waits at [`shutdown`](Self::shutdown) ends in [`TaskError::Closed`] (or is cancelled);
+    /// one that is spawned afterwards ends in `Closed` at once.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

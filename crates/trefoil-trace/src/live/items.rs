@@ -115,7 +115,7 @@ pub struct LiveMap {
     pub task: Option<LiveTask>,
     /// The name of the thread that has called it.
     pub caller: String,
-    /// How many items it has, if that is known.
+    /// How many items it has at most, if that is known.
     pub total: Option<u64>,
     /// How many of them have ended. On threads they are counted some at a time.
     pub ended: u64,
