@@ -35,10 +35,9 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// [retried](Self::retry) has that of its last attempt, and one that was
     /// [copied](Self::hedge) that of the copy that won.
     ///
-    /// It costs each item up to 20 system calls, most of which read `/proc`: some tens of
-    /// microseconds. Calls that are not measured pay nothing. After it, what a tree of all tasks
-    /// (`trefoil::inspect`) says of the worker's memory is the most since its latest measured item
-    /// began.
+    /// It costs each item some tens of microseconds. Calls that are not measured pay nothing. After
+    /// it, what a tree of all tasks (`trefoil::inspect`) says of the worker's memory is the most
+    /// since its latest measured item began.
     ///
     /// ```
     /// use trefoil::ProcessPool;
