@@ -105,7 +105,8 @@ pub struct LiveThread {
 }
 
 /// A `map` or an `imap` in an [`Activity`]: on threads also what is like a `map`, such as
-/// `for_each` and the consumers of parallel iterators.
+/// `for_each` and the consumers of parallel iterators. In processes a `map_each` counts as an
+/// `imap`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveMap {
