@@ -33,7 +33,7 @@
 //! and spans of worker processes to the parent's subscriber: that which is current where the pool
 //! is built. All have the target `trefoil::worker`, so a filter needs a directive for that target,
 //! or one for all. Spans are spans here, too, with the name `worker.span`; they end when they end
-//! in the worker, or with it.
+//! in the worker, or with it (of more than 1,024 open ones in a worker the oldest, too).
 //!
 //! | field | |
 //! |---|---|
