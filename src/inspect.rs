@@ -15,11 +15,11 @@
 //! # Cost
 //!
 //! Without the feature: nothing. With it, while nobody has asked: a load and a branch for each
-//! event of a task, each guard of a lock, and each sleep; a word in each lock, and two in each
-//! guard. From the first question on: 40 to 70 ns for a task, 20 to 35 ns for a poll and 100 ns for
-//! one that another task has woken, and 150 ns for a lock that is taken; and 384 KiB if some
-//! thousand tasks live at once, 1.5 or 6 MiB if more do, and 24 MiB for 262,144 (more are only
-//! counted). So a program turns the feature on, not a library, whose users would all pay.
+//! event of a task, each guard of a lock, and each sleep; a few words in each lock and guard. From
+//! the first question on: 40 to 70 ns for a task, 20 to 35 ns for a poll and 100 ns for one that
+//! another task has woken, and 150 ns for a lock that is taken; and 384 KiB for some thousand tasks
+//! at once, up to 24 MiB for 262,144 (more are only counted). So a program turns the feature on,
+//! not a library, whose users would all pay.
 //!
 //! ```
 //! # use trefoil::ThreadPool;

@@ -16,8 +16,8 @@
 //! inside its span, and a subscriber that records times knows how long each task was busy and how
 //! long it was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is
 //! `Send`), of thread pools (`task`, or `blocking` for a closure), futures of a `TaskGroup`
-//! (`task`), and calls of `io` that block (`blocking`); the halves of a `join`, the items of a
-//! `map` and calls to worker processes have none.
+//! (`task`), and calls of `io` that block (`blocking`); tasks of a `scope`, the halves of a `join`,
+//! the items of a `map` and calls to worker processes have none.
 //!
 //! The span has the name and the fields of tokio's spans, which tokio-console looks for. It has no
 //! parent, because a parent lives as long as its last descendant. Instead, `task.parent` is the
@@ -33,7 +33,7 @@
 //! and spans of worker processes to the parent's subscriber: that which is current where the pool
 //! is built. All have the target `trefoil::worker`, so a filter needs a directive for that target,
 //! or one for all. Spans are spans here, too, with the name `worker.span`; they end when they end
-//! in the worker, or with it.
+//! in the worker, or with it (of more than 1,024 open ones in a worker the oldest, too).
 //!
 //! | field | |
 //! |---|---|
@@ -75,8 +75,8 @@
 //!
 //! # Cost
 //!
-//! If no subscriber wants a task's span, a load and a branch for each spawn; if one does, an
-//! allocation for each task, plus the subscriber's work. Without the feature: nothing.
+//! If no subscriber wants a task's span, a load and a branch for each spawn; if one does, some
+//! memory for each task, plus the subscriber's work. Without the feature: nothing.
 //!
 //! ```
 //! use std::time::Duration;

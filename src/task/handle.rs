@@ -334,7 +334,7 @@ impl AbortHandle {
 /// number, if it has not ended: to cancel what [`tasks`](crate::inspect::tasks) shows.
 ///
 /// It keeps track of tasks, too, as `tasks` does: from the first call on each new task costs some
-/// 50 ns more, and 40 bytes while it exists. (Until then, nothing.) Tasks that are older are not
+/// 50 ns more, and a little memory. (Until then, nothing.) Tasks that are older are not
 /// found, nor is the future of [`block_on`](crate::EventLoop::block_on), nor more than 262,144
 /// tasks at a time. The list keeps no task alive, and no task's memory.
 ///

@@ -364,7 +364,7 @@ impl ThreadPool {
     /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and
     /// similar functions use this pool, on whichever thread it runs.
     ///
-    /// Costs one allocation. Does not block, unless the pool has a
+    /// Does not block, unless the pool has a
     /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) and its queue is full. After
     /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
     ///
@@ -395,10 +395,9 @@ impl ThreadPool {
     /// event loop (`time::sleep`, sockets) do not work here: they panic, or return an error, as
     /// documented there. [`timeout`](crate::timeout) and deadlines do work.
     ///
-    /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon if it
-    /// waits. A future that still waits at [`shutdown`](Self::shutdown) ends in
-    /// [`TaskError::Closed`] (or is cancelled); one that is spawned afterwards ends in `Closed` at
-    /// once.
+    /// A [cancelled](Task::cancel) future is dropped by a worker, soon if it waits. A future that
+    /// still waits at [`shutdown`](Self::shutdown) ends in [`TaskError::Closed`] (or is cancelled);
+    /// one that is spawned afterwards ends in `Closed` at once.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

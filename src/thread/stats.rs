@@ -26,8 +26,8 @@ pub struct ThreadStats {
     pub threads: usize,
     /// How many of its threads run a task, or a part of a `map`, `join` or `scope`.
     pub busy: usize,
-    /// How many of its threads have parked in a blocking wait of this crate, in the middle of a
-    /// task. They are not busy, and other threads take their places.
+    /// How many of its threads wait in the middle of a task: in a blocking wait of this crate, or
+    /// in [`blocking`](crate::ThreadPool::blocking). They are not busy; others take their places.
     pub waiting: usize,
     /// How many entries its queues have: tasks that have not begun, futures that were woken, tasks
     /// of scopes. Those that a waiting thread has run itself count until a worker comes upon them.

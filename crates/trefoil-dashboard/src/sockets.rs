@@ -16,7 +16,8 @@
 //! | `{"ask":"replace","pid":PID}` | `replaced`: whether a pool that is watched had this worker, and kills it |
 //!
 //! If a request is not understood, or fails, the answer is `{"error":TEXT}`. A client that is
-//! refused gets one such line, and the end of the stream. A request has at most 16 KiB.
+//! refused gets one such line, and the end of the stream. A request has at most 16 KiB. A client
+//! that asks nothing for a minute is disconnected.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -51,17 +51,16 @@ impl Processes {
 
     /// This program's threads except the first, and how many are left out.
     pub(crate) fn threads(&self) -> (Vec<ThreadView>, usize) {
-        let find = |id: &Pid| self.system.as_ref()?.process(*id);
-        let views = self
-            .threads
-            .iter()
-            .filter_map(find)
-            .map(|thread| ThreadView {
-                id: thread.pid().as_u32(),
+        let view = |id: &Pid| {
+            let thread = self.system.as_ref()?.process(*id)?;
+            Some(ThreadView {
+                id: id.as_u32(),
                 name: thread.name().to_string_lossy().into_owned(),
                 state: state(thread.status()),
-                processor_ms: thread.accumulated_cpu_time(),
-            });
+                processor_ms: thread_time(*id)?,
+            })
+        };
+        let views = self.threads.iter().filter_map(view);
         (views.collect(), self.threads_left_out)
     }
 
@@ -99,10 +98,55 @@ fn peak(process: Pid) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// The processor time of a thread of this program, in milliseconds (Linux). What sysinfo reads is
+/// that of all threads together.
+#[cfg(target_os = "linux")]
+fn thread_time(thread: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?; // what is before it is the name
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_time(_: Pid) -> Option<u64> {
+    None
+}
+
 fn state(status: ProcessStatus) -> String {
     match status {
         ProcessStatus::Run => "computes".to_owned(),
         ProcessStatus::Sleep | ProcessStatus::Idle => "waits".to_owned(),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn each_thread_has_its_own_processor_time() {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let idle = std::thread::Builder::new().name("idle".to_owned());
+        let idle = idle.spawn(move || _ = stopped.recv()).unwrap();
+        let time_of = |name: &str| {
+            let (threads, _) = Processes::look(&[]).threads();
+            let thread = threads.iter().find(|thread| thread.name == name);
+            thread.map(|thread| thread.processor_ms)
+        };
+        let busy = std::thread::Builder::new().name("busy".to_owned());
+        let busy = busy.spawn(move || {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while time_of("busy") < Some(100) && Instant::now() < deadline {}
+            (time_of("busy"), time_of("idle"))
+        });
+        let (busy, of_idle) = busy.unwrap().join().unwrap();
+        drop(stop);
+        idle.join().unwrap();
+        assert!(busy >= Some(100) && of_idle.is_some_and(|time| time < 50));
     }
 }

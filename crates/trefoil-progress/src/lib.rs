@@ -1,7 +1,7 @@
 //! Progress bars for what runs on [trefoil](https://docs.rs/trefoil).
 //!
 //! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
-//! change. The bar advances with each item that ends, and is finished when the call ends.
+//! change. The bar advances with each item that ends.
 //!
 //! | the work | one call |
 //! |---|---|
@@ -87,7 +87,7 @@ pub trait Progress: Sized {
     }
 
     /// With a bar in a plain style: the bar, the count, the elapsed time and an estimate of the
-    /// remaining time. A spinner with a count, if the number of items is not known.
+    /// remaining time. A spinner with a count, if the items' `size_hint` has no upper bound.
     ///
     /// ```
     /// use trefoil_progress::Progress;
@@ -100,9 +100,9 @@ pub trait Progress: Sized {
         with(self, Bar::ours())
     }
 
-    /// With your own bar. If it has no length, it gets the number of items, if that is known; its
-    /// position counts up from its current value. You finish it: indicatif does so when the last
-    /// handle is dropped, in the way that the bar was configured for.
+    /// With your own bar. If it has no length, it gets the largest number of items that their
+    /// `size_hint` allows; its position counts up from its current value. You finish it: indicatif
+    /// does so when the last handle is dropped, in the way that the bar was configured for.
     ///
     /// ```
     /// use trefoil_progress::{Progress, ProgressBar};

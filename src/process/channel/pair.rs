@@ -29,11 +29,10 @@ use crate::process::value::portable::Portable;
 ///
 /// Costs four descriptors here, and three for each end that a process receives (four for both ends
 /// in one argument); its clones share them, but an end that travels into one process in two calls
-/// has three each time. An item of up to 123 encoded bytes takes five system calls and about two
-/// microseconds while both sides are busy; a larger one twice as many, and longer. (In channels for
-/// more than 8,160, 16,320 and 32,640 items, an item is large from 60, 28 and 12 bytes on.) A
-/// checksum travels with each item: one that does not arrive as it was sent is an error
-/// ([`Codec`](crate::TaskError::Codec)).
+/// has three each time. An item of up to 123 encoded bytes takes about two microseconds while both
+/// sides are busy; a larger one longer. (In channels for more than 8,160, 16,320 and 32,640 items,
+/// an item is large from 60, 28 and 12 bytes on.) A checksum travels with each item: one that does
+/// not arrive as it was sent is an error ([`Codec`](crate::TaskError::Codec)).
 ///
 /// If a process is killed in the middle of sending or receiving, the room for one item that it held
 /// is found again after a second or two in which the channel stands still. (A process that is

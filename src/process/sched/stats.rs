@@ -89,7 +89,7 @@ pub struct ProcessStats {
     /// How many items have ended in an error of their own: a panic, a death, a timeout, the codec.
     /// (One whose argument could not be encoded was never in the pool, and does not count.)
     pub failed: u64,
-    /// How many times an item was started again, after a death or a timeout.
+    /// How many times an item was queued for another attempt, after a death or a timeout.
     pub retried: u64,
     /// How many copies of slow items were started ([`hedge`](crate::ProcessCall::hedge)).
     pub hedged: u64,

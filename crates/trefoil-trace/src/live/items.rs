@@ -105,7 +105,8 @@ pub struct LiveThread {
 }
 
 /// A `map` or an `imap` in an [`Activity`]: on threads also what is like a `map`, such as
-/// `for_each` and the consumers of parallel iterators.
+/// `for_each` and the consumers of parallel iterators. In processes a `map_each` counts as an
+/// `imap`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveMap {
@@ -115,7 +116,7 @@ pub struct LiveMap {
     pub task: Option<LiveTask>,
     /// The name of the thread that has called it.
     pub caller: String,
-    /// How many items it has, if that is known.
+    /// How many items it has at most, if that is known.
     pub total: Option<u64>,
     /// How many of them have ended. On threads they are counted some at a time.
     pub ended: u64,

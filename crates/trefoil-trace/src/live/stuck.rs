@@ -123,7 +123,8 @@ impl Stuck {
         self.kind
     }
 
-    /// The tasks and threads that wait, each for the next.
+    /// The tasks and threads that wait, each for the next. Of [`StuckKind::AllAsleep`] all that
+    /// wait, a hundred at most.
     #[must_use]
     pub fn waiters(&self) -> &[StuckWaiter] {
         &self.waiters
@@ -205,7 +206,7 @@ impl fmt::Display for Stuck {
 ///
 /// # What is reported
 ///
-/// Only what is proven, once each, when it becomes true:
+/// Only what is proven, once each, when it becomes true, and a thousand times at most:
 ///
 /// - [`StuckKind::Cycle`]: each waits for the next one's end, or for a lock that the next one has,
 ///   and the last waits for the first. That may be one task which asks for a lock that it has, and

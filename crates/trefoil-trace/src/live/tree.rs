@@ -191,8 +191,8 @@ pub struct OutsideThread {
 pub struct LiveCall {
     /// The process.
     pub pid: u32,
-    /// The number of the task that gets the results. `None`: it is an `imap`, or it is not known,
-    /// because the call is older than the tree.
+    /// The number of the task that gets the results. `None`: it is an `imap` or a `map_each`, or it
+    /// is not known, because the call is older than the tree.
     pub task: Option<u64>,
     /// That task's name: of the call, or of the `map`.
     pub name: Option<Box<str>>,
