@@ -184,7 +184,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `NotConnected`.
+    /// Errors of the system.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
