@@ -39,8 +39,8 @@ use crate::timer::Alarm;
 ///
 /// # Errors
 /// [`TaskError::TimedOut`] if the time is up first. The time counts from this call; from the first
-/// poll if that is by another clock ([virtual time](crate::time)). The error does not name the
-/// future; `timeout(d, &mut task)` leaves the task to the caller, with its id and name.
+/// poll if that is by another clock (virtual time). The error does not name the future;
+/// `timeout(d, &mut task)` leaves the task to the caller, with its id and name.
 ///
 /// # Cancel safety
 /// Dropping it drops the future, so it is as cancel safe as the future.
