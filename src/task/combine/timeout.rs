@@ -34,9 +34,6 @@ use crate::timer::Alarm;
 /// assert!(matches!(late, Err(TaskError::TimedOut(_))));
 /// ```
 ///
-/// If the time is up while the event loop keeps the future from a socket, because other parts of
-/// its task had their turn, the future is polled once more.
-///
 /// # Errors
 /// [`TaskError::TimedOut`] if the time is up first. The time counts from this call; from the first
 /// poll if that is by another clock (virtual time). The error does not name the future;
