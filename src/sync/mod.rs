@@ -64,7 +64,7 @@
 //!
 //! # Blocking
 //!
-//! What need not wait succeeds on any thread: a free lock is taken, a queued item is received, and a
+//! What need not wait succeeds on any thread: a free lock is taken, a queued item is received, a
 //! finished task is joined, on an event loop's thread too. (In tokio such calls panic there.) If a
 //! call has to wait:
 //!
