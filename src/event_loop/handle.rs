@@ -165,8 +165,7 @@ impl LoopHandle {
     /// Starts a future on the loop.
     ///
     /// It waits only if the loop has a [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its
-    /// queue is full. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`];
-    /// in a forked child, too, unless that loop runs here.
+    /// queue is full. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`].
     ///
     /// ```
     /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });

@@ -210,6 +210,18 @@ impl Local {
         }
     }
 
+    /// Puts a root future that its own poll has woken behind what that poll has made ready.
+    #[inline]
+    pub(super) fn put_root_last(&self) {
+        if self.root_woken.get() {
+            let mut ready = self.ready.borrow_mut();
+            if ready.back().is_some_and(Option::is_some) {
+                ready.retain(Option::is_some);
+                ready.push_back(None);
+            }
+        }
+    }
+
     /// The waker whose clones are counted, for the root future with this number.
     pub(super) fn counted_waker(&self, root: u64) -> &Arc<CountedWaker> {
         let make = || {

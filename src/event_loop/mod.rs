@@ -37,7 +37,7 @@
 //! - No socket, pipe, signal or interval that is always ready keeps the loop from other tasks, or
 //!   one part of a task (of a `join!`, a `select!`) from the others. In one poll of a task each
 //!   direction of a socket, each signal and each interval completes 128 operations without a wait,
-//!   and after 512 in all each only one; then it is pending, and the task is polled again in the
+//!   and after 512 in all only its first; then it is pending, and the task is polled again in the
 //!   next turn.
 //! - A sleeping task is not woken early; an idle loop makes no system call.
 //! - A wake-up or a spawn from another thread holds a lock for a few instructions, and wakes the

@@ -88,7 +88,10 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
                     end_poll(local, number, Ending::Done);
                     return output;
                 }
-                Poll::Pending => root.poll_ends(local, number),
+                Poll::Pending => {
+                    local.put_root_last();
+                    root.poll_ends(local, number);
+                }
             }
         }
         is_due = turns.turn();

@@ -35,8 +35,7 @@ use crate::task::Joining;
 ///
 /// If this is dropped, the process continues, unless its command has
 /// [`kill_on_drop`](super::Command::kill_on_drop) set. No zombie remains when it ends, wherever
-/// this is dropped, on a loop or off it. (One sleeping thread waits for all children that were
-/// dropped before their end.)
+/// this is dropped, on a loop or off it.
 ///
 /// ```
 /// use trefoil::io::Command;

@@ -123,8 +123,8 @@ impl Stdin {
         self.reader.read_line(line).await
     }
 
-    /// Yields the lines, one by one, without their ends. It reads up to 8 KiB ahead: other readers
-    /// of the input lose these bytes.
+    /// Yields the lines, one by one, without their ends. It reads ahead: other readers of the input
+    /// lose these bytes.
     ///
     /// ```no_run
     /// trefoil::run(async {

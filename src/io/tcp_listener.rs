@@ -70,8 +70,7 @@ impl TcpListener {
     ///
     /// Errors of the system; most often, no descriptor is left, or the call is refused. The
     /// connection then waits in the queue. None of them ends the listener: a server continues
-    /// to accept. Such an error comes after a tenth of a second, so that a server does not spin. A
-    /// connection that its client closed while it waited is skipped.
+    /// to accept. Such an error comes after a tenth of a second, so that a server does not spin.
     ///
     /// # Cancel safety
     ///

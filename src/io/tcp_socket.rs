@@ -316,9 +316,8 @@ impl TcpSocket {
         TcpStream::from_nonblocking(self.socket).connected().await
     }
 
-    /// Listens for connections, of which up to `backlog` may wait to be accepted; the system has
-    /// its own limit, too. (A listener from [`TcpListener::bind`] lets 4096 wait.) It needs no
-    /// loop.
+    /// Listens for connections, of which about `backlog` may wait to be accepted; the system has a
+    /// limit, too. ([`TcpListener::bind`] asks for 4096.) It needs no loop.
     ///
     /// # Errors
     ///

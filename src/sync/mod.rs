@@ -64,19 +64,18 @@
 //!
 //! # Blocking
 //!
-//! One rule holds for every wait of this crate: what need not wait succeeds on any thread. So a
-//! free lock is taken, a queued item is received, and a finished task is joined, on an event loop's
-//! thread too. (In tokio such calls panic there always.) If a call has to wait:
+//! What need not wait succeeds on any thread: a free lock is taken, a queued item is received, a
+//! finished task is joined, on an event loop's thread too. (In tokio such calls panic there.) If a
+//! call has to wait:
 //!
 //! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
 //! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
 //!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
 //!   the async method there, or move the call into [`spawn_blocking`]. Where
-//!   the result has a [`TaskError`], it is `WouldBlock` instead of a panic. (What
-//!   only computes ends by itself, so it is not refused: a thread pool's `map`, `imap`, `join`,
-//!   `scope`, `install`, `broadcast` and parallel iterators, and any pool's `shutdown`, block the
-//!   loop's thread meanwhile, and its slow-poll hook reports them. So does a [`watch`] that is
-//!   borrowed.)
+//!   the result has a [`TaskError`], it is `WouldBlock` instead of a panic. (Not refused are a
+//!   thread pool's `map`, `imap`, `join`, `scope`, `install`, `broadcast` and parallel iterators,
+//!   and the shutdown or drop of a pool: they block the loop's thread meanwhile, and its slow-poll
+//!   hook reports them. So does a [`watch`] that is borrowed.)
 //!
 //! So a blocking call that works on a loop's thread today panics there on the day when another
 //! thread has the lock. Use the blocking forms there only where nothing can make them wait. (A wait

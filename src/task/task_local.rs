@@ -61,9 +61,9 @@ macro_rules! task_local {
 /// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call
 /// ([`sync_scope`](LocalKey::sync_scope)), on any executor of this process and on other runtimes. A
 /// task that is spawned inside has no value, unless it is passed on with
-/// [`inherit`](LocalKey::inherit) or [`inherit_sync`](LocalKey::inherit_sync). The halves of a
-/// `join`, tasks of a pool's `scope` and items of a `map` may run on other threads: get the value
-/// before, and let them borrow it.
+/// [`inherit`](LocalKey::inherit) or [`inherit_sync`](LocalKey::inherit_sync). What `join`,
+/// `scope`, `map` and `install` of a pool run may have none: get the value before, and let them
+/// borrow it.
 ///
 /// Cost: an allocation and a few thread-local accesses for each poll of a scope.
 ///

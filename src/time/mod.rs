@@ -22,8 +22,7 @@
 //!
 //! Nothing here ends early, and a deadline is not rounded to milliseconds (on Windows it is,
 //! because the system's waits are). On Linux the loop also allows for the timer slack of 50 µs, by
-//! which the kernel delays the end of a wait. How late a timer goes off depends on the machine and
-//! its load.
+//! which the kernel delays the end of a wait.
 //!
 //! [`now`] is the time for all of them: `Instant::now()`, except on a loop with a virtual clock,
 //! where tests of hours take milliseconds ([`virtual_time`](crate::EventLoopBuilder::virtual_time),

@@ -102,3 +102,19 @@ fn what_it_spawns_then_is_one_of_the_loops_tasks() {
         before.into_iter().for_each(is_cancelled);
     });
 }
+
+#[test]
+fn a_root_future_yields_to_what_it_has_made_ready_since_it_was_woken() {
+    within_deadline(|| {
+        run(async {
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref(); // as a lock that is passed on to it does
+                Poll::Ready(())
+            })
+            .await;
+            let task = spawn(async {});
+            yield_now().await;
+            assert!(task.is_finished());
+        });
+    });
+}

@@ -34,13 +34,10 @@ use crate::timer::Alarm;
 /// assert!(matches!(late, Err(TaskError::TimedOut(_))));
 /// ```
 ///
-/// If the time is up while the event loop keeps the future from a socket, because other parts of
-/// its task had their turn, the future is polled once more.
-///
 /// # Errors
-/// [`TaskError::TimedOut`] if the time is up first. The time counts from this call. The error does
-/// not name the future, which the caller knows; `timeout(d, &mut task)` leaves the task to the
-/// caller, with its id and name.
+/// [`TaskError::TimedOut`] if the time is up first. The time counts from this call; from the first
+/// poll if that is by another clock (virtual time). The error does not name the future;
+/// `timeout(d, &mut task)` leaves the task to the caller, with its id and name.
 ///
 /// # Cancel safety
 /// Dropping it drops the future, so it is as cancel safe as the future.
