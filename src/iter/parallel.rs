@@ -393,7 +393,7 @@ pub trait ParallelIterator: Source + Send {
     /// Folds each of a few pieces: starts with the value of `init`, and applies `f` to the value
     /// and each item. A consumer combines the results.
     ///
-    /// If that consumer is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), the number
+    /// If that consumer is a `sum`, a `product` or a form of [`reduce`](Self::reduce), the number
     /// of pieces depends only on the number of items; otherwise also on which threads are free. An
     /// empty source gives one piece.
     ///
