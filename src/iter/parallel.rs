@@ -108,7 +108,7 @@ pub trait ParallelExtend<T: Send> {
 /// Items that the threads of the current pool process together: the pool that the calling thread is
 /// inside, otherwise the [global one](crate::ThreadPool::global).
 ///
-/// Nothing happens before a *consumer* is called: one of the methods that do not return an
+/// Adaptors do nothing before a *consumer* is called: one of the methods that do not return an
 /// iterator. That call waits for the result.
 ///
 /// # Panics
@@ -393,9 +393,9 @@ pub trait ParallelIterator: Source + Send {
     /// Folds each of a few pieces: starts with the value of `init`, and applies `f` to the value
     /// and each item. A consumer combines the results.
     ///
-    /// If that consumer is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), the number
-    /// of pieces depends only on the number of items; otherwise also on which threads are free. No
-    /// items at all give one piece.
+    /// If that consumer is a `sum`, a `product` or a form of [`reduce`](Self::reduce), the number
+    /// of pieces depends only on the number of items; otherwise also on which threads are free. An
+    /// empty source gives one piece.
     ///
     /// After [`par_bridge`](super::ParallelBridge::par_bridge) the number of pieces is unspecified,
     /// for a reduction, too, because the number of items is not known in advance. After
@@ -587,7 +587,7 @@ pub trait ParallelIterator: Source + Send {
     /// no items.
     ///
     /// The grouping depends only on the number of items (of the source, before any filter), not on
-    /// threads or time: sums of floats have the same bits each time. After
+    /// threads or time: sums of the same floats in the same order have the same bits. After
     /// [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the grouping is
     /// specified, here and in the other reductions: `f` should be commutative, and sums of floats
     /// may differ.
@@ -653,10 +653,9 @@ pub trait ParallelIterator: Source + Send {
         try_reduce(self, f)
     }
 
-    /// The sum of all items, with the same bits each time, except after
-    /// [`par_bridge`](super::ParallelBridge::par_bridge): see [`reduce`](Self::reduce). The numbers
-    /// of a vector, a slice or a range of up to 1,024 are added from left to right, as std does it
-    /// (unless `with_max_len`, `fold`, `map_init` or a flattening adaptor is before it).
+    /// The sum of all items; for floats see [`reduce`](Self::reduce). The numbers of a vector, a
+    /// slice or a range of up to 1,024 are added from left to right (unless `with_max_len`, `fold`,
+    /// `map_init` or a flattening adaptor is before it).
     ///
     /// Of more signed integers, a group in the middle may overflow although no sum that begins with
     /// the first item does, as in `[-MAX, MAX, MAX, -MAX]`, if the two in the middle are a group.

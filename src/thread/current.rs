@@ -23,7 +23,7 @@ impl Current {
     /// A number below [`num_threads`](Self::num_threads): for data that a program keeps once per
     /// thread, such as counters that would be contended if all threads shared one.
     ///
-    /// A task sees the same index from its beginning to its end, even across waits. (If the pool
+    /// A closure sees the same index from its beginning to its end, even across waits. (If the pool
     /// has become narrower meanwhile, it is another one, below the new width.) Running threads have
     /// different ones, even if spares have replaced waiting threads, except while more run than the
     /// pool is wide:

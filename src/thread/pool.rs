@@ -79,9 +79,8 @@ use crate::thread::spawn_async::spawn_async_on;
 /// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
 ///
 /// # Which thread runs it
-/// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
-/// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
-/// [`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps).
+/// A thread outside the pool that calls `join`, `map` or `scope` takes part in the work itself,
+/// unless [`caller_helps`](crate::ThreadPoolBuilder::caller_helps) forbids it.
 ///
 /// ```
 /// use trefoil::ThreadPool;
@@ -589,8 +588,8 @@ impl ThreadPool {
     /// `reduce` must be associative but need not be commutative.
     ///
     /// How the values are grouped depends only on how many items there are, not on the pool or on
-    /// time: a sum of floats has the same bits each time (except over
-    /// [`par_bridge`](crate::iter::ParallelBridge::par_bridge), whose items have no order).
+    /// time: a sum of floats has the same bits each time (except over hash tables and
+    /// [`par_bridge`](crate::iter::ParallelBridge::par_bridge), whose order may differ).
     /// `identity` is the value of no items at all.
     ///
     /// # Panics

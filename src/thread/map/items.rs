@@ -24,17 +24,17 @@ use super::chain::Chain;
 use super::source::{Int, IntRange, Seal, Source};
 
 /// A collection that [`ThreadPool::map`](crate::thread::ThreadPool::map) and its siblings
-/// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
-/// by value or by reference; slices and arrays, also by mutable reference; and ranges
-/// of at most `usize::MAX` integers.
+/// accept: slices, arrays, `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets, the maps and
+/// `Option`, by value or by reference, most also by mutable reference; `Result`; and ranges of at
+/// most `usize::MAX` integers.
 ///
-/// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices,
-/// `VecDeque`s, sets and maps; of a slice `chunks`, `chunks_exact`, `rchunks`, `rchunks_exact`,
-/// their mutable forms and `windows`; of a vector `into_iter` and `drain`; of a string `lines`,
-/// `chars`, `char_indices`, `bytes`, `split_whitespace`, and `split` by a `char` or a `&str`; of a
-/// map `keys` and `values`; `repeat_n`; and of any iterator `rev`, `step_by`, `skip`, `take`,
-/// `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller first moves their items
-/// (not what these refer to) into a vector, and so runs the closure of a `map` itself.
+/// Also std's usual iterators over data in memory: `iter` and `iter_mut` of slices, `VecDeque`s,
+/// sets and maps; of a slice `chunks`, `chunks_exact`, `rchunks`, `rchunks_exact`, their mutable
+/// forms and `windows`; of a vector `into_iter` and `drain`; of a string `lines`, `chars`,
+/// `char_indices`, `bytes`, `split_whitespace`, and `split` by a `char` or a `&str`; of a map
+/// `keys`, `values` and `values_mut`; `repeat_n`; and of any iterator `rev`, `step_by`, `skip`,
+/// `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller first moves their
+/// items (not what these refer to) into a vector, and so runs the closure of a `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
