@@ -109,7 +109,7 @@ fn ten_programs_have_one_folder() {
     let start = |what: &str| again(what, &folder.0).spawn().unwrap();
     let ten: Vec<Child> = (0..8).map(|_| start("some calls")).collect();
     // Two more are killed again and again.
-    for round in 0..40u64 {
+    for round in 0..20u64 {
         let mut two = [start("calls"), start("calls")];
         std::thread::sleep(Duration::from_millis(5 + round * 7_919 % 40));
         two.iter_mut().for_each(|child| child.kill().unwrap());
@@ -363,7 +363,7 @@ fn main() {
             "calls" => child_calls(Path::new(path), u64::MAX),
             "keys" => child_keys(Path::new(path)),
             "shares" => child_shares(Path::new(path)),
-            "some calls" => child_calls(Path::new(path), 400),
+            "some calls" => child_calls(Path::new(path), 200),
             _ => child_fills(Path::new(path)),
         }
         return;
