@@ -49,7 +49,7 @@
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
-//! | `tracing` | a span for each task | tracing |
+//! | `tracing` | tasks as spans | tracing |
 //! | `chaos` | for tests: `TREFOIL_CHAOS=seed` kills workers, delays answers, changes the order of tasks ([how](_documentation::cookbook)) | |
 //! | `inspect` | the tree of live tasks, reports of deadlocks, what runs now | trefoil-trace |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table; with `inspect` | |

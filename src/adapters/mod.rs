@@ -6,11 +6,11 @@
 //! | `hyper` | `adapters::hyper` | hyper's servers and clients run on the loop, HTTP/1 and HTTP/2 |
 //! | `tokio-io` | `adapters::tokio_io` | so do crates that use tokio's `AsyncRead` and `AsyncWrite`: tokio-rustls, tokio-tungstenite, tokio-util's codecs |
 //! | `tokio` | `adapters::tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic |
-//! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events; events of worker processes arrive here |
+//! | `tracing` | `adapters::tracing` | tasks are spans; panics and slow polls are events; events of worker processes arrive here |
 //!
-//! None of them except `tokio` brings a runtime, starts a thread or copies data: the traits are
-//! implemented on the types of [`io`](crate::io) and [`time`](crate::time) themselves. Crates that
-//! use the futures-io traits need no feature:
+//! None of them except `tokio` brings a runtime or starts a thread: the traits are implemented on
+//! the types of [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the
+//! futures-io traits need no feature:
 //!
 //! ```
 //! use futures::{AsyncReadExt, AsyncWriteExt};

@@ -144,7 +144,7 @@ where
 /// As many calls that compute run at once as the pool is wide (on Linux). A call that waits (it
 /// sleeps, reads from a network, waits for a lock) uses no processor: if others are queued, the
 /// pool notices that within some ten milliseconds, and another thread takes its place, up to 512 at
-/// a time. To avoid that delay, call [`ThreadPool::blocking`] inside `f`.
+/// a time (rarely more). To avoid that delay, call [`ThreadPool::blocking`] inside `f`.
 ///
 /// A future that `f` returns is not run: use [`spawn`](crate::spawn) on a loop, or
 /// [`ThreadPool::spawn_async`].

@@ -100,9 +100,10 @@ pub trait Progress: Sized {
         with(self, Bar::ours())
     }
 
-    /// With your own bar. If it has no length, it gets the largest number of items that their
-    /// `size_hint` allows; its position counts up from its current value. You finish it: indicatif
-    /// does so when the last handle is dropped, in the way that the bar was configured for.
+    /// With your own bar. Its position counts up from its current value. If it has no length, it
+    /// gets room for the largest number of items that their `size_hint` allows. You finish it:
+    /// indicatif does so when the last handle is dropped, in the way that the bar was configured
+    /// for.
     ///
     /// ```
     /// use trefoil_progress::{Progress, ProgressBar};

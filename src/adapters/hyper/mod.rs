@@ -133,8 +133,9 @@ where
 
 /// hyper's timer, on the loop that polls it: never early.
 ///
-/// Without a timer hyper has no timeouts. A server should have one, and a `header_read_timeout` (30
-/// s by default if there is a timer), so that no client keeps a connection by sending nothing.
+/// Without a timer hyper has no timeouts, and panics if one is set. A server should have one, and
+/// a `header_read_timeout` (30 s by default if there is a timer), so that no client keeps a
+/// connection by sending nothing.
 ///
 /// ```
 /// use std::time::Duration;

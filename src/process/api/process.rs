@@ -214,7 +214,7 @@ impl<R: Send + 'static> Process<R> {
 
     /// The call as a task, to be awaited, raced or grouped with others.
     ///
-    /// It ends when the process has. Cancelling it stops the process: its
+    /// It ends when the process has, unless it is cancelled. That stops the process: its
     /// [token](crate::CancelToken::current) is set at once, and it is killed if it has not ended
     /// after the [grace period](ProcessBuilder::grace). Dropping it detaches the process.
     ///

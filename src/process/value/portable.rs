@@ -17,10 +17,8 @@ use serde::de::DeserializeOwned;
 /// `skip_serializing_if`) work as with JSON. They also lose what JSON loses: within an enum with
 /// `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
 /// A type that could not be read back from JSON either is an error at run time:
-/// [`TaskError::Codec`](crate::TaskError::Codec). The price: an argument or a result that is not a
-/// number, a tuple or an array of numbers, a `String` or a vector of numbers takes some more bytes:
-/// each name of a field or variant once, some for each field, and in a vector some for each element
-/// that is built otherwise than the one before (another variant).
+/// [`TaskError::Codec`](crate::TaskError::Codec). The price is a description of some bytes, which
+/// numbers, tuples and arrays of numbers, a `String` and vectors of numbers do without.
 ///
 /// References and handles of this process cannot be sent. (Use a `String` instead of a `&str`, for
 /// which the compiler says that the "implementation of `serde_core::de::Deserialize` is not general

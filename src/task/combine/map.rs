@@ -45,9 +45,9 @@ impl Producer for CancelSource {
 impl<T> Task<T> {
     /// Changes the value of the work by `f`. Like [`on_done`](Task::on_done)'s callback, `f` runs
     /// on the thread that ends this task, and even if the new task is detached. A panic in `f` is
-    /// the new task's; a failure passes through; cancelling the new task cancels this one. The new
-    /// task has this one's name. If its failure is never taken, the hook of this one's executor is
-    /// called.
+    /// the new task's; a failure passes through; cancelling the new task cancels this one. (If that
+    /// has a value all the same, as a closure that runs, `f` gets it.) The new task has this one's
+    /// name. If its failure is never taken, the hook of this one's executor is called.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
