@@ -67,7 +67,7 @@ use crate::task::{TaskError, next};
 /// resumed in the caller; the pool stays usable. Dropping it cancels unfinished items. It does not
 /// keep the pool alive: when the pool ends, items that were taken from the input and have not run
 /// end with [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is
-/// taken. If all that were taken have run, one such error says that the rest of the input was not.
+/// taken. If all that were taken have run, one such error says that what may be left has not.
 ///
 /// On an event-loop thread `next` never blocks: it returns available results, then one
 /// [`WouldBlock`](TaskError::WouldBlock), and the rest is cancelled. Use the stream there.
