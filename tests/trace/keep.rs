@@ -135,8 +135,13 @@ fn no_worker_that_its_pool_ends_writes_one() {
         let workers = ProcessPool::builder().workers(1).max_tasks_per_worker(1);
         let workers = workers.build().unwrap();
         assert!(workers.map(0..3, |n: u32| n).is_ok()); // each in a process of its own
-        let cancelled = workers.spawn((), hang);
-        eventually("it runs", || workers.stats().busy == 1);
+        let began = folder.0.join("began");
+        let cancelled = workers.spawn(began.clone(), |began: PathBuf| {
+            fs::write(began, "").unwrap();
+            hang(());
+        });
+        // (An item that was only sent is given back.)
+        eventually("it runs", || began.exists());
         assert!(cancelled.cancel());
         eventually("it is replaced", || workers.stats().died == 1);
         drop(workers);

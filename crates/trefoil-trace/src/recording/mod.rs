@@ -28,7 +28,8 @@ use story::Story;
 pub use keep::{Recorder, keep_last};
 pub use summary::{ExecutorSummary, SlowTask, Summary};
 
-/// A recording is already running: a process has at most one at a time.
+/// A recording of [`start`] is already running, or a [`keep_last`] already keeps events: a process
+/// has at most one of each at a time.
 ///
 /// ```
 /// use trefoil::trace::{AlreadyRecording, start};
@@ -44,8 +45,8 @@ pub struct AlreadyRecording;
 impl fmt::Display for AlreadyRecording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a recording is already running: stop (or drop) it first, because there can be only \
-             one at a time",
+            "a recording of this kind is already running: stop (or drop) it first, because there can \
+             be only one at a time",
         )
     }
 }
