@@ -77,16 +77,17 @@ impl Test {
 
 /// Runs `tests`, which are a list for each module. It understands as much of libtest's command line
 /// as `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because
-/// many count what their process has; modules run in parallel, each in a separate process, because
-/// most tests mostly wait.
+/// many count what their process has; modules (all, or those that are named) run in parallel, each
+/// in a separate process, because most tests mostly wait.
 pub(crate) fn main(tests: &[&[Test]]) {
     main_but(tests, &[]);
 }
 
 /// The same without the tests whose names begin with these words, for these reasons.
 pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
-    if tests.len() > 1 && std::env::args().len() == 1 {
-        return side_by_side(tests);
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.len() != 1 && tests.len() > 1 && wanted.iter().all(|name| name.ends_with("::")) {
+        return side_by_side(tests, &wanted);
     }
     let tests = tests.concat();
     let excepted = |test: &Test| {
@@ -150,11 +151,17 @@ pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
     }
 }
 
-fn side_by_side(tests: &[&[Test]]) {
+fn side_by_side(tests: &[&[Test]], wanted: &[String]) {
     let modules: Vec<&str> = tests
         .iter()
         .map(|tests| tests[0].name().rsplit_once("::").unwrap().0)
+        .filter(|module| wanted.is_empty() || wanted.contains(&format!("{module}::")))
         .collect();
+    let all_are_there = wanted.is_empty() || modules.len() == wanted.len();
+    assert!(
+        all_are_there || !cfg!(target_os = "linux"), // elsewhere there are fewer
+        "of {wanted:?} there are only {modules:?}"
+    );
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let run = || {
         while let Some(&module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
