@@ -22,8 +22,8 @@ use crate::printable::Printable;
 ///
 /// Its `Display` form has a line for each frame, with what is known of it. Where names are missing,
 /// `addr2line` finds them: the line `2: /usr/bin/app+0x1f3a0` is `addr2line -Cfie /usr/bin/app
-/// 0x1f3a0`. (They are missing, too, if the program's file was replaced while it ran, for instance by
-/// a build: then `addr2line` needs the old file.)
+/// 0x1f3a0`. (They are missing, too, if the program's file was replaced while it ran, for instance
+/// by a build: then `addr2line` needs the old file.)
 ///
 /// The first call of [`frames`](Self::frames), or of `Display`, looks the names up, which can take
 /// some 100 ms for a large program with debug information, and keeps tens of megabytes of it in
