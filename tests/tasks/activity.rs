@@ -1,9 +1,10 @@
 //! What runs now, without a walk over tasks; the tasks in parts.
 
+use std::collections::HashSet;
 use std::sync::Barrier;
 use std::sync::mpsc;
 use trefoil::ThreadPool;
-use trefoil::inspect::LiveMap;
+use trefoil::inspect::{LiveMap, TaskTree, task_parts};
 
 fn maps(kind: &str) -> Vec<LiveMap> {
     let maps = trefoil::inspect::activity().maps.into_iter();
@@ -85,28 +86,29 @@ fn the_parts_have_each_task_once() {
         begin.send(()).unwrap();
         _ = ends.recv();
     });
-    begun.recv().unwrap(); // from here on nothing else runs
+    begun.recv().unwrap();
     let rest: Vec<_> = (0..10_000).map(|_| pool.spawn(|| ())).collect();
-    let mut seen: Vec<u64> = trefoil::inspect::task_parts()
-        .flat_map(|part| part.tasks().iter().map(|task| task.id).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(trefoil::inspect::task_parts().len(), 64);
+    let ids_of = |part: TaskTree| part.tasks().iter().map(|task| task.id).collect::<Vec<_>>();
+    let parts: Vec<_> = task_parts().map(ids_of).collect();
+    assert_eq!((parts.len(), task_parts().len()), (64, 64));
+    let mut seen = parts.concat();
     seen.sort_unstable();
     let count = seen.len();
     seen.dedup();
     assert_eq!(seen.len(), count);
-    assert!(
-        rest.iter()
-            .all(|task| seen.binary_search(&task.id().get()).is_ok())
-    );
-    let last: Vec<_> = trefoil::inspect::task_parts()
-        .nth(63)
-        .unwrap()
-        .tasks()
+    // (Some may have run: while the thread of another test waits, stuck pools get more threads.)
+    let queued: HashSet<u64> = rest
         .iter()
-        .map(|task| task.id)
+        .filter(|task| !task.is_finished())
+        .map(|task| task.id().get())
         .collect();
-    assert!(last.iter().all(|id| seen.binary_search(id).is_ok()));
+    assert!(queued.len() > 9000, "{} are queued", queued.len());
+    assert!(queued.iter().all(|id| seen.binary_search(id).is_ok()));
+    // The tasks of a part are the same after others were skipped.
+    let ours = |part: &[u64]| part.iter().filter(|id| queued.contains(id)).count();
+    let largest = (0..64).max_by_key(|&n| ours(&parts[n])).unwrap();
+    let again = ids_of(task_parts().nth(largest).unwrap());
+    assert!(ours(&again).abs_diff(ours(&parts[largest])) < 100);
     drop(end);
     first.join().unwrap();
 }

@@ -146,9 +146,13 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
+    let function = std::env::var(REPLAY_FN).ok();
+    let function = function.filter(|name| !name.is_empty());
     if depth == 0
-        && let Some(path) = std::env::var_os(REPLAY).filter(|_| is_as_called())
-        && let Some(replay) = Replay::open(path.as_ref(), std::env::var(REPLAY_FN).ok())
+        && let Some(path) = std::env::var_os(REPLAY)
+        && !path.is_empty()
+        && is_as_called()
+        && let Some(replay) = Replay::open(path.as_ref(), function)
     {
         forget_variable(REPLAY);
         forget_variable(REPLAY_FN);
