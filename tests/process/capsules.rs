@@ -496,7 +496,7 @@ tests! {
         let words = refused(&mut replaying(&missing));
         assert!(words.contains("it cannot replay") && words.contains("missing"), "{words}");
         // An empty name is none.
-        assert!(replaying(Path::new("")).arg("--list").status().unwrap().success());
+        assert!(replaying(Path::new("")).arg("--list").output().unwrap().status.success());
         // Another build: the same program with another build id.
         fs::write(path, &whole).unwrap();
         #[cfg(target_os = "linux")]
