@@ -317,18 +317,56 @@ const FOREIGN: [&str; 24] = [
     "try_from",
 ];
 
+/// The name of the function that a line declares, and its arguments.
+fn function(line: &str) -> Option<(&str, &str)> {
+    let path = line.strip_prefix("pub fn ")?;
+    let (mut depth, mut begin, mut name, mut last) = (0, 0, "", ' ');
+    for (at, char) in path.char_indices() {
+        match char {
+            ':' if depth == 0 => (begin, name) = (at + 1, ""),
+            '<' | '(' if depth == 0 && name.is_empty() => name = &path[begin..at],
+            _ => {}
+        }
+        match char {
+            '(' if depth == 0 => return Some((name, &path[at + 1..])),
+            '<' => depth += 1,
+            '>' if last != '-' => depth -= 1,
+            _ => {}
+        }
+        last = char;
+    }
+    None
+}
+
 /// Whether a line is a method of a trait of another crate. What polls a pinned `self` is: our own
 /// methods poll a `&self` or `&mut self`.
 fn is_foreign(line: &str) -> bool {
-    let Some((path, arguments)) = line.split_once('(') else {
-        return false;
-    };
-    let named = |name: &&str| {
-        let mut behind = path.rsplit("::").map(|part| part.strip_prefix(*name));
-        behind.any(|rest| rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('<')))
-    };
-    let pinned = arguments.starts_with("core::pin::Pin<&mut Self>");
-    path.starts_with("pub fn ") && (FOREIGN.iter().any(named) || pinned)
+    function(line).is_some_and(|(name, arguments)| {
+        FOREIGN.contains(&name) || arguments.starts_with("core::pin::Pin<&mut Self>")
+    })
+}
+
+#[test]
+fn only_the_name_of_a_function_makes_it_foreign() {
+    for (line, name) in [
+        ("pub fn trefoil::Task<T>::join(self) -> T", "join"),
+        (
+            "pub fn trefoil::Task<T>::eq<K: core::cmp::Ord>(&self)",
+            "eq",
+        ),
+        (
+            "pub fn a::I::min_by_key<K: core::cmp::Ord, F: Fn(K) -> core::hash::X>(self)",
+            "min_by_key",
+        ),
+        ("pub fn trefoil::join<A, B>(a: A, b: B) -> (A, B)", "join"),
+        (
+            "pub fn <a::X<T> as core::clone::Clone>::clone(&self)",
+            "clone",
+        ),
+    ] {
+        assert_eq!(function(line).unwrap().0, name);
+        assert_eq!(is_foreign(line), ["eq", "clone"].contains(&name), "{line}");
+    }
 }
 
 /// Whether a line says no more than that a type has methods.
