@@ -6,7 +6,7 @@
 //! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does (many
 //! numbers in a row as their memory, which is faster), and a description after it: the type of each
 //! value, and the names of fields and variants, each once. A value is read by these names, as JSON
-//! is, so all of serde's attributes work.
+//! is, so serde's attributes work as they do with JSON.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -45,9 +45,10 @@
 //! # Like JSON
 //! Values that look the same in JSON are confused where serde buffers a value: within an enum with
 //! `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
-//! Elsewhere they arrive as they were. Unlike JSON it has byte strings, `i128`, NaN, and maps whose
-//! keys are of any type. A number of 128 bits that fits into 64 is read as one where no such number
-//! is asked for.
+//! Elsewhere they arrive as they were. Nor does serde's buffer read an `i128` or `u128`: there the
+//! value is written, and reading it is an error, as with JSON. Elsewhere they work, and a number of
+//! 128 bits that fits into 64 is read as one where no such number is asked for. Unlike JSON it has
+//! byte strings, NaN, and maps whose keys are of any type.
 //!
 //! # Hostile input
 //! Reading never panics by itself. Lengths are not trusted: no memory is allocated in advance for

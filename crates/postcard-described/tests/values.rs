@@ -683,3 +683,25 @@ fn many_numbers_take_their_memory() {
     assert!(read::<Vec<u8>>(&vec![256_u16; 65]).is_err());
     assert_eq!(read::<Vec<u8>>(&vec![255_u16; 65]).unwrap(), [255; 65]);
 }
+
+/// serde's buffer has no numbers of 128 bits.
+#[test]
+fn what_serde_cannot_buffer_is_an_error_as_with_json() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Wide { number: i128 },
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "content")]
+    enum Beside {
+        Wide { number: i128 },
+    }
+    for number in [5, i128::MAX] {
+        let tagged = Tagged::Wide { number };
+        let text = serde_json::to_string(&tagged).unwrap();
+        assert!(serde_json::from_str::<Tagged>(&text).is_err());
+        assert!(read::<Tagged>(&tagged).is_err());
+        there_and_back(&Beside::Wide { number });
+    }
+}

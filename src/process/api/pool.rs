@@ -36,8 +36,9 @@ use crate::task::{Shutdown, Task, TaskError};
 /// A pool of worker processes.
 ///
 /// Runs functions of one argument in separate processes. The argument and the result are sent by
-/// [serde](https://serde.rs), with any attributes that their types have; the function itself is not
-/// sent, because the workers run the same program. A task that segfaults, aborts, exits or is
+/// [serde](https://serde.rs), with any attributes that their types have (but within `tag`,
+/// `untagged` and `flatten`, serde reads no `i128`: [`TaskError::Codec`]); the function itself is
+/// not sent, because the workers run the same program. A task that segfaults, aborts, exits or is
 /// killed fails alone: it ends with [`TaskError::WorkerDied`], and its worker is replaced.
 ///
 /// The program's `main` must begin with [`init`](crate::init), unless the feature `auto` is on.
