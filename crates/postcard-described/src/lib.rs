@@ -118,9 +118,9 @@ const MUST: u32 = 1 << 31;
 struct Tag(u8);
 
 /// How many parts that take no bytes, such as `()`, a value may have, unless its reader's [`Limit`]
-/// allows more ([`most_empty`](Limit::most_empty)); a part whose own description
-/// has several bytes counts as many. Nothing else bounds their number, and a few bytes could claim
-/// billions.
+/// allows more ([`most_empty`](Limit::most_empty)); a part whose own description has several bytes
+/// counts as many, and the first of a run does not count. Nothing else bounds their number, and a
+/// few bytes could claim billions.
 pub const MOST_EMPTY: usize = 1 << 20;
 
 /// More numbers than this, if they take more than a byte each, are written as their memory. (Fewer

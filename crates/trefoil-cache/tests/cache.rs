@@ -785,6 +785,26 @@ fn only_what_is_missing_is_executed() {
     assert_eq!(pool.width(), 2);
 }
 
+/// What serde cannot read back, it cannot copy: within `untagged` it has no numbers of 128 bits.
+#[test]
+fn what_cannot_be_copied_for_an_equal_item_is_an_error() {
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Wide {
+        Number(u128),
+    }
+    let folder = Folder::new("uncopied");
+    let cache = folder.open();
+    let function = cache.function("wide", 1, |n: u64| Wide::Number(n.into()));
+    let each = Inline.cached(&function).map_each([1, 1, 2]).unwrap();
+    assert!(matches!(each[..], [Ok(_), Err(_), Ok(_)]), "{each:?}");
+    let words = each[1].as_ref().unwrap_err().to_string();
+    assert!(
+        words.contains("could not be copied for an equal item") && words.contains("Wide"),
+        "{words}"
+    );
+}
+
 #[test]
 fn process_pools_and_their_calls() {
     let folder = Folder::new("processes");

@@ -27,7 +27,8 @@ impl Bar {
     /// Sets the number of items, if it is known.
     pub(super) fn begin(&self, items: Option<usize>) {
         if let (None, Some(items)) = (self.bar.length(), items) {
-            self.bar.set_length(self.bar.position() + items as u64);
+            self.bar
+                .set_length(self.bar.position().saturating_add(items as u64));
         }
         if self.ours {
             let template = if items.is_some() { KNOWN } else { UNKNOWN };

@@ -6,7 +6,8 @@
 //! | the work | one call |
 //! |---|---|
 //! | a `map` on threads, and `map_each`, `map_task`, `for_each`, `try_map`, `map_reduce` | `pool.with_progress().map(items, f)` |
-//! | a `map` in processes, and `map_each`, `map_with`, `map_task` | `procs.with_progress().map(items, f)`, or `procs.call(f).timeout(d).with_progress().map(items)` |
+//! | a `map` in processes, and `map_each`, `map_with` | `procs.with_progress().map(items, f)` |
+//! | the same with settings, and `map_task` | `procs.call(f).timeout(d).with_progress().map(items)` |
 //! | an `imap` of either, or its stream | `pool.imap(items, f).with_progress()` |
 //! | tasks of any mixture, those of a loop included | `as_completed(tasks).with_progress()` |
 //! | an [`AnyExecutor`], [`Inline`] | `executor.with_progress().map(items, f)` |

@@ -134,7 +134,7 @@ impl Sandbox {
         self.path(PathAccess::Readable, path.into())
     }
 
-    /// Workers find an empty file or folder here. It must exist.
+    /// Workers find an empty folder here, or a file that they cannot open. It must exist.
     pub fn hidden(self, path: impl Into<PathBuf>) -> Self {
         self.path(PathAccess::Hidden, path.into())
     }

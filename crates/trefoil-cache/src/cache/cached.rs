@@ -130,7 +130,8 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
         Ok(results.into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// The result of each item, in their order, errors included.
+    /// The result of each item, in their order, errors included. (Equal items have copies, so a
+    /// result that serde writes and cannot read back is an error for all but the first.)
     ///
     /// # Errors
     /// [`CacheError::Key`] before anything is executed.
@@ -255,26 +256,29 @@ fn fill<R: Portable>(
     }
 }
 
-/// A result, as often as equal items ask for it. (Not every result can be cloned, but each can be
-/// encoded.)
+/// A result, as often as equal items ask for it. (Not every result can be cloned, but nearly each
+/// can be encoded and read again.)
 fn copies<R: Portable>(
     result: Result<R, TaskError>,
     count: usize,
 ) -> impl Iterator<Item = Result<R, TaskError>> {
-    let error = result.as_ref().err().cloned();
     let encoded = match &result {
-        Ok(result) if count > 1 => postcard_described::to_vec(result).ok(),
-        _ => None,
-    };
-    let again = move || {
-        let encoded = encoded.as_deref()?;
-        postcard_described::from_slice(encoded).ok().map(Ok)
+        Ok(result) if count > 1 => postcard_described::to_vec(result).map_err(uncopied::<R>),
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => Err(error.clone()),
     };
     let more = iter::repeat_with(move || {
-        let again = again().or_else(|| error.clone().map(Err));
-        again.unwrap_or(Err(TaskError::Closed))
+        let encoded = encoded.as_deref().map_err(Clone::clone)?;
+        postcard_described::from_slice(encoded).map_err(uncopied::<R>)
     });
     iter::once(result).chain(more.take(count - 1))
+}
+
+fn uncopied<R>(why: postcard_described::Error) -> TaskError {
+    let name = std::any::type_name::<R>();
+    TaskError::failed(format!(
+        "a result of type `{name}` could not be copied for an equal item: {why}"
+    ))
 }
 
 impl<X, A, R> fmt::Debug for Cached<'_, X, A, R> {

@@ -21,7 +21,8 @@ pub enum Explanation {
     NewFunction,
     /// The result for this argument is of another version.
     OtherVersion(String),
-    /// The result for this argument is of a function with other types.
+    /// The result for this argument is of a function with other types, or with a key of its own
+    /// (`keyed_by`).
     OtherTypes {
         /// Its argument's type.
         argument: String,

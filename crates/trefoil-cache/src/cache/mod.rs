@@ -114,14 +114,14 @@ impl Cache {
     /// Sets a limit: [`Bytes`](crate::Bytes) for all entries together, or [`Age`](crate::Age) for
     /// each. One of each kind may be set; a second one replaces the first.
     ///
-    /// What would exceed the limit of bytes makes room first: the entries that were used longest
-    /// ago are removed, by stamps of the cache's own, which a hit under such a limit sets at most
-    /// once an hour. A tenth of the limit is freed at a time; of more than 65,536 entries, a tenth
-    /// of one 256th of them, whose files are read and written anew. The first entry that a program
-    /// writes under a limit waits until all files have been counted: one to ten seconds for a
-    /// million of them; but small results share files. Each program counts what it adds itself:
-    /// several together may exceed the limit by what the others have added since this one last
-    /// looked.
+    /// An entry that alone exceeds the limit of bytes is not kept, and not reported. Another that
+    /// would exceed it makes room first: the entries that were used longest ago are removed, by
+    /// stamps of the cache's own, which a hit under such a limit sets at most once an hour. A tenth
+    /// of the limit is freed at a time; of more than 65,536 entries, a tenth of one 256th of them,
+    /// whose files are read and written anew. The first entry that a program writes under a limit
+    /// waits until all files have been counted: one to ten seconds for a million of them; but small
+    /// results share files. Each program counts what it adds itself: several together may exceed
+    /// the limit by what the others have added since this one last looked.
     ///
     /// ```
     /// use trefoil_cache::{Age, Bytes, Cache, DAY};
@@ -220,7 +220,7 @@ impl Cache {
 pub struct Stats {
     /// Results that were found.
     pub hits: u64,
-    /// Results that were not.
+    /// Results that were not. (Whoever waits while another computes the same counts here, too.)
     pub misses: u64,
     /// Entries written.
     pub stored: u64,
