@@ -90,7 +90,8 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// difference; so is, except in an `imap`, a list that ends before a recorded item.
 ///
 /// Items are compared by what serde writes for them, maps and std's hash sets in any order. (A hash
-/// set within a `#[serde(transparent)]` type has another order in each run, and cannot be an item.)
+/// set in a type that writes only the set has another order in each run, and cannot be an item: one
+/// with `transparent` or `into`, a variant of an `untagged` enum, a `Cow`, a `RefCell`, a `Mutex`.)
 /// Results may have sets of any type.
 ///
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
