@@ -152,9 +152,9 @@ impl Cache {
     /// [`Version::this_build`].
     ///
     /// The function should depend on nothing but its argument. Arguments are compared by what serde
-    /// writes for them; maps and std's sets may come in any order. (A hash set in a type that writes
-    /// only the set is a miss in most runs: one with `transparent` or `into`, a variant of an
-    /// `untagged` enum, a `Cow`, a `RefCell`, a `Mutex`.)
+    /// writes for them; maps and std's sets may come in any order. (A hash set in a type that
+    /// writes only the set is a miss in most runs: one with `transparent` or `into`, a variant of
+    /// an `untagged` enum, a `Cow`, a `RefCell`, a `Mutex`.)
     pub fn function<A, R>(
         &self,
         name: &str,
