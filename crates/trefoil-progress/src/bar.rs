@@ -105,5 +105,9 @@ mod tests {
         theirs.finish();
         let state = (bar.position(), bar.length(), bar.is_finished());
         assert_eq!(state, (3, Some(10), false));
+        let more = ProgressBar::no_length();
+        more.set_position(5);
+        Bar::theirs(more.clone()).begin(Some(usize::MAX));
+        assert_eq!(more.length(), Some(u64::MAX));
     }
 }
