@@ -329,7 +329,9 @@ impl WorkerExit {
         }
     }
 
-    /// The process id that the worker had; 0 if no process could be started for it.
+    /// The process id that the worker had, or with a launcher the number that
+    /// [`worker_pids`](crate::ProcessPool::worker_pids) has for it; 0 if no process could be started
+    /// for it.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid

@@ -116,7 +116,7 @@ impl WithBar<&ThreadPool> {
     }
 
     /// [`ThreadPool::map_task`], with a bar. It keeps its position after a panic, and if the task
-    /// is cancelled.
+    /// is cancelled, except for the items that run then.
     ///
     /// ```
     /// use trefoil_progress::Progress;

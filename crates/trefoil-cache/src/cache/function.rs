@@ -388,7 +388,8 @@ macro_rules! management {
             self
         }
 
-        /// Whether an `Err` is kept, where the result is a [`Result`]. Default: no.
+        /// Whether an `Err` is kept, where the result is a [`Result`] (or another enum of that
+        /// name). Default: no.
         ///
         /// ```
         /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-errors-{}", std::process::id()));

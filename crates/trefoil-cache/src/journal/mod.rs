@@ -155,8 +155,9 @@ impl<X> Journaled<X> {
         self
     }
 
-    /// Skips an item that was under way at `deaths` ends of the whole program: it is
-    /// [`JournalError::Blamed`], and the others run. Default: no item is skipped.
+    /// Skips an item that was under way at `deaths` ends of the whole program (handed over, and its
+    /// result not recorded yet): it is [`JournalError::Blamed`], and the others run. Default: no
+    /// item is skipped.
     ///
     /// An end counts that comes before the map has ended or was dropped: by a signal, by a crash,
     /// by the loss of power, and by [`std::process::exit`], with any code, on a thread that may be

@@ -2,8 +2,10 @@
 //!
 //! Tests: `crates/trefoil-machines/tests/placed/`.
 
+#[cfg(feature = "dial")]
 use std::io;
 
+#[cfg(feature = "dial")]
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 

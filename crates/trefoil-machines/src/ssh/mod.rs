@@ -93,6 +93,7 @@ pub struct Ssh {
     client: OsString,
     /// Arguments for the client, before the host.
     options: Vec<OsString>,
+    user: Option<OsString>,
     executable: Option<OsString>,
     directory: Option<OsString>,
     connected: Option<Arc<Connected>>,
@@ -104,7 +105,7 @@ impl Ssh {
     /// one for each of its processors.
     ///
     /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has that many in all, and
-    /// the hosts get one each in turn.
+    /// the hosts get them in turn, each as many as its number says, or one.
     /// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is by default the
     /// number of a host's processors divided by its workers.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
@@ -112,6 +113,7 @@ impl Ssh {
             hosts: hosts.into_iter().map(Into::into).collect(),
             client: "ssh".into(),
             options: Vec::new(),
+            user: None,
             executable: None,
             directory: None,
             connected: None,
@@ -133,7 +135,7 @@ impl Ssh {
 
     /// The user there (`-l`), where a host's name does not begin with one.
     pub fn user(mut self, name: impl Into<OsString>) -> Self {
-        self.options.extend(["-l".into(), name.into()]);
+        self.user = Some(name.into());
         self
     }
 
@@ -161,6 +163,10 @@ impl Ssh {
     fn to(&self, host: &str) -> Command {
         let mut command = Command::new(&self.client);
         command.args(&self.options);
+        // (`-l` would replace the one in a host's name.)
+        if let Some(user) = self.user.as_ref().filter(|_| !host.contains('@')) {
+            command.arg("-l").arg(user);
+        }
         for option in [
             "BatchMode=yes",
             "ConnectTimeout=10",
@@ -477,5 +483,26 @@ impl Ssh {
         self.connected
             .as_ref()
             .expect("a pool prepares it before it starts workers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_of_a_hosts_name_comes_first() {
+        let ssh = Ssh::hosts(["node1"]).user("ada");
+        let user = |host: &str| {
+            let command = ssh.to(host);
+            let mut arguments = command
+                .get_args()
+                .map(|argument| argument.to_str().unwrap());
+            arguments.find(|argument| *argument == "-l")?;
+            arguments.next().map(str::to_owned)
+        };
+        assert_eq!(user("node1").as_deref(), Some("ada"));
+        assert_eq!(user("bob@node1"), None);
+        assert_eq!(user("ssh://bob@node1:2222"), None);
     }
 }
