@@ -119,7 +119,8 @@ impl Panic {
     }
 
     /// Where the code ran: the name of the thread (without one, its id); in a worker, `process` and
-    /// the process id; in a [`Process`](crate::Process), its name and the process id.
+    /// the process id (with a launcher its number in `worker_pids`); in a
+    /// [`Process`](crate::Process), its name and the process id.
     #[must_use]
     pub fn worker(&self) -> &str {
         &self.inner.worker
