@@ -333,7 +333,8 @@ fn held_up() {
     until(|| HELD.load(Ordering::SeqCst));
     settle_down();
     let next = procs.spawn(1, read);
-    std::thread::sleep(Duration::from_millis(20)); // the result has arrived
+    // The result arrives meanwhile: nothing shows that before it is decoded.
+    std::thread::sleep(Duration::from_millis(20));
     let idle = idles(std::thread::sleep);
     HELD.store(false, Ordering::SeqCst);
     first.join().unwrap();

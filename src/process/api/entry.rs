@@ -84,20 +84,19 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// the one who sets the environment of a program decides what it runs. A program with other rights
 /// than its caller's is no worker: it prints why, and ends.
 ///
-/// The variable `TREFOIL_REPLAY` names a file in which a pool of this program has kept an item that
-/// failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then this function runs
-/// that item in this process, after the pool's initializers, and never returns. There is no pool
-/// and no other process, so a debugger, valgrind or `rr` sees everything:
+/// The variable `TREFOIL_REPLAY`, if it is not empty, names a file in which a pool of this program
+/// has kept an item that failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then
+/// this function runs that item in this process, after the pool's initializers, and never returns.
+/// There is no pool and no other process, so a debugger, valgrind or `rr` sees everything:
 /// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker
 /// did: by the same signal or exit code if the item ends it, and not at all if the item does not
-/// end (no timeout applies; the pool's
-/// [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After a panic its code is 101; 65
-/// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
-/// value; 64 if the file is missing or damaged, or of another build of the program in which the
-/// function has no name that is known here ([`replayable`](crate::process::replayable),
-/// `TREFOIL_REPLAY_FN`), or was written with another version of this crate. It is trusted like
-/// `TREFOIL_WORKER`, and so is the file: replay only what your own program has written. (Not on
-/// Windows.)
+/// end (no timeout applies; the pool's [memory limit](crate::ProcessPoolBuilder::memory_limit)
+/// does). After a panic its code is 101; 65 if the argument could not be decoded or the result not
+/// be encoded; 0 if the item has returned a value; 64 if the file is missing or damaged, or of
+/// another build of the program in which the function has no name that is known here
+/// ([`replayable`](crate::process::replayable), `TREFOIL_REPLAY_FN`), or was written with another
+/// version of this crate. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
+/// your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
 /// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.
@@ -146,13 +145,11 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
-    let function = std::env::var(REPLAY_FN).ok();
-    let function = function.filter(|name| !name.is_empty());
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let function = || variable(REPLAY_FN)?.into_string().ok();
     if depth == 0
-        && let Some(path) = std::env::var_os(REPLAY)
-        && !path.is_empty()
-        && is_as_called()
-        && let Some(replay) = Replay::open(path.as_ref(), function)
+        && let Some(path) = variable(REPLAY).filter(|_| is_as_called())
+        && let Some(replay) = Replay::open(path.as_ref(), function())
     {
         forget_variable(REPLAY);
         forget_variable(REPLAY_FN);

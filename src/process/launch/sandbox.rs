@@ -45,7 +45,7 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 /// | opens a connection | no network, not even this machine's; no sockets in `/run` |
 /// | writes to a file | that every file system is read-only, `/proc` included, except its own empty `/tmp` and `/dev/shm` and what is [`writable`](Self::writable) |
 /// | fills `/tmp` | that it is full at [`tmp_limit`](Self::tmp_limit), and so is `/dev/shm` |
-/// | reads from the home | that `/home`, `/root` and the user's home are empty, except for the way to that home, and the program's file and a working directory that is no home, which are read-only |
+/// | reads from the home | that `/home`, `/root` and the user's home are empty, except for the folders that lead to that home, and for the program's file and a working directory that is no home, which are read-only |
 /// | uses a descriptor of this process | that there is none besides its three standard streams |
 /// | asks the kernel for the user's keys | that such calls fail; so do all calls of programs for another kind of processor |
 /// | reads the memory of another process, or signals one | no process outside its sandbox: it does not see them, nor those of other workers |
