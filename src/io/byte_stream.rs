@@ -267,8 +267,8 @@ macro_rules! reads {
                 self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
-            /// Like [`read`](Self::read), into several buffers, one after the other, in one system
-            /// call.
+            /// Waits until bytes arrive, and reads them into several buffers, one after the other, in
+            /// one system call; for the rest see [`read`](Self::read).
             ///
             /// # Errors
             ///
@@ -395,7 +395,8 @@ macro_rules! reads {
                 self.source().try_read(&mut [std::io::IoSliceMut::new(buffer)])
             }
 
-            /// Like [`try_read`](Self::try_read), into several buffers, one after another.
+            /// Reads what has arrived into several buffers, one after the other, without waiting; for
+            /// the rest see [`try_read`](Self::try_read).
             ///
             /// # Errors
             ///
@@ -472,8 +473,8 @@ macro_rules! writes {
                 self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
-            /// Like [`write`](Self::write), from several slices, one after the other, in one system
-            /// call.
+            /// Waits until there is room, and writes from several slices, one after the other, in one
+            /// system call; for the rest see [`write`](Self::write).
             ///
             /// # Errors
             ///
@@ -556,7 +557,8 @@ macro_rules! writes {
                 self.source().try_write(&[std::io::IoSlice::new(bytes)])
             }
 
-            /// Like [`try_write`](Self::try_write), from several slices, one after another.
+            /// Writes from several slices, one after the other, as much as there is room for, without
+            /// waiting; for the rest see [`try_write`](Self::try_write).
             ///
             /// # Errors
             ///

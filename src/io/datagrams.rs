@@ -148,7 +148,8 @@ macro_rules! datagrams {
                 self.source.get_ref().recv(buffer)
             }
 
-            /// Like [`try_recv`](Self::try_recv), and returns the sender's address.
+            /// Receives a datagram without waiting, and returns its length and the sender's address;
+            /// for the rest see [`try_recv`](Self::try_recv).
             ///
             /// # Errors
             ///
