@@ -267,8 +267,8 @@ macro_rules! reads {
                 self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
-            /// Waits until bytes arrive, and reads them into several buffers, one after the other, in
-            /// one system call; for the rest see [`read`](Self::read).
+            /// Waits until bytes arrive, and reads them into several buffers, one after the other,
+            /// in one system call; for the rest see [`read`](Self::read).
             ///
             /// # Errors
             ///
@@ -395,8 +395,8 @@ macro_rules! reads {
                 self.source().try_read(&mut [std::io::IoSliceMut::new(buffer)])
             }
 
-            /// Reads what has arrived into several buffers, one after the other, without waiting; for
-            /// the rest see [`try_read`](Self::try_read).
+            /// Reads what has arrived into several buffers, one after the other, without waiting;
+            /// for the rest see [`try_read`](Self::try_read).
             ///
             /// # Errors
             ///
@@ -473,8 +473,8 @@ macro_rules! writes {
                 self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
-            /// Waits until there is room, and writes from several slices, one after the other, in one
-            /// system call; for the rest see [`write`](Self::write).
+            /// Waits until there is room, and writes from several slices, one after the other, in
+            /// one system call; for the rest see [`write`](Self::write).
             ///
             /// # Errors
             ///
@@ -557,8 +557,8 @@ macro_rules! writes {
                 self.source().try_write(&[std::io::IoSlice::new(bytes)])
             }
 
-            /// Writes from several slices, one after the other, as much as there is room for, without
-            /// waiting; for the rest see [`try_write`](Self::try_write).
+            /// Writes from several slices, one after the other, as much as there is room for,
+            /// without waiting; for the rest see [`try_write`](Self::try_write).
             ///
             /// # Errors
             ///

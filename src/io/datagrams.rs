@@ -148,8 +148,8 @@ macro_rules! datagrams {
                 self.source.get_ref().recv(buffer)
             }
 
-            /// Receives a datagram without waiting, and returns its length and the sender's address;
-            /// for the rest see [`try_recv`](Self::try_recv).
+            /// Receives a datagram without waiting, and returns its length and the sender's
+            /// address; for the rest see [`try_recv`](Self::try_recv).
             ///
             /// # Errors
             ///
