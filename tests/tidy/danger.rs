@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 11] = [
+const LETTERS: [(char, &str); 14] = [
     ('Y', "sys"),
     ('H', "host"),
     ('S', "parking"),
@@ -21,6 +21,9 @@ const LETTERS: [(char, &str); 11] = [
     ('I', "io"),
     ('Q', "iter"),
     ('D', "adapters"),
+    ('C', "rayon-core"),
+    ('E', "postcard-described"),
+    ('J', "trefoil-cache"),
 ];
 
 pub(crate) const ATTRIBUTE: &str = "allow(unsafe_code)";
@@ -28,7 +31,7 @@ pub(crate) const ATTRIBUTE: &str = "allow(unsafe_code)";
 /// `unsafe` stays in `raw` files, and in `sys` and `host` of the crate `trefoil-os`. A test may
 /// crash on purpose, or read a cell of loom; the library and the examples may not.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
-    let judged = file.area().is_some() || file.path.starts_with("examples/");
+    let judged = file.invariants_home().is_some() || file.path.starts_with("examples/");
     if !file.is_rust() || !judged || may_be_unsafe(&file.path) {
         return Vec::new();
     }
@@ -65,7 +68,7 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
                 "unsafe-silent",
                 "an unsafe block or impl needs a `// SAFETY:` comment",
             )),
-            Some(text) if file.area().is_some() && citations(&text).is_empty() => {
+            Some(text) if file.invariants_home().is_some() && citations(&text).is_empty() => {
                 findings.push(Finding::new(
                     file,
                     at,
@@ -115,7 +118,9 @@ pub(crate) fn door(file: &File) -> Vec<Finding> {
 pub(crate) fn declarations(tree: &[File], findings: &mut Vec<Finding>) -> BTreeMap<String, String> {
     let mut declared: BTreeMap<String, String> = BTreeMap::new();
     for file in tree {
-        let Some(area) = file.area() else { continue };
+        let Some(area) = file.invariants_home() else {
+            continue;
+        };
         for (at, line) in file.lines.iter().enumerate() {
             let Some(name) = line.essay().and_then(declared_name) else {
                 continue;
@@ -147,7 +152,7 @@ pub(crate) fn declarations(tree: &[File], findings: &mut Vec<Finding>) -> BTreeM
 /// Every invariant that a `SAFETY:` comment cites is declared.
 pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if file.area().is_none() {
+    if file.invariants_home().is_none() {
         return findings;
     }
     let mut at = 0;

@@ -123,6 +123,14 @@ impl File {
         let first = self.inside()?.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
+
+    /// Where the invariants of a file are declared: its area, or the crate of ours that it is in.
+    pub(crate) fn invariants_home(&self) -> Option<&str> {
+        self.area().or_else(|| {
+            let (name, inside) = self.path.strip_prefix("crates/")?.split_once('/')?;
+            (inside.starts_with("src/") && !self.is_for_tests()).then_some(name)
+        })
+    }
 }
 
 enum Inside {
@@ -303,7 +311,12 @@ mod tests {
         assert_eq!(File::new("src/time.rs", "").area(), Some("time"));
         let os = File::new("crates/trefoil-os/src/sys/mod.rs", "");
         assert_eq!(os.area(), Some("sys"));
-        assert_eq!(File::new("crates/cache/src/a.rs", "").area(), None);
+        let cache = File::new("crates/cache/src/a.rs", "");
+        assert_eq!(
+            (cache.area(), cache.invariants_home()),
+            (None, Some("cache"))
+        );
+        assert_eq!(os.invariants_home(), Some("sys"));
         assert_eq!(File::new("tests/tidy/main.rs", "").area(), None);
     }
 }

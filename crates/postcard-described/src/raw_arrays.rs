@@ -4,8 +4,7 @@
 //! each of them. So a table has the usual ones; the name of a type, or its description, says which
 //! row to look at, and the ids there decide.
 //!
-//! Everything unsafe here rests on the two sentences there: an array of numbers has no padding
-//! either, and every pattern of bits is a value.
+//! - **E3** A row's functions are for the types whose ids the row has.
 //!
 //! Tests: below; `crates/postcard-described/tests/values.rs`.
 #![allow(unsafe_code)]
@@ -53,7 +52,7 @@ where
 /// `items` is a borrowed `slice::Iter<'_, [N; LENGTH]>`.
 unsafe fn memory_of<N: Number, const LENGTH: usize>(items: *const ()) -> *const [u8] {
     let items = items.cast::<slice::Iter<'_, [N; LENGTH]>>();
-    // SAFETY: so the caller says.
+    // SAFETY: E3: it is such an iterator, as the caller has made sure.
     let items = unsafe { &*items };
     bytes_of(items.as_slice())
 }
@@ -66,7 +65,7 @@ unsafe fn read_to<N: Number, const LENGTH: usize>(memory: &[u8], place: *mut ())
     let Some(vector) = vector_of::<[N; LENGTH]>(memory) else {
         return false;
     };
-    // SAFETY: so the caller says.
+    // SAFETY: E3: it has room for such a vector, as the caller has made sure.
     unsafe { place.cast::<Vec<[N; LENGTH]>>().write(vector) };
     true
 }
@@ -127,10 +126,11 @@ pub(crate) fn memory<I: Iterator>(items: &I, most: usize) -> Option<(Tag, usize,
     }
     let is_over = |arrays: &Arrays| arrays.iterator == typeid::of::<I>();
     let (tag, arrays) = find(length, |name, _| name == number, is_over)?;
-    // SAFETY: `I` is the iterator over these arrays, but for a lifetime, since nothing else differs
-    // between types with one id.
+    // SAFETY: E1, E3: `I` is the iterator over these arrays, but for a lifetime, since nothing else
+    // differs between types with one id.
     let memory = unsafe { (arrays.memory)(ptr::from_ref(items).cast()) };
-    // SAFETY: the memory of a slice that outlives the borrow of `items`, because `I` does.
+    // SAFETY: E2: initialised, without padding, and the memory of a slice that outlives the borrow
+    // of `items`, because `I` does.
     Some((tag, length, unsafe { &*memory }))
 }
 
@@ -145,10 +145,10 @@ pub(crate) fn vector<'de, V: Visitor<'de>>(
     };
     let (_, arrays) = find(length, |_, its| its == tag, is_read)?;
     let mut place = MaybeUninit::<V::Value>::uninit();
-    // SAFETY: `V::Value` is the vector of these arrays: their ids are equal, and this type has no
-    // lifetime in which they could differ.
+    // SAFETY: E1, E3: `V::Value` is the vector of these arrays: their ids are equal, and this type
+    // has no lifetime in which they could differ.
     let is_read = unsafe { (arrays.read)(memory, place.as_mut_ptr().cast()) };
-    // SAFETY: it was written.
+    // SAFETY: E3: it was written, as the vector that it is.
     is_read.then(|| unsafe { place.assume_init() })
 }
 

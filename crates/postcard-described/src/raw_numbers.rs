@@ -5,10 +5,9 @@
 //! copied when a `Vec` of them is read. Types are recognised by their ids, which is decided at
 //! compile time.
 //!
-//! Types with one [`typeid::of`] differ in nothing but lifetimes. [`Number`] is implemented here
-//! alone: for numbers of the language, and arrays of them, which have no padding, and for which
-//! every pattern of bits is a value. Everything unsafe here, and in `raw_arrays`, rests on these
-//! two sentences.
+//! - **E1** Types with one [`typeid::of`] differ in nothing but lifetimes.
+//! - **E2** [`Number`] is implemented here alone: for numbers of the language, and arrays of them,
+//!   which have no padding, and for which every pattern of bits is a value.
 //!
 //! Tests: below; `crates/postcard-described/tests/values.rs`.
 #![allow(unsafe_code)]
@@ -86,7 +85,7 @@ fn elements<I: Iterator, N: Number>(items: &I) -> Option<&[N]> {
     if typeid::of::<I>() != typeid::of::<slice::Iter<'_, N>>() {
         return None;
     }
-    // SAFETY: `I` is `slice::Iter<'a, N>` for some `'a`, since nothing but a lifetime differs
+    // SAFETY: E1: `I` is `slice::Iter<'a, N>` for some `'a`, since nothing but a lifetime differs
     // between types with one id. `'a` outlives the borrow of `items`, because `I` does; and that
     // iterator may be seen as one with the shorter lifetime, because it is covariant in it.
     let numbers: &slice::Iter<'_, N> = unsafe { &*ptr::from_ref(items).cast() };
@@ -94,7 +93,7 @@ fn elements<I: Iterator, N: Number>(items: &I) -> Option<&[N]> {
 }
 
 pub(crate) fn bytes_of<N: Number>(numbers: &[N]) -> &[u8] {
-    // SAFETY: initialised, without padding, and borrowed from `numbers`.
+    // SAFETY: E2: initialised, without padding, and borrowed from `numbers`.
     unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
@@ -106,9 +105,10 @@ pub(crate) fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
     let count = memory.len().checked_div(size_of::<N>())?;
     let mut numbers = Vec::<N>::with_capacity(count);
     let room = numbers.as_mut_ptr().cast();
-    // SAFETY: there is room for so many numbers, which is new and so no part of `memory`.
+    // SAFETY: E2: any bytes are numbers. There is room for so many, which is new, and so no part of
+    // `memory`.
     unsafe { ptr::copy_nonoverlapping(memory.as_ptr(), room, memory.len()) };
-    // SAFETY: they were just written, and whatever was written is a number.
+    // SAFETY: E2: they were just written, and whatever was written is a number.
     unsafe { numbers.set_len(count) };
     Some(numbers)
 }
@@ -134,7 +134,7 @@ fn vector_as<N: Number, T>(vector: Vec<N>) -> Option<T> {
         return None;
     }
     let vector = ManuallyDrop::new(vector);
-    // SAFETY: `T` is `Vec<N>`: their ids are equal, and this type has no lifetime in which they
+    // SAFETY: E1: `T` is `Vec<N>`: their ids are equal, and this type has no lifetime in which they
     // could differ. `ManuallyDrop` has the layout of what it holds, and drops nothing: the copy is
     // the vector's only owner.
     Some(unsafe { ptr::from_ref(&vector).cast::<T>().read() })

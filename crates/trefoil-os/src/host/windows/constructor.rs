@@ -1,4 +1,7 @@
 //! Functions that are called before `main`.
+//!
+//! Tests: `tests/process/`, whose workers are made before `main`.
+#![allow(unsafe_code)]
 
 /// Makes the C runtime call `$function` before `main`.
 #[macro_export]
