@@ -31,6 +31,7 @@
 //! Checked by `tests/io/`.
 
 use std::io;
+use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(super) struct Reactor {
 #[derive(Default)]
 pub(super) struct DirectionState {
     ready: Readiness,
+    /// Whether the latest event was reported to a future that makes no operation of its own.
+    is_reported: bool,
     /// Reports of urgent data and of errors that no operation has taken yet; only in the half for
     /// reading.
     reports: Reports,
@@ -191,6 +194,11 @@ impl DirectionState {
         self.ready = Readiness::default();
     }
 
+    /// Whether this is the first call since the latest event.
+    pub(super) fn is_new(&mut self) -> bool {
+        !mem::replace(&mut self.is_reported, true)
+    }
+
     /// Takes the reports that are `wanted`: each is taken once.
     pub(super) fn take_reports(&mut self, wanted: Reports) -> Reports {
         let taken = Reports {
@@ -228,6 +236,7 @@ fn mark_ready(
         half.ready.no_edge_follows |= ready.no_edge_follows;
         if ready.now {
             half.ready.now = true;
+            half.is_reported = false;
             half.waiters.take_all(woken);
         }
     }

@@ -114,9 +114,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// Waits until a read would not block: there is data, or the end, or a pending error. As long
     /// as that is so, it completes at once each time.
     ///
-    /// (An entry in a socket's error queue is no data, but the system reports it like an error. If
-    /// that is all there is, this completes once for each report; to wait for it,
-    /// [`ready`](Self::ready) has [`Interest::ERROR`].)
+    /// (If there is an error alone, as at a UDP socket, or an entry in a socket's error queue,
+    /// which the system reports like one, this completes once for each report; to wait for such an
+    /// entry, [`ready`](Self::ready) has [`Interest::ERROR`].)
     ///
     /// If other code may read first, make the descriptor non-blocking.
     ///

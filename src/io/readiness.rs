@@ -8,7 +8,8 @@
 //!
 //! One answer is ambiguous. `POLLERR` alone, of a socket, means that the next call returns an
 //! error, or else that there is an entry in the error queue, and the call would block. Only that
-//! call would find out, and it would take the error. So this answer counts once for each event.
+//! call would find out, and it would take the error. So this answer counts once for each event; the
+//! next such call is made, all the same.
 //!
 //! Priorities and errors as such are taken from the events: some files of the kernel forget a
 //! priority when they are asked.
@@ -80,8 +81,8 @@ macro_rules! readable {
             /// As long as that is so, it completes at once each time: there is no guard, and
             /// nothing to clear.
             ///
-            /// (An entry in a socket's error queue is not data, but the system reports it like an
-            /// error. If that is all there is, this completes once for each report.)
+            /// (If there is an error alone, as at a UDP socket, or an entry in a socket's error
+            /// queue, which the system reports like one, this completes once for each report.)
             ///
             /// # Errors
             ///

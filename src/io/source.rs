@@ -61,7 +61,8 @@ pub(super) enum Completed<R> {
     /// The operation read or wrote less than it could have. `true`: the next call would block.
     /// `false`: it may have stopped at urgent data.
     Short(R, bool),
-    /// The operation has what the latest event has reported. The next one waits for another event.
+    /// The operation has what the latest event has reported. Its like wait for another event; other
+    /// operations are tried.
     Reported(R),
 }
 
@@ -307,7 +308,7 @@ impl Bound {
                 }
                 Ok(Completed::Reported(value)) => match key {
                     Some(key) => {
-                        local.clear(key, direction);
+                        ready!(local.poll_report(key, direction, number, cx));
                         return Poll::Ready(Ok(value));
                     }
                     // The kernel reports the present state as the first event.
@@ -391,7 +392,8 @@ impl<T: AsFd> Operation<'_, T> {
             bound.attempt(cx, &local, io.as_fd(), direction, number, || op(io))
         });
         if polled.is_ready() {
-            // Making a direction ready takes out all its entries, so there is none to remove.
+            // Making a direction ready takes out all its entries, so there is none to remove. (If
+            // there is one, of a wait for a report, an event has come that the loop takes next.)
             self.number = SHARED;
         }
         polled

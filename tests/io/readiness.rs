@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
-use trefoil::io::{Command, TcpStream, UdpSocket};
 #[cfg(unix)]
-use trefoil::io::{UnixDatagram, UnixStream};
+use trefoil::io::{AsyncFd, UnixDatagram, UnixStream};
+use trefoil::io::{Command, TcpStream, UdpSocket};
 use trefoil::{run, spawn, time};
 
 use crate::support::{LONG, pair, poll_once, within_deadline};
@@ -297,4 +297,54 @@ fn a_pending_error_is_readable() {
             }
         });
     });
+}
+
+/// A pending error is reported once, and an operation is tried, whoever has got the report.
+#[cfg(unix)] // elsewhere it comes with the next receipt
+#[test]
+fn an_operation_after_a_report_gets_the_error() {
+    fn refused(result: Result<usize>) {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+    within_deadline(|| {
+        run(async {
+            for reports in 0..3 {
+                let socket = refused_socket();
+                let socket = UdpSocket::try_from(socket).unwrap();
+                for report in 0..reports {
+                    let asked = time::timeout(MOMENT, socket.readable()).await;
+                    assert_eq!(asked.is_ok(), report == 0);
+                }
+                let received = time::timeout(LONG, socket.recv(&mut [0; 8])).await;
+                refused(received.unwrap());
+                assert!(time::timeout(MOMENT, socket.readable()).await.is_err());
+                // The next error is reported anew.
+                socket.send(b"x").await.unwrap();
+                let asked = time::timeout(LONG, socket.readable()).await;
+                asked.unwrap().unwrap();
+                let received = time::timeout(LONG, socket.recv(&mut [0; 8])).await;
+                refused(received.unwrap());
+
+                let socket = AsyncFd::new(refused_socket()).unwrap();
+                for report in 0..reports {
+                    let asked = time::timeout(MOMENT, socket.readable()).await;
+                    assert_eq!(asked.is_ok(), report == 0);
+                }
+                let read = socket.read_with(|socket| socket.recv(&mut [0; 8]));
+                refused(time::timeout(LONG, read).await.unwrap());
+            }
+        });
+    });
+}
+
+/// A socket whose datagram nobody was there to receive.
+#[cfg(unix)]
+fn refused_socket() -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(nobody.local_addr().unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    drop(nobody);
+    socket.send(b"x").unwrap();
+    socket
 }

@@ -66,6 +66,23 @@ impl Local {
         Poll::Pending
     }
 
+    /// `Ready` once for each event of a direction that is ready. Otherwise the task is registered
+    /// under `number`.
+    pub(crate) fn poll_report(
+        &self,
+        key: SourceKey,
+        direction: Direction,
+        number: u64,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        self.poller.rearm(key.0);
+        if self.with_half(key, direction, DirectionState::is_new) == Some(false) {
+            self.wait_for_event(key, direction, number, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     fn wait_for_event(&self, key: SourceKey, direction: Direction, number: u64, cx: &Context<'_>) {
         events::waits_for(match direction {
             Direction::Read => READ,
