@@ -393,6 +393,7 @@ impl Store {
                     folders.push(path);
                     Ok(())
                 }
+                walk::Found::Unread(error) => Err(error),
                 walk::Found::File {
                     entry,
                     kind: Kind::Pack,

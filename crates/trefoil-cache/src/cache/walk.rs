@@ -1,6 +1,7 @@
 //! What belongs to a cache, below its folder.
 
 use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::regular::TEMPORARY; // no entry's name begins so: those are hexadecimal
@@ -11,7 +12,12 @@ pub(crate) const PACK: &str = "pack";
 /// A folder or a file of a cache.
 pub(crate) enum Found {
     Folder(PathBuf),
-    File { entry: DirEntry, kind: Kind },
+    /// A folder whose content cannot be read, and why.
+    Unread(io::Error),
+    File {
+        entry: DirEntry,
+        kind: Kind,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +38,15 @@ pub(crate) fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut
     let hexadecimal = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return visit(Found::Unread(error)),
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return visit(Found::Unread(error)),
+        };
         let name = entry.file_name();
         let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
             continue;
@@ -61,5 +75,21 @@ pub(crate) fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut
             };
             visit(Found::File { entry, kind });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_reported() {
+        let mut kinds = Vec::new();
+        let file = std::env::current_exe().unwrap(); // which is no folder
+        walk(&file, 3, None, &mut |found| match found {
+            Found::Unread(error) => kinds.push(error.kind()),
+            _ => unreachable!("it has nothing"),
+        });
+        assert_eq!(kinds, [io::ErrorKind::NotADirectory]);
     }
 }
