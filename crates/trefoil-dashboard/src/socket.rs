@@ -26,6 +26,7 @@ use crate::serving_thread::{self, ServingThread};
 const CLIENTS: usize = 16;
 /// The longest request, in bytes.
 const REQUEST: usize = 16 << 10;
+const TOO_LONG: &str = "a request has at most 16 KiB";
 /// How long a client may be silent, and how long a request may take from its first byte to its
 /// last.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -260,12 +261,16 @@ async fn next_line(stream: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<Opti
     let rest = async {
         loop {
             if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                if end > REQUEST {
+                    refuse(stream, TOO_LONG).await?;
+                    return Ok(None);
+                }
                 let mut line: Vec<u8> = buffer.drain(..=end).collect();
                 line.pop();
                 return Ok(Some(line));
             }
             if buffer.len() > REQUEST {
-                refuse(stream, "a request has at most 16 KiB").await?;
+                refuse(stream, TOO_LONG).await?;
                 return Ok(None);
             }
             if !fill(stream, buffer).await? {

@@ -220,6 +220,11 @@ fn a_line_without_an_end_is_cut_off() {
     client.send(&vec![b'x'; 17 << 10]);
     assert!(client.line()["error"].as_str().unwrap().contains("16 KiB"));
     assert!(client.ends());
+    // So is one that ends only then.
+    let mut client = Client::of(&top);
+    client.send(&[vec![b'x'; 17 << 10], vec![b'\n']].concat());
+    assert!(client.line()["error"].as_str().unwrap().contains("16 KiB"));
+    assert!(client.ends());
     // Who sends on is not read: it is told by the end of the stream, sooner or later.
     let mut flood = connect(&top);
     let piece = vec![b'x'; 1 << 20];
