@@ -60,7 +60,7 @@ pub(super) fn first<R>(
 /// Types that can be connected or bound to: addresses, `(host, port)`, `"host:port"`.
 ///
 /// This is `std`'s trait of the same name for code that must not block. It is
-/// implemented for the same types, and cannot be implemented elsewhere.
+/// implemented for the same types and for `Vec<SocketAddr>`, and cannot be implemented elsewhere.
 ///
 /// ```
 /// use std::net::Ipv4Addr;

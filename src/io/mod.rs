@@ -59,7 +59,7 @@
 //! that says so. So `bind` and `connect` fail at once where no loop runs; what is made without an
 //! `.await` (`UnixStream::pair()`, a socket of std) fails at its first wait there. Dropping is safe
 //! anywhere: it closes the descriptor. ([`fs`] needs no loop, nor does a standard stream that is a
-//! regular file.)
+//! regular file, or that the system does not open again, such as a pipe of another user.)
 //!
 //! # What it costs
 //!

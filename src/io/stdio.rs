@@ -234,12 +234,13 @@ macro_rules! output {
             /// # Errors
             ///
             /// Errors of the system; most often, one of the two ends is closed (`BrokenPipe`). An
-            /// error when used off its loop (a regular file needs none).
+            /// error when used off its loop (a regular file needs none, nor does what the system
+            /// does not open again, such as a pipe of another user).
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future writes nothing, except to a regular file: that write continues,
-            /// and a write of the same bytes joins it.
+            /// Dropping the future writes nothing, except to what needs no loop: that write
+            /// continues, and a write of the same bytes joins it.
             ///
             /// ```
             /// # trefoil::run(async {

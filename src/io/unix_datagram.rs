@@ -64,8 +64,7 @@ impl UnixDatagram {
         Socket::bind(path)?.try_into()
     }
 
-    /// A socket without a name. It can send, and it can receive only when it is connected in both
-    /// directions.
+    /// A socket without a name. It can send, and receives nothing, because nobody can address it.
     ///
     /// # Errors
     ///

@@ -229,8 +229,8 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Adds a task, in constant time. If the group was cancelled, or a join of it has met a
-    /// failure, the task is cancelled at once.
+    /// Adds a task, in constant time. One that has ended already counts as ending now. If the group
+    /// was cancelled, or a join of it has met a failure, the task is cancelled at once.
     ///
     /// ```
     /// use trefoil::{TaskGroup, ThreadPool};

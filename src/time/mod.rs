@@ -33,7 +33,8 @@
 //! then delayed by that time; timers that are overdue on waking fire at once.
 //!
 //! The futures are `Send`. A sleep or an interval belongs to the loop of its first poll; polled
-//! elsewhere before its end, it panics with an explanation. It may be dropped on any thread.
+//! elsewhere before it has completed, it panics with an explanation. It may be dropped on any
+//! thread.
 //!
 //! # Read next
 //!

@@ -38,7 +38,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 ///
 /// # Panics
 ///
-/// When polled outside an event loop, or before its end on another loop than at first.
+/// When polled outside an event loop, or, until it has completed, on another loop than at first.
 ///
 /// # Cancel safety
 ///

@@ -49,6 +49,8 @@ impl fmt::Debug for BroadcastContext<'_> {
 
 /// Calls `op` once on each thread of the current pool, and returns the results in the order of the
 /// indices.
+/// (With `use_current_thread`, the caller stands for that thread, and there is always another
+/// one: the context has the number of calls.)
 ///
 /// # Panics
 /// If a call does, when all have ended.
@@ -80,6 +82,8 @@ where
 }
 
 /// Calls `op` once on each thread of the current pool, without waiting for that.
+/// (With `use_current_thread`, a task stands for that thread, and there is always another one: the
+/// context has the number of calls.)
 ///
 /// A panic goes to the pool's handler; without one, the process aborts.
 pub fn spawn_broadcast<OP>(op: OP)

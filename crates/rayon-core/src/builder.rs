@@ -213,15 +213,16 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, or else
-    /// `RAYON_RS_NUM_CPUS`, or else one for each processor.
+    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says (0: one for
+    /// each processor), or else `RAYON_RS_NUM_CPUS`, or else one for each processor.
     pub fn num_threads(mut self, num_threads: usize) -> Self {
         self.threads = num_threads;
         self
     }
 
     /// The calling thread counts as the first of the pool: it has the index 0, and what it calls
-    /// outside of `install` uses this pool. It runs nothing of the pool's, but waits for it.
+    /// outside of `install` uses this pool. It runs nothing of the pool's (but a
+    /// `broadcast` that it calls), and waits for it.
     pub fn use_current_thread(mut self) -> Self {
         self.use_current_thread = true;
         self

@@ -224,6 +224,8 @@ impl ThreadPool {
     }
 
     /// Calls `op` once on each thread, and returns the results in the order of the indices.
+    /// (With `use_current_thread`, the caller stands for that thread, and there is always another
+    /// one: the context has the number of calls.)
     pub fn broadcast<OP, R>(&self, op: OP) -> Vec<R>
     where
         OP: Fn(BroadcastContext<'_>) -> R + Sync,
@@ -312,7 +314,9 @@ impl ThreadPool {
         spawn::spawn_fifo_in(self.pool(), op);
     }
 
-    /// Calls `op` once on each thread, without waiting for that.
+    /// Calls `op` once on each thread, without waiting for that. (With `use_current_thread`, a task
+    /// stands for that thread, and there is always another one: the context has the number of
+    /// calls.)
     pub fn spawn_broadcast<OP>(&self, op: OP)
     where
         OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,

@@ -66,8 +66,7 @@ const LARGEST_CALL_BYTES: usize = 1024 * 1024;
 ///
 /// **`O_DIRECT`** (`custom_flags`) works: the memory is aligned here. The position and the length
 /// of each read and write must be multiples of the device's block (512 or 4096 bytes), or they fail
-/// with an error that says so. So `read_to_end` does not suit it, if the file's length is no such
-/// multiple.
+/// with an error that says so. So `read_to_end` may fail, if the file's length is no such multiple.
 ///
 /// ```
 /// use std::io::SeekFrom;

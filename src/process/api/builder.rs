@@ -193,7 +193,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Makes every worker, including replacements, run `f(arg)` before its first item.
+    /// Makes every worker, including replacements, run `f(arg)` before its first item. A second
+    /// call of this method replaces the first.
     ///
     /// `arg` is encoded at once, and decoded by each worker. `f` stores its results where items can
     /// find them, in a `static` for example.
@@ -571,7 +572,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Captures the workers' standard output: `hook` gets the worker's process id and a piece of
+    /// Captures the workers' standard output, unless [`worker_stdout`](Self::worker_stdout) is
+    /// called later: `hook` gets the worker's process id and a piece of
     /// its output at a time.
     ///
     /// An item's output (if flushed, as `println!` does) is passed to the hook before its task

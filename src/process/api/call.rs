@@ -351,9 +351,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// Adds to `counter` the items that have ended, each of which counts once: with a value, and in
-    /// a `map_each` or an `imap` also with an error. (An item whose argument could not be encoded
-    /// was never in the pool, and does not count.) They are added some at a time, so another thread
-    /// can show how far a `map` is. (The crate `trefoil-progress` has bars.)
+    /// a `map_each` or an `imap` also with an error. (An item whose argument could not be encoded,
+    /// or of a pool that had ended, was never in the pool, and does not count.) They are added some
+    /// at a time, so another thread can show how far a `map` is. (The crate `trefoil-progress` has
+    /// bars.)
     ///
     /// ```
     /// use std::sync::Arc;

@@ -202,7 +202,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     }
 
     /// Each result with the index of its item in the input, from 0: useful if results do not come
-    /// in order. (An error has the index in any case: [`TaskError::item`].)
+    /// in order. (An item's own error has the index in any case: [`TaskError::item`].)
     ///
     /// ```
     /// use trefoil::ProcessPool;

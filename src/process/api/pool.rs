@@ -342,7 +342,7 @@ impl ProcessPool {
 
     /// A number of [permits](crate::process::Permits) for calls in workers: no more than `permits`
     /// of them at a time, at least one and at most 65,536. Asked again under the same name, it
-    /// returns the same ones, whatever `permits` is then.
+    /// returns the same ones, whatever `permits` is then, until the pool ends.
     ///
     /// If the system has no memory to share, a call that sends them fails with
     /// [`Codec`](TaskError::Codec).
@@ -393,7 +393,7 @@ impl ProcessPool {
             && self.shared().mailbox.push([Mail::Replace(pid)]).is_ok()
     }
 
-    /// Statistics of the pool so far.
+    /// Statistics of the pool so far. In a forked child: those at the fork, without workers.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
         let is_forked = self.shared().mailbox.is_foreign();

@@ -78,8 +78,9 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 ///
 /// # Errors
 /// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same
-/// error. Calls with many items (`map`, `imap`) do not wait for a `Remote`: if its call has not
-/// ended, or has failed, they fail with a [`TaskError::Codec`] that says so. Await
+/// error. Calls with many items (`map`, `imap`), contexts, initializers, an actor's `load` and the
+/// function of a `Process` do not wait for a `Remote`: if its call has not ended, or has failed,
+/// they fail with an error that says so (of a call, [`TaskError::Codec`]). Await
 /// [`ready`](Self::ready) before them. A result that contains more than bytes (a `Shared`, an end
 /// of a channel) cannot be kept.
 ///

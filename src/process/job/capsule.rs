@@ -377,8 +377,8 @@ impl Capsule {
     }
 
     /// The text of the error; and, if the worker died, its
-    /// [backtrace](crate::WorkerExit::backtrace), if there is one, and what the item has written to
-    /// standard error.
+    /// [backtrace](crate::WorkerExit::backtrace), if there is one, and the end of what the item has
+    /// written to standard error.
     #[must_use]
     pub fn error(&self) -> &str {
         &self.head.error

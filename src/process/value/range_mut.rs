@@ -63,7 +63,7 @@ use crate::task::CancelToken;
 ///
 /// # Errors
 /// It can be sent in the argument of a call only, once, and before it is borrowed mutably:
-/// everything else is an error of the call, also [`hedge`](crate::ProcessCall::hedge), and
+/// everything else is an error of the call, also a `map` with [`hedge`](crate::ProcessCall::hedge), and
 /// [plain workers](crate::ProcessPoolBuilder::plain_workers).
 pub struct RangeMut<T: Plain> {
     round: Arc<Round>,

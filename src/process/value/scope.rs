@@ -270,7 +270,7 @@ pub(crate) fn attach_later(late: Arc<dyn Awaited>) -> Result<(), String> {
                     "the call that computes a `Remote` in it failed: {error}"
                 )),
                 None => reason::set(
-                    "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: \
+                    "only `spawn`, `spawn_remote` and the call of an actor wait for a `Remote` whose call has not ended: \
                      wait for it before this call (`Remote::ready`)",
                 ),
             });

@@ -51,7 +51,8 @@ use super::shared::{Shared, Storage};
 /// ```
 ///
 /// # Looking ends it
-/// To borrow the numbers, as a slice or by any method of slices, is to *look*. From then on nobody
+/// To borrow the numbers, as a slice or by any method of slices, is to *look*, and so is to ask for
+/// the [`unwritten`](Self::unwritten) or [`torn`](Self::torn) ranges. From then on nobody
 /// writes to the array: the kernel refuses it. A range that has not been written by then stays as
 /// it was, and is in the list of [`unwritten`](Self::unwritten) ranges; the item that has it may
 /// end well, but writes nothing. So look when the call has ended. Then it can be given out again.
@@ -203,8 +204,9 @@ impl<T: Plain> SharedMut<T> {
         Ok((round, marks))
     }
 
-    /// The ranges that were given out and have not been written, in order. The
-    /// list is the same until ranges are given out again; then a new one begins.
+    /// The ranges that were given out and have not been written, in order, without those of which a
+    /// part was given out again. The list is the same until ranges are given out again; then a new
+    /// one begins. Asking for it is a look: see above.
     ///
     /// They have the numbers that they had before, except those that are [`torn`](Self::torn). To
     /// have them written after all, give them out again:
@@ -235,7 +237,8 @@ impl<T: Plain> SharedMut<T> {
     }
 
     /// The ranges whose worker was killed while it wrote them: some of their numbers are old, and
-    /// some new. [`unwritten`](Self::unwritten) has them, too. Reading it changes nothing.
+    /// some new. [`unwritten`](Self::unwritten) has them, too. Asking for it is
+    /// a look.
     ///
     /// # Panics
     /// As borrowing the numbers does.

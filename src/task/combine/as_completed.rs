@@ -16,7 +16,8 @@ use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 
-/// The results of `tasks`, from any mixture of executors, in the order in which they come.
+/// The results of `tasks`, from any mixture of executors, in the order in which they come; of tasks
+/// that have ended already, in the order of `tasks`.
 ///
 /// It is a [`Stream`] for async code, and in blocking code a `for` loop can iterate over it. A
 /// result does not say which task it comes from. [`as_completed_keyed`](crate::as_completed_keyed)

@@ -32,7 +32,7 @@ use crate::task::raw::{ReadyQueue, Task};
 /// For futures that are not tasks, see [`join_all`](crate::join_all).
 ///
 /// # Errors
-/// The first failure in time.
+/// The first failure in time; of tasks that had failed before the call, the first in order.
 ///
 /// # Cancel safety
 /// Dropping it before its end drops the tasks: those that have not ended are detached, or cancelled
@@ -66,7 +66,7 @@ impl<T> TryJoinAll<T> {
     /// Blocks until all have ended, or one has failed.
     ///
     /// # Errors
-    /// The first failure in time. On an event-loop thread it never blocks: if there is none yet,
+    /// That of [`try_join_all`]. On an event-loop thread it never blocks: if there is none yet,
     /// and a task has not ended, it is [`TaskError::WouldBlock`], and the rest are cancelled.
     pub fn join(mut self) -> Result<Vec<T>, TaskError> {
         block_on(&mut self).unwrap_or_else(|| {

@@ -14,8 +14,8 @@ use crate::key::Key;
 pub enum Explanation {
     /// The result is there.
     Hit(Meta),
-    /// The function, in this version and with these types, has results, but none for this argument,
-    /// whose key this is. It may have been removed to make room.
+    /// The function, in this version and with these types, has or had results, but none for this
+    /// argument, whose key this is. It may have been removed.
     NewArgument(Key),
     /// There is no result of this function in this version and with these types.
     NewFunction,

@@ -389,7 +389,7 @@ macro_rules! management {
         }
 
         /// Whether an `Err` is kept, where the result is a [`Result`] (or another enum of that
-        /// name). Default: no.
+        /// name, with an `Err(..)` of one value). Default: no.
         ///
         /// ```
         /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-errors-{}", std::process::id()));

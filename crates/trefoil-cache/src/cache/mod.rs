@@ -112,7 +112,8 @@ impl Cache {
     }
 
     /// Sets a limit: [`Bytes`](crate::Bytes) for all entries together, or [`Age`](crate::Age) for
-    /// each. One of each kind may be set; a second one replaces the first.
+    /// each. One of each kind may be set; a second one replaces the first. An entry that is too old
+    /// counts as missing, and stays on the disk.
     ///
     /// An entry that alone exceeds the limit of bytes is not kept, and not reported. Another that
     /// would exceed it makes room first: the entries that were used longest ago are removed, by
@@ -228,13 +229,13 @@ pub struct Stats {
     pub stored: u64,
     /// Entries that could not be written.
     pub failed: u64,
-    /// Entries that were damaged, and so counted as missing.
+    /// How often a damaged entry was found, which counts as missing.
     pub damaged: u64,
     /// Entries removed to make room.
     pub evicted: u64,
 }
 
-/// Why a result is not kept: see [`Cache::on_trouble`] and
+/// Why a result is not kept, or cannot be read: see [`Cache::on_trouble`] and
 /// [`Journaled::on_trouble`](crate::Journaled::on_trouble).
 #[derive(Debug)]
 pub struct Trouble {
@@ -266,7 +267,7 @@ impl fmt::Display for Trouble {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The folder of a cache cannot be made or read.
+    /// The folder of a cache cannot be made or read, or an entry cannot be removed.
     #[error("the cache's folder {} cannot be used: {source}", path.display())]
     Folder {
         /// The folder.
@@ -274,7 +275,7 @@ pub enum CacheError {
         /// Why.
         source: io::Error,
     },
-    /// An argument has no key, because its `Serialize` fails.
+    /// An argument has no key, because its `Serialize` fails, or it nests too deeply.
     #[error("an argument of `{function}` ({type_name}) cannot be hashed: {message}")]
     Key {
         /// The function's name.

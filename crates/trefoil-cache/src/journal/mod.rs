@@ -86,13 +86,14 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// A result is written to the file before the caller sees it. Started again with the same items,
 /// the program gets recorded results from the file, and runs only what is missing; results have the
 /// order of the items. More items may follow the earlier ones. Another item at a place that has a
-/// result, another type, and another [`function`](Self::function) are errors that name the first
-/// difference; so is, except in an `imap`, a list that ends before a recorded item.
+/// result, a type of another name, and another [`function`](Self::function) are errors that name
+/// the first difference (a result that its type cannot be read from any more is computed again); so
+/// is, except in an `imap`, a list that ends before a recorded item.
 ///
 /// Items are compared by what serde writes for them, maps and std's hash sets in any order. (A hash
-/// set in a type that writes only the set has another order in each run, and cannot be an item: one
-/// with `transparent` or `into`, a variant of an `untagged` enum, a `Cow`, a `RefCell`, a `Mutex`.)
-/// Results may have sets of any type.
+/// set in a type that writes only the set has another order in each run, and so is another item:
+/// one with `transparent` or `into`, a variant of an `untagged` enum, a `Cow`, a `RefCell`, a
+/// `Mutex`.) Results may have sets of any type.
 ///
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
 ///
@@ -145,8 +146,9 @@ impl<X> Journaled<X> {
         self
     }
 
-    /// Syncs the file to the disk after a write, at most once in `pause`, and at the end. Default:
-    /// never, which is enough unless the machine itself fails.
+    /// Syncs the file to the disk after a write, at most once in `pause`, and at the end; the files
+    /// of results of more than 1 MiB, each after its write. Default: never, which is enough unless
+    /// the machine itself fails.
     ///
     /// If a sync fails, nothing more is recorded, because what the disk has is not known any more;
     /// [`on_trouble`](Self::on_trouble)'s hook is called.
@@ -182,8 +184,9 @@ impl<X> Journaled<X> {
         self
     }
 
-    /// Calls `hook` once if results cannot be recorded any more, because the disk is full, for
-    /// example. The computation continues.
+    /// Calls `hook` once if results cannot be recorded any more during a map, because the disk is
+    /// full, for example. The computation continues. (A file that cannot be used when the map
+    /// begins is a [`JournalError::File`].)
     pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
         self.settings.hook = Some(Arc::new(Box::new(hook)));
         self
@@ -203,7 +206,8 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
     /// The results of all items, in their order.
     ///
     /// # Errors
-    /// The failure of the lowest index; what has not ended then is cancelled. An item that is
+    /// The failure of the lowest index; what has not ended then is cancelled, but what a thread
+    /// runs already goes on, unrecorded. An item that is
     /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
     /// [`Journaled`], before anything runs.
     ///
@@ -213,10 +217,11 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
         run::map(&self.settings, items, self.begin())
     }
 
-    /// The result of each item, in their order, errors included.
+    /// The result of each item, in their order, errors included. An error of the file, or an item
+    /// that cannot be hashed, is the last: the list is shorter then.
     ///
     /// # Errors
-    /// The differences of [`Journaled`], before anything runs.
+    /// Those of the file, and the differences of [`Journaled`], before anything runs.
     ///
     /// # Panics
     /// If the iterator does.
@@ -231,7 +236,8 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
     /// the result that the caller takes next.
     ///
     /// # Errors
-    /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
+    /// Those of the file, and another function or type, before anything runs. Another item at a
+    /// place is the last thing that the iterator yields.
     pub fn imap<I: IntoIterator<Item = A>>(
         &self,
         items: I,
@@ -255,7 +261,8 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
     /// The results of `f` for all items, in their order.
     ///
     /// # Errors
-    /// The failure of the lowest index; what has not ended then is cancelled. An item that is
+    /// The failure of the lowest index; what has not ended then is cancelled, but what a thread
+    /// runs already goes on, unrecorded. An item that is
     /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
     /// [`Journaled`], before anything runs.
     ///
@@ -269,10 +276,11 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         run::map(&self.settings, items, self.begin(f))
     }
 
-    /// The result of each item, in their order, errors included.
+    /// The result of each item, in their order, errors included. An error of the file, or an item
+    /// that cannot be hashed, is the last: the list is shorter then.
     ///
     /// # Errors
-    /// The differences of [`Journaled`], before anything runs.
+    /// Those of the file, and the differences of [`Journaled`], before anything runs.
     ///
     /// # Panics
     /// If the iterator does.
@@ -288,7 +296,8 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
     /// the result that the caller takes next.
     ///
     /// # Errors
-    /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
+    /// Those of the file, and another function or type, before anything runs. Another item at a
+    /// place is the last thing that the iterator yields.
     pub fn imap<I: IntoIterator<Item: Portable>, R: Portable>(
         &self,
         items: I,
@@ -347,7 +356,7 @@ impl<X> fmt::Debug for Journaled<X> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The file cannot be opened, read, locked or made.
+    /// The file cannot be opened, read, locked or made; or not written when the map begins.
     #[error("the journal {} cannot be used: {source}", path.display())]
     File {
         /// The file.
@@ -409,7 +418,7 @@ pub enum JournalError {
         /// The list's length.
         length: usize,
     },
-    /// An item cannot be hashed, because its `Serialize` fails.
+    /// An item cannot be hashed, because its `Serialize` fails, or it nests too deeply.
     #[error("item {index} cannot be hashed: {message}")]
     Key {
         /// The place in the list, from 0.

@@ -6,9 +6,9 @@
 //! who holds which lock; `proof` finds code that can never go on, `asleep` finds that every thread
 //! sleeps, and `stuck` reports both.
 //!
-//! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], a signal
-//! ([`track_tasks_on_signal`]), or the variable `TREFOIL_TASKS` when the first executor is made
-//! ([`wake_if_asked`]).
+//! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], for
+//! example, a signal ([`track_tasks_on_signal`]), or the variable `TREFOIL_TASKS` or
+//! `TREFOIL_STUCK` when the first executor is made ([`wake_if_asked`]).
 //!
 //! Tests: `tests/tasks/`.
 
