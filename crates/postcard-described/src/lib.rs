@@ -40,8 +40,7 @@
 //! # What it is for
 //! Messages between programs that share their types: both sides have the same `Serialize` and
 //! `Deserialize`. Fields may be reordered and variants added, because they are found by their
-//! names; a number's type may grow, but a `u16` that is read as an `i16` may be another number. It
-//! is not for archives: this crate may change the format with a minor version before 1.0.
+//! names, and a number of another type is an error if it does not fit. It is not for archives: this crate may change the format with a minor version before 1.0.
 //!
 //! # Like JSON
 //! Values that look the same in JSON are confused where serde buffers a value: within an enum with
@@ -101,6 +100,7 @@ mod writer;
 use std::fmt;
 use std::io;
 
+use serde::de::{Expected, Unexpected};
 use serde::{Deserialize, Serialize};
 
 pub use limit::{Limit, StackLimit};
@@ -313,7 +313,10 @@ pub enum Error {
     /// The same message, of a type that cannot be read.
     #[error("{0} (raised by its `Serialize` or `Deserialize`)")]
     Deserialize(String),
-    /// The same, of a type that was read with its description.
+    /// A value that the type does not have, such as a number that does not fit.
+    #[error("{0} (raised by its `Deserialize`)")]
+    Value(String),
+    /// The message of a type that was read with its description.
     #[error(
         "{0} (raised by its `Deserialize`; an attribute of serde, such as `untagged`, `tag`, \
          `flatten` or `skip_serializing_if`, makes it travel as in JSON: a field that may be \
@@ -341,7 +344,11 @@ impl serde::de::Error for Error {
         Self::Deserialize(message.to_string())
     }
 
-    // The names do not match: the data alone would give wrong values.
+    // The names or the numbers do not match: the data alone would give wrong values.
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Value(format!("invalid value: {found}, expected {expected}"))
+    }
 
     fn missing_field(name: &'static str) -> Self {
         Self::Described(format!("missing field `{name}`"))

@@ -61,7 +61,10 @@ impl<'de> Encoded<'de> {
         let read = |description| Reader::new(open(), description, limit()).whole();
         let error = match read(Some(self.description)) {
             Err(error)
-                if !matches!(error, Error::Described(_) | Error::TooDeep | Error::TooMany) =>
+                if !matches!(
+                    error,
+                    Error::Described(_) | Error::Value(_) | Error::TooDeep | Error::TooMany
+                ) =>
             {
                 error
             }

@@ -684,6 +684,36 @@ fn many_numbers_take_their_memory() {
     assert_eq!(read::<Vec<u8>>(&vec![255_u16; 65]).unwrap(), [255; 65]);
 }
 
+/// A number that does not fit is an error: its bytes would be another number.
+#[test]
+fn numbers_of_other_types_are_read_if_they_fit() {
+    let refused = |error: Error| {
+        assert!(
+            matches!(&error, Error::Value(words) if words.contains("invalid value")),
+            "{error}"
+        );
+    };
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Of<N> {
+        number: N,
+    }
+    assert_eq!(read::<i16>(&20_000_u16).unwrap(), 20_000);
+    assert_eq!(read::<u32>(&7_i64).unwrap(), 7);
+    assert_eq!(read::<i128>(&u64::MAX).unwrap(), i128::from(u64::MAX));
+    refused(read::<i16>(&40_000_u16).unwrap_err());
+    refused(read::<i8>(&255_u8).unwrap_err());
+    refused(read::<u32>(&-2).unwrap_err());
+    refused(read::<u8>(&256_u16).unwrap_err());
+    refused(read::<Of<i16>>(&Of { number: 40_000_u16 }).unwrap_err());
+    refused(read::<Vec<i16>>(&vec![1, 40_000_u16]).unwrap_err());
+    refused(read::<Vec<i16>>(&vec![40_000_u16; 100]).unwrap_err());
+    refused(read::<std::num::NonZeroU8>(&0_u8).unwrap_err());
+    assert_eq!(
+        read::<Of<u8>>(&Of { number: 255_u64 }).unwrap(),
+        Of { number: 255 }
+    );
+}
+
 /// serde's buffer has no numbers of 128 bits.
 #[test]
 fn what_serde_cannot_buffer_is_an_error_as_with_json() {
