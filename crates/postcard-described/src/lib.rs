@@ -40,7 +40,8 @@
 //! # What it is for
 //! Messages between programs that share their types: both sides have the same `Serialize` and
 //! `Deserialize`. Fields may be reordered and variants added, because they are found by their
-//! names, and a number of another type is an error if it does not fit. It is not for archives: this crate may change the format with a minor version before 1.0.
+//! names, and a number of another type is an error if it does not fit. It is not for archives: this
+//! crate may change the format with a minor version before 1.0.
 //!
 //! # Like JSON
 //! Values that look the same in JSON are confused where serde buffers a value: within an enum with

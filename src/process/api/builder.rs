@@ -232,12 +232,14 @@ impl ProcessPoolBuilder {
     /// continue. A worker whose resident memory is larger than this after an item is replaced
     /// before it gets the next (of items of some microseconds: a few later), so leaks of items do
     /// not add up; at most a worker has twice the limit, and what the program needs. Memory that is
-    /// mapped as shared does not count. An initializer counts as an item.
+    /// mapped as shared does not count; the stacks of threads do, with their whole size (8 MiB for
+    /// each thread of a `ThreadPool`), and beyond the limit no thread starts. An initializer counts
+    /// as an item.
     ///
-    /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
-    /// addresses count: what an item allocates, the files that it maps, and the stacks of its
-    /// threads. On Windows committed memory counts, and each worker is in a job object of its own:
-    /// if the system refuses that, workers fail to start, with an error that says so.
+    /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD addresses
+    /// count, also those of files that an item maps. On Windows committed memory counts, and each
+    /// worker is in a job object of its own: if the system refuses that, workers fail to start,
+    /// with an error that says so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
     /// inherit the limit.
