@@ -367,11 +367,13 @@ impl EventLoopBuilder {
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
     ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
     ///   has no room in its queue. So each such wait that a timeout ends costs at least 10 ms of
-    ///   real time. Where that is too much, move the clock with
+    ///   real time. (The task of a `Completer` that was awaited in vain is not waited for once
+    ///   more, unless something else comes.) Where that is too much, move the clock with
     ///   [`advance`](crate::time::advance()), or test with a channel in place of the socket.
-    /// - The clock does not see channels, locks and events that other threads are to use, nor what
-    ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
-    ///   inside the loop, and await a [`Task`] for another thread's work.
+    /// - The clock does not see channels, locks and events that other threads are to use, nor the
+    ///   streams of `imap`, nor `reserve`, nor what combinators that were made outside the loop
+    ///   (`race`, `join_all`, ...) wait for. Make them inside the loop, and await a [`Task`] for
+    ///   another thread's work.
     ///
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
     /// moving. A sleep that is too long for any clock ends at this clock's last instant, when there

@@ -33,7 +33,9 @@
 //!
 //! # Promised
 //!
-//! - Once a task's end is visible, its closure or future has been dropped.
+//! - Once a task's end is visible, its closure or future has been dropped. (One of
+//!   `spawn_broadcast`, [`map`](Task::map) or [`flatten`](Task::flatten) that is cancelled ends at
+//!   once, and what runs goes on.)
 //! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread
 //!   cancels it or drops its handle.
 //! - A task that is spawned on an executor that has ended ends in [`Closed`](TaskError::Closed).

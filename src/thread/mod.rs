@@ -39,8 +39,8 @@
 //! # Promised
 //!
 //! - A waiting worker runs only the work that it waits for, and that work's children. Another
-//!   thread takes its place meanwhile. So a lock may be held across a wait, unless it is
-//!   [re-entrant](ThreadPool).
+//!   thread takes its place meanwhile. So a lock may be held across a wait [for work that
+//!   does not take it](ThreadPool).
 //! - An idle pool uses no processor time.
 //! - A panic of your code is resumed where its result is awaited (or is the task's error), after
 //!   everything that borrows has ended. Workers survive it.

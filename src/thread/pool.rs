@@ -59,10 +59,10 @@ use crate::thread::spawn_async::spawn_async_on;
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in [`Task::join`]), it runs
 /// only the work it waits for, or that work's children. If there is none, it parks, and a spare
-/// thread takes its place. So locks and borrows may be held across a wait as in a sequential
-/// program. The exception is a re-entrant lock, such as that of
-/// [`Stdout::lock`](std::io::Stdout::lock): sequentially, the items would take it once more; on
-/// another thread they wait for the holder, who waits for them.
+/// thread takes its place. So locks and borrows may be held across a wait for work that
+/// does not take them. (Work that takes a lock which the waiter holds may wait for it, even if a
+/// thread may take that lock twice, as a [`Stdout::lock`](std::io::Stdout::lock) or a `RwLock` for
+/// reading. And items that take two locks in opposite orders deadlock as on any threads.)
 ///
 /// That also holds for a thread from outside, or a worker of another pool, that waits for something
 /// which the pool has to run: in [`install`](Self::install), in [`Task::join`], for a
@@ -273,7 +273,8 @@ impl ThreadPool {
     ///
     /// When the task is [cancelled](Task::cancel), calls that have not begun are skipped when a
     /// worker reaches them, and when the pool is shut down with
-    /// [`CancelPending`](Shutdown::CancelPending), at once. After [`shutdown`](Self::shutdown) the
+    /// [`CancelPending`](Shutdown::CancelPending), at once; the task ends, while calls that run go
+    /// on. After [`shutdown`](Self::shutdown) the
     /// task ends in [`TaskError::Closed`]. If a call panics, it ends in [`TaskError::Panicked`]
     /// when all have ended: that of the lowest index. If the task is dropped, the workers still
     /// make the calls, as with [`spawn`](Self::spawn).

@@ -45,7 +45,8 @@ use crate::task::{Shutdown, Task, TaskError};
 ///
 /// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
 /// still run one after a second, detached tasks included: to end with them, call
-/// [`shutdown(Shutdown::Wait)`](Self::shutdown) first. If detached ones were cancelled, one report
+/// [`shutdown(Shutdown::Wait)`](Self::shutdown) first. If detached ones were cancelled (not what
+/// [`map`](crate::Task::map) or [`flatten`](crate::Task::flatten) has returned), one report
 /// to [`on_unobserved`](crate::ProcessPoolBuilder::on_unobserved) says so. (A pool in a `static` is
 /// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
 /// outlives the process that started it, however that ends.
