@@ -386,6 +386,47 @@ tests! {
         }
     }
 
+    /// The argument of an initializer, or of an actor's `load`, is for each worker, also later
+    /// ones.
+    fn ends_in_an_initializer_reach_each_worker() {
+        fn keep(tx: Sender<u64>) {
+            KEPT.set(tx).unwrap();
+        }
+        fn send(n: u64) {
+            KEPT.get().unwrap().send_blocking(n).unwrap();
+        }
+        static KEPT: std::sync::OnceLock<Sender<u64>> = std::sync::OnceLock::new();
+        let (tx, rx) = channel::<u64>(100).unwrap();
+        let procs = ProcessPool::builder()
+            .workers(2)
+            .max_tasks_per_worker(1)
+            .initializer(tx, keep)
+            .build()
+            .unwrap();
+        procs.map(0..10_u64, send).unwrap();
+        let mut sent: Vec<u64> = (0..10).map(|_| rx.recv_blocking().unwrap()).collect();
+        sent.sort_unstable();
+        assert_eq!(sent, (0..10).collect::<Vec<_>>());
+        drop(procs);
+        assert!(rx.recv_blocking().is_err(), "the pool's copy is gone with it");
+
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let (tx, rx) = channel::<u64>(100).unwrap();
+        let actor = procs.actor(tx, |tx| tx).unwrap();
+        let send = |n: u64, tx: &mut Sender<u64>| {
+            if n == 3 {
+                std::process::exit(3);
+            }
+            tx.send_blocking(n).unwrap();
+        };
+        let calls: Vec<_> = (0..6).map(|n| actor.call(n, send)).collect();
+        let failed: Vec<bool> = calls.into_iter().map(|call| call.join().is_err()).collect();
+        assert_eq!(failed, [false, false, false, true, false, false]);
+        drop((actor, procs));
+        let sent: Vec<u64> = std::iter::from_fn(|| rx.recv_blocking().ok()).collect();
+        assert_eq!(sent, [0, 1, 2, 4, 5]);
+    }
+
     /// A stopped worker does not keep open the ends that were sent to it and not yet received.
     fn a_stopped_worker_keeps_no_end() {
         let procs = ProcessPool::with_workers(1).unwrap();

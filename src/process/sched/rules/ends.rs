@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::state::Marks;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::Sched;
+use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::Frame;
 
 /// Until when a worker must have read a frame whose items were all taken back: it closes the ends
@@ -39,10 +40,11 @@ impl Sched {
         let Some(frame) = self.workers[index].frames.front() else {
             return;
         };
-        // Only the gate says whether the item may be sent again (W3).
+        // Only the gate says whether the item may be sent again (W3). An initializer's argument is
+        // sent to each worker.
         let job = self.jobs.get(&frame.job);
         let kept = job.is_some_and(|job| job.work.options.may_retry());
-        if !kept && frame.begun() == frame.end {
+        if !kept && frame.job != INITIALIZE && frame.begun() == frame.end {
             frame.piece.release();
         }
     }
