@@ -22,7 +22,7 @@ use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
-/// When the future is done, tasks that it started and that still run are
+/// When the future is done, tasks of the loop that still run are
 /// cancelled: their futures are dropped before `run` returns. The future itself
 /// need be neither `Send` nor `'static`.
 ///
@@ -56,9 +56,9 @@ pub fn run<F: Future>(future: F) -> F::Output {
 ///
 /// It runs only inside [`block_on`](Self::block_on) and [`poll_once`](Self::poll_once), which may
 /// be called any number of times. Tasks stay from one call to the next, and do not run in between.
-/// (So use `block_on` to wait on this thread for a task of the loop: `join` is refused, because no
-/// other thread could run the task.) Dropping the loop cancels its tasks. It cannot leave its
-/// thread; a [`LoopHandle`] can.
+/// (So use `block_on` to wait on this thread for a task of the loop, which no other thread could
+/// run: `join` is refused, and `race`, `try_join_all`, `as_completed` and groups wait for ever.)
+/// Dropping the loop cancels its tasks. It cannot leave its thread; a [`LoopHandle`] can.
 ///
 /// ```
 /// let event_loop = trefoil::EventLoop::new()?;

@@ -31,7 +31,8 @@ pub(super) fn come(subscription: &Arc<Subscription>) -> io::Result<Completed<()>
 /// Waits for Ctrl-C, from this call on (not from the first poll): the next Ctrl-C completes this
 /// future instead of ending the process.
 ///
-/// After that, Ctrl-C has its previous effect again. So a second one ends the program at once while
+/// After that, Ctrl-C has its previous effect again, unless the loop has kept a subscription
+/// (below). So a second one ends the program at once while
 /// it shuts down. A program that continues after the first uses [`keep`](CtrlC::keep), or keeps one
 /// `Signal` of `Signal::INT`.
 ///

@@ -272,8 +272,8 @@ macro_rules! output {
                 read_write::write_all(self, bytes).await
             }
 
-            /// Waits for the end of a write to a regular file that was given up. All other writes
-            /// are done when their futures are: there is no buffer.
+            /// Waits for the end of a write that was given up, to what needs no loop. All other
+            /// writes are done when their futures are: there is no buffer.
             ///
             /// # Errors
             ///

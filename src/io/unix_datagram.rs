@@ -64,7 +64,8 @@ impl UnixDatagram {
         Socket::bind(path)?.try_into()
     }
 
-    /// A socket without a name. It can send, and receives nothing, because nobody can address it.
+    /// A socket without a name. It can send; as a rule it receives nothing, because nobody can
+    /// address it.
     ///
     /// # Errors
     ///

@@ -79,17 +79,17 @@
 //!
 //! - An item runs at most once, unless its call asks for more ([`retry`](ProcessCall::retry),
 //!   [`retry_alone`](ProcessCall::retry_alone), [`hedge`](ProcessCall::hedge)). When a worker dies,
-//!   finished items keep their results, and items that had not begun run elsewhere.
+//!   finished items keep their results, and items that had not begun run elsewhere (not where a
+//!   [launcher's](launch) command forwards the stream).
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.
 //! - No worker outlives its parent, however the parent dies.
-//! - Dropping a pool takes bounded time: at most one second for items that run, two for workers
-//!   that do not die although they are killed, and one for what they have written to standard
-//!   error. A
-//!   worker that does not die (a disk that does not answer, a frozen control group, a debugger) is
-//!   given up after those two seconds, also while the pool lives: its item ends with
-//!   [`WorkerDied`](crate::TaskError::WorkerDied), which has the process id and says so, and another
-//!   worker comes. (If it frees much memory, or waits for a processor, it has 30 seconds.)
-//!   The process is reaped when it ends.
+//! - Dropping a pool takes bounded time, besides its hooks: at most one second for items that run,
+//!   two for workers that do not die although they are killed, and one for what they have written
+//!   to standard error. A worker that does not die (a disk that does not answer, a frozen control
+//!   group, a debugger) is given up after those two seconds, also while the pool lives: its item
+//!   ends with [`WorkerDied`](crate::TaskError::WorkerDied), which has the process id and says so,
+//!   and another worker comes. (If it frees much memory, or waits for a processor, it has 30
+//!   seconds.) The process is reaped when it ends.
 //! - The pool's thread waits for no reader of standard error. While nobody reads, workers wait when
 //!   they write there, as they would without a pool, and no timeout or kill does.
 //!

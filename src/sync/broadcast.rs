@@ -291,7 +291,7 @@ impl<T> Receiver<T> {
 }
 
 impl<T: Clone> Receiver<T> {
-    /// Takes the next value, if there is one; never waits.
+    /// Takes the next value, if there is one; waits for nothing but another's `clone` of it.
     ///
     /// The value is cloned under a lock of its own, unless this is the last receiver to take it. So
     /// its `clone` must not take the same value through another receiver.

@@ -68,7 +68,8 @@
 //! finished task is joined, on an event loop's thread too. (In tokio such calls panic there.) If a
 //! call has to wait:
 //!
-//! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
+//! - **On a worker of a thread pool** another thread takes the worker's place meanwhile (not while
+//!   a [`watch`] is borrowed, or a `broadcast` value is cloned).
 //! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
 //!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
 //!   the async method there, or move the call into [`spawn_blocking`]. Where

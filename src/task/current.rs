@@ -6,7 +6,8 @@ use super::id::TaskId;
 use super::raw::current;
 
 /// The id of the task whose code calls this: that of the [`Task`](crate::Task) that was returned to
-/// the code that started it.
+/// the code that started it. (The calls of a `spawn_broadcast` and the items of an `imap` have ids
+/// of their own.)
 ///
 /// A task is a future on a loop, a pool or in a group, a closure of a pool (each call of a
 /// `spawn_broadcast`, each item of an `imap`), or a call in a worker process (there the id is one

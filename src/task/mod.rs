@@ -34,8 +34,8 @@
 //! # Promised
 //!
 //! - Once a task's end is visible, its closure or future has been dropped. (One of
-//!   `spawn_broadcast`, [`map`](Task::map) or [`flatten`](Task::flatten) that is cancelled ends at
-//!   once, and what runs goes on.)
+//!   [`map`](Task::map) or [`flatten`](Task::flatten) that is cancelled ends at once, and what runs
+//!   goes on, as calls of a cancelled `spawn_broadcast` do.)
 //! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread
 //!   cancels it or drops its handle.
 //! - A task that is spawned on an executor that has ended ends in [`Closed`](TaskError::Closed).

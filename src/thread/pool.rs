@@ -273,11 +273,11 @@ impl ThreadPool {
     ///
     /// When the task is [cancelled](Task::cancel), calls that have not begun are skipped when a
     /// worker reaches them, and when the pool is shut down with
-    /// [`CancelPending`](Shutdown::CancelPending), at once; the task ends, while calls that run go
-    /// on. After [`shutdown`](Self::shutdown) the
-    /// task ends in [`TaskError::Closed`]. If a call panics, it ends in [`TaskError::Panicked`]
-    /// when all have ended: that of the lowest index. If the task is dropped, the workers still
-    /// make the calls, as with [`spawn`](Self::spawn).
+    /// [`CancelPending`](Shutdown::CancelPending), at once. The task ends, and the tokens of calls
+    /// that run are set, once a worker is free: when one of the calls has returned, or waits. After
+    /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`]. If a call panics, it ends
+    /// in [`TaskError::Panicked`] when all have ended: that of the lowest index. If the task is
+    /// dropped, the workers still make the calls, as with [`spawn`](Self::spawn).
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(3);
@@ -642,7 +642,7 @@ impl ThreadPool {
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
     /// and yields the results in the order of the items, each as soon as it is ready and due.
     ///
-    /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead
+    /// No item is taken before the first `next`. From then on items are pulled and worked on ahead
     /// of it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a
     /// thread of its own outside the pool, so it may block, even without end, without holding up
     /// finished results or the pool. A thread that waits in `next` may run the item that it

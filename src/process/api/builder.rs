@@ -579,8 +579,9 @@ impl ProcessPoolBuilder {
     /// its output at a time.
     ///
     /// An item's output (if flushed, as `println!` does) is passed to the hook before its task
-    /// ends. The hook runs on the pool's driver thread and must be short; a panic in it is
-    /// contained. With [`WorkerStdout::Capture`] and no hook the output is discarded.
+    /// ends, unless that is cancelled or late. The hook runs on the pool's driver thread and must
+    /// be short; a panic in it is contained. With [`WorkerStdout::Capture`] and no hook the output
+    /// is discarded.
     ///
     /// ```
     /// use std::sync::mpsc;

@@ -351,9 +351,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// Adds to `counter` the items that have ended, each of which counts once: with a value, and in
-    /// a `map_each` or an `imap` also with an error. (An item whose argument could not be encoded,
-    /// or of a pool that had ended, was never in the pool, and does not count.) They are added some
-    /// at a time, so another thread can show how far a `map` is. (The crate `trefoil-progress` has
+    /// a `map_each` or an `imap` also with an error of its own. (What ends the whole call or the
+    /// pool, and an argument that could not be encoded, do not count.) They are added some at a
+    /// time, so another thread can show how far a `map` is. (The crate `trefoil-progress` has
     /// bars.)
     ///
     /// ```
@@ -463,8 +463,9 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
             .join()
     }
 
-    /// Starts all items without waiting: one task for all items, which are taken from the
-    /// iterator and encoded before this returns. Cancelling it cancels them all.
+    /// Starts all items without waiting: one task for all items, which are taken from the iterator
+    /// and encoded before this returns, or until the task has failed. Cancelling it cancels them
+    /// all.
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -92,8 +92,8 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 /// ([`on_unobserved`](crate::on_unobserved)), once.
 ///
 /// # Panics
-/// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
-/// not in this process.
+/// [`Deref`] and `into_inner` panic where its call was spawned, since the value is not in that
+/// process.
 pub struct Remote<R>(RemoteValue<R>);
 
 enum RemoteValue<R> {

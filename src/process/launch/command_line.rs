@@ -72,10 +72,11 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 ///
 /// What the command prints on standard error before the worker begins is in the
 /// [error](crate::WorkerExit::stderr_tail) of a worker that does not begin. It must not print on
-/// standard output. An exit code of 128 + n counts as signal n. If the command forwards the stream,
-/// as the client of a container engine does, all that a worker had when it died and has not
-/// answered counts as begun: results may have been lost on the way. It must end when it cannot pass
-/// on what it gets; while the worker has items, it gets something every two seconds.
+/// standard output. An exit code of 128 + n, with n up to 64, counts as signal n. If the command
+/// forwards the stream, as the client of a container engine does, all that a worker had when it
+/// died and has not answered counts as begun: results may have been lost on the way. It must end
+/// when it cannot pass on what it gets; while the worker has items, it gets something every two
+/// seconds.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is a pool's `launcher`"]
 pub struct Wrapped {

@@ -48,7 +48,8 @@ pub use raw_program::{Invitation, Program, WorkerStream};
 /// command line, [`Wrapped`](crate::process::Wrapped) is enough.
 ///
 /// What the pool promises holds for any launcher: an item runs at most once, a worker that dies is
-/// replaced and costs only the item that it ran, cancelled items end. Workers of a launcher are
+/// replaced and costs only the item that it ran (where something forwards the stream, all that it
+/// was sent), cancelled items end. Workers of a launcher are
 /// [plain](crate::ProcessPoolBuilder::plain_workers). The identity of the executable, including the
 /// version of this crate, is checked on every stream before anything is run.
 ///

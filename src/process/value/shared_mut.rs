@@ -59,10 +59,10 @@ use super::shared::{Shared, Storage};
 /// No look waits for anybody.
 ///
 /// # What a failure leaves
-/// An item writes its whole range when it drops its [`RangeMut`], not before. So if its worker
-/// dies, or the item panics, is cancelled or runs out of time, the range has the numbers that it
-/// had before, and is `unwritten`. (A worker that is killed at the very moment at which it writes
-/// leaves some of both: [`torn`](Self::torn) lists such ranges.)
+/// An item writes its whole range when it drops its [`RangeMut`], not before. So if before that its
+/// worker dies, or the item panics, is cancelled or runs out of time, the range has the numbers
+/// that it had before, and is `unwritten`. (A worker that is killed at the very moment at which it
+/// writes leaves some of both: [`torn`](Self::torn) lists such ranges.)
 ///
 /// For the same reason each attempt of an item with [`retry`](crate::ProcessCall::retry) begins
 /// with the numbers that were there when the range was given, even if it changes them in place. If
