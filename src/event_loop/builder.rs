@@ -416,8 +416,9 @@ impl EventLoopBuilder {
     /// - [`LoopHandle::try_spawn`] gives the future back.
     ///
     /// On the loop's own thread, `spawn` in all its forms neither waits nor takes a place (but
-    /// `try_spawn` takes one): the loop would otherwise wait for itself. When the loop ends, every
-    /// spawn that waits continues, and its task ends in [`Closed`](crate::TaskError::Closed).
+    /// `try_spawn` and `reserve` take one): the loop would otherwise wait for itself. When the loop
+    /// ends, every spawn that waits continues, and its task ends in
+    /// [`Closed`](crate::TaskError::Closed).
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::builder().queue_limit(8).build()?;

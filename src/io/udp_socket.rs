@@ -63,7 +63,7 @@ impl UdpSocket {
         first(lookup_host(address).await?, StdSocket::bind)?.try_into()
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from:
+    /// Sets the one peer that [`send`](Self::send) sends to and from which alone datagrams come from then on:
     /// the first of `address`'s addresses that the system takes. This sends nothing, so the peer's
     /// socket need not exist.
     ///

@@ -96,7 +96,7 @@ impl UnixDatagram {
         Ok((near.try_into()?, far.try_into()?))
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from.
+    /// Sets the one peer that [`send`](Self::send) sends to and from which alone datagrams come from then on.
     ///
     /// # Errors
     ///

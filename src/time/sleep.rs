@@ -108,7 +108,8 @@ enum SleepStage {
 }
 
 impl Sleep {
-    /// When the sleep ends; `None` if that is beyond the clock's range.
+    /// When the sleep ends; `None` if that is beyond the clock's range. (If it is first polled
+    /// under another clock than that of its call, a virtual one, it is counted from that poll.)
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! Progress bars for what runs on [trefoil](https://docs.rs/trefoil).
 //!
 //! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
-//! change. The bar advances with each item that ends.
+//! change, except that the bar counts in place of a `counted` of a `ProcessCall`. The bar advances
+//! with each item that ends.
 //!
 //! | the work | one call |
 //! |---|---|
@@ -88,7 +89,7 @@ pub trait Progress: Sized {
     }
 
     /// With a bar in a plain style: the bar, the count, the elapsed time and an estimate of the
-    /// remaining time. A spinner with a count, if the items' `size_hint` has no upper bound.
+    /// remaining time. A spinner with a count, if the number of items is not known.
     ///
     /// ```
     /// use trefoil_progress::Progress;

@@ -116,8 +116,8 @@ pub struct Cached<'a, X, A, R> {
 
 impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
     /// The results of all items, in their order. Equal items are computed once. What other threads
-    /// compute with this cache at the same time is waited for, except the items of another map on a
-    /// thread of a pool.
+    /// compute with this cache at the same time is waited for, except within such a computation,
+    /// and except the items of another map on a thread of a pool.
     ///
     /// # Errors
     /// The failure of the lowest index; what has not begun is cancelled, and what came before it
