@@ -22,9 +22,8 @@ use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
-/// When the future is done, tasks of the loop that still run are
-/// cancelled: their futures are dropped before `run` returns. The future itself
-/// need be neither `Send` nor `'static`.
+/// When the future is done, tasks of the loop that still run are cancelled: their futures are
+/// dropped before `run` returns. The future itself need be neither `Send` nor `'static`.
 ///
 /// # Panics
 ///

@@ -13,6 +13,8 @@
 //! 5. A source that registers in order to read counts as ready for writing from the start. If it is
 //!    not, the first write finds out, and the event that follows the registration reports when it
 //!    is.
+//! 6. A question that the kernel answers with an error alone is answered once for each event.
+//!    Operations do not wait because of that.
 //!
 //! All of this belongs to the loop's thread. No event can be processed between a `WouldBlock` and
 //! the clearing that follows it, so none is overwritten. (Runtimes with several threads need ticks
@@ -62,8 +64,9 @@ pub(super) struct Reactor {
 #[derive(Default)]
 pub(super) struct DirectionState {
     ready: Readiness,
-    /// Whether the latest event was reported to a future that makes no operation of its own.
-    is_reported: bool,
+    /// Whether a future that only asks, and makes no operation, has been answered by the latest
+    /// event.
+    has_answered: bool,
     /// Reports of urgent data and of errors that no operation has taken yet; only in the half for
     /// reading.
     reports: Reports,
@@ -196,7 +199,7 @@ impl DirectionState {
 
     /// Whether this is the first call since the latest event.
     pub(super) fn is_new(&mut self) -> bool {
-        !mem::replace(&mut self.is_reported, true)
+        !mem::replace(&mut self.has_answered, true)
     }
 
     /// Takes the reports that are `wanted`: each is taken once.
@@ -236,7 +239,7 @@ fn mark_ready(
         half.ready.no_edge_follows |= ready.no_edge_follows;
         if ready.now {
             half.ready.now = true;
-            half.is_reported = false;
+            half.has_answered = false;
             half.waiters.take_all(woken);
         }
     }

@@ -132,8 +132,8 @@ impl<W> BufWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> BufWriter<W> {
-    /// Takes some of `bytes`; returns their number. It waits only if they
-    /// do not fit into the buffer, or are as long as all of it.
+    /// Takes some of `bytes`; returns their number. It waits only if they do not fit into the
+    /// buffer, or are as long as all of it.
     ///
     /// # Errors
     ///

@@ -32,9 +32,8 @@ pub(super) fn come(subscription: &Arc<Subscription>) -> io::Result<Completed<()>
 /// future instead of ending the process.
 ///
 /// After that, Ctrl-C has its previous effect again, unless the loop has kept a subscription
-/// (below). So a second one ends the program at once while
-/// it shuts down. A program that continues after the first uses [`keep`](CtrlC::keep), or keeps one
-/// `Signal` of `Signal::INT`.
+/// (below). So a second one ends the program at once while it shuts down. A program that continues
+/// after the first uses [`keep`](CtrlC::keep), or keeps one `Signal` of `Signal::INT`.
 ///
 /// If the future is dropped before a Ctrl-C (by a `select!` in a loop, say), the event loop keeps
 /// the subscription: a later Ctrl-C does not end the program, and completes the loop's next

@@ -61,8 +61,8 @@ pub(super) enum Completed<R> {
     /// The operation read or wrote less than it could have. `true`: the next call would block.
     /// `false`: it may have stopped at urgent data.
     Short(R, bool),
-    /// The operation has what the latest event has reported. Its like wait for another event; other
-    /// operations are tried.
+    /// The question is answered by what the latest event has reported. The next such question waits
+    /// for another event; an operation is tried.
     Reported(R),
 }
 
@@ -308,7 +308,7 @@ impl Bound {
                 }
                 Ok(Completed::Reported(value)) => match key {
                     Some(key) => {
-                        ready!(local.poll_report(key, direction, number, cx));
+                        ready!(local.poll_new_event(key, direction, number, cx));
                         return Poll::Ready(Ok(value));
                     }
                     // The kernel reports the present state as the first event.

@@ -45,8 +45,8 @@
 //!   or failure, is not resumed (but see [there](ParallelIterator#panics)). Every item and every
 //!   intermediate result is dropped once.
 //! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
-//!   a lock may be held while a consumer runs whose items do not take it (or print, while it is
-//!   [`Stdout::lock`](std::io::Stdout::lock)).
+//!   a lock may be held while a consumer runs, if its items do not take that lock, as `println!`
+//!   takes [`Stdout::lock`](std::io::Stdout::lock).
 //!
 //! # Cost
 //!

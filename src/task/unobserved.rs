@@ -108,9 +108,9 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
 /// be short. A panic in it is caught. A cancelled task is not reported, because somebody asked for
-/// its end (a panic in a call of a cancelled `spawn_broadcast` is); but if a dropped [`ProcessPool`](crate::ProcessPool) cancels detached calls, one report
-/// says which was the first, and how many there were. It is the hook
-/// of forked children, too.
+/// its end (a panic in a call of a cancelled `spawn_broadcast` is); but if a dropped
+/// [`ProcessPool`](crate::ProcessPool) cancels detached calls, one report says which was the first,
+/// and how many there were. It is the hook of forked children, too.
 ///
 /// ```
 /// use std::sync::mpsc;

@@ -221,8 +221,8 @@ impl<S> ThreadPoolBuilder<S> {
     }
 
     /// The calling thread counts as the first of the pool: it has the index 0, and what it calls
-    /// outside of `install` uses this pool. It runs nothing of the pool's (but a
-    /// `broadcast` that it calls), and waits for it.
+    /// outside of `install` uses this pool. It runs nothing of the pool's (but a `broadcast` that
+    /// it calls), and waits for it.
     pub fn use_current_thread(mut self) -> Self {
         self.use_current_thread = true;
         self

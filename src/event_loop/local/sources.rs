@@ -68,7 +68,7 @@ impl Local {
 
     /// `Ready` once for each event of a direction that is ready. Otherwise the task is registered
     /// under `number`.
-    pub(crate) fn poll_report(
+    pub(crate) fn poll_new_event(
         &self,
         key: SourceKey,
         direction: Direction,

@@ -575,8 +575,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Captures the workers' standard output, unless [`worker_stdout`](Self::worker_stdout) is
-    /// called later: `hook` gets the worker's process id and a piece of
-    /// its output at a time.
+    /// called later: `hook` gets the worker's process id and a piece of its output at a time.
     ///
     /// An item's output (if flushed, as `println!` does) is passed to the hook before its task
     /// ends, unless that is cancelled or late. The hook runs on the pool's driver thread and must

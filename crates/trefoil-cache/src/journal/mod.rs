@@ -206,8 +206,7 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
     /// The results of all items, in their order.
     ///
     /// # Errors
-    /// The failure of the lowest index; what has not ended then is cancelled, but what a thread
-    /// runs already goes on, unrecorded. An item that is
+    /// The failure of the lowest index; what has not ended then is cancelled. An item that is
     /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
     /// [`Journaled`], before anything runs.
     ///
@@ -262,9 +261,8 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
     ///
     /// # Errors
     /// The failure of the lowest index; what has not ended then is cancelled, but what a thread
-    /// runs already goes on, unrecorded. An item that is
-    /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
-    /// [`Journaled`], before anything runs.
+    /// runs already goes on, unrecorded. An item that is [blamed](Self::blame_after) is the error
+    /// only after all others have run. The differences of [`Journaled`], before anything runs.
     ///
     /// # Panics
     /// If the iterator does.

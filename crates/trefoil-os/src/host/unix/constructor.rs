@@ -1,6 +1,6 @@
 //! Functions that are called before `main`.
 //!
-//! Tests: `tests/process/`, whose workers are made before `main`.
+//! Tests: `tests/auto.rs`.
 #![allow(unsafe_code)]
 
 /// Makes the loader call `$function` before `main`.
