@@ -1007,6 +1007,23 @@ fn an_untaken_mapped_failure_is_reported_to_its_pool() {
     });
 }
 
+#[test]
+fn a_failure_passes_a_mapping_whose_destructor_panics() {
+    within_deadline(|| {
+        let dropped = Arc::default();
+        let bomb = Bomb(Arc::clone(&dropped), true);
+        let (completer, task) = Completer::<u8>::new();
+        let mapped = task.map(move |n| {
+            let _used = bomb;
+            n
+        });
+        completer.complete(Err(TaskError::timed_out()));
+        let result = mapped.join();
+        assert!(matches!(result, Err(TaskError::TimedOut(_))), "{result:?}");
+        assert_eq!(dropped.lock().unwrap()[..], [false]);
+    });
+}
+
 // ----------------------------------------------------------------- destructors
 
 /// Notes whether it is dropped by an unwinding thread, and panics then if it should.

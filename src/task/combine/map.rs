@@ -8,7 +8,7 @@
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::panic::catch;
+use crate::task::panic::{catch, contain};
 use crate::task::raw::cell::promise;
 use crate::task::raw::{Origin, Producer, Task, TaskRef};
 use crate::task::trampoline;
@@ -86,7 +86,13 @@ impl<T> Task<T> {
         }
         self.on_done(move |result| {
             completer.let_go();
-            let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)?);
+            let mapped = match result {
+                Ok(value) => catch(|| f(value)).unwrap_or_else(|panic| Err(panic.into())),
+                Err(error) => {
+                    contain(|| drop(f));
+                    Err(error)
+                }
+            };
             trampoline::last(completer.id(), || completer.complete(mapped));
         });
         mapped.tie(tied);
