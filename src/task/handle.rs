@@ -371,7 +371,7 @@ pub(crate) fn cancel_all<T>(tasks: Vec<Task<T>>) {
 }
 
 /// Cancels these tasks.
-pub(super) fn cancel_each(tasks: Vec<TaskRef>) {
+pub(crate) fn cancel_each(tasks: Vec<TaskRef>) {
     // Running tasks are cancelled last: otherwise their worker could begin another one first.
     let (running, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(TaskRef::is_running);
     for task in others.iter().chain(&running) {

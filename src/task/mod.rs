@@ -134,7 +134,7 @@ pub use {combine::Joining, task_local::LocalSlot};
 
 pub(crate) use combine::next;
 pub(crate) use error::{Cause, CodecDirection};
-pub(crate) use handle::cancel_all;
+pub(crate) use handle::{cancel_all, cancel_each};
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, SleepPlace};

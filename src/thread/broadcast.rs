@@ -28,7 +28,6 @@
 //!
 //! Tests: below, `tests/thread/resize.rs`; 4 in `tests/trefoil-checks/tests/pool.rs`.
 
-use std::future;
 use std::panic::resume_unwind;
 
 use super::engine::queue::Work;
@@ -37,11 +36,13 @@ use super::engine::registry::Registry;
 use super::engine::slot::Slot;
 use super::engine::worker::Worker;
 use super::scope::raw_scope::open;
+use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
-use crate::task::{self, Task, TaskError};
+use crate::task::{
+    self, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, cancel_each,
+};
 use crate::thread::engine::registry::enter::as_outside_worker;
-use crate::thread::spawn_async::spawn_async_on;
 
 /// The result of one worker, if it has returned.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
@@ -97,23 +98,101 @@ where
         let (share, task) = task::closure(take, false);
         registry.set_hook(&share);
         shares.push((place, Work::Task(share)));
-        tasks.push(task.cancel_on_drop());
+        tasks.push(task);
     }
-    let all = async move {
-        let mut results = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            results.push(Mutex::new(Some(match task.await {
-                Ok(value) => Ok(value),
-                Err(TaskError::Panicked(panic)) => Err(*panic),
-                // The pool has ended: the broadcast ends with the same error.
-                Err(_) => future::pending().await,
-            })));
-        }
-        gather(&results)
-    };
-    let all = spawn_async_on(registry, all, registry.tag);
+    let calls: Arc<[TaskRef]> = tasks.iter().map(Task::task_ref).collect();
+    let (completer, all) = task::promise(CancelCalls(Arc::clone(&calls)));
+    if let Some(hook) = &registry.config.unobserved {
+        completer.set_hook(hook);
+    }
+    let gathering = Arc::new(Gathering {
+        results: tasks.iter().map(|_| Mutex::new(None)).collect(),
+        left: AtomicUsize::new(tasks.len()),
+        completer: Mutex::new(Some(completer)),
+        calls,
+    });
+    for (place, task) in tasks.into_iter().enumerate() {
+        let gathering = Arc::clone(&gathering);
+        task.on_done(move |result| gathering.ended(place, result));
+    }
     put_shares(registry, registry.is_home(), &slots, shares);
     all
+}
+
+/// The producer of a broadcast's task: workers make its calls.
+struct CancelCalls(Arc<[TaskRef]>);
+
+impl Producer for CancelCalls {
+    fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
+        cancel_each(self.0.to_vec());
+        None
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Work
+    }
+
+    fn is_executors(&self) -> bool {
+        true
+    }
+}
+
+/// What the calls of one broadcast have returned.
+struct Gathering<R> {
+    results: Vec<Returned<R>>,
+    /// The number of calls that have not ended.
+    left: AtomicUsize,
+    /// `None`: the task has ended.
+    completer: Mutex<Option<Completer<Vec<R>>>>,
+    calls: Arc<[TaskRef]>,
+}
+
+impl<R: Send + 'static> Gathering<R> {
+    /// The call for this place has ended.
+    fn ended(&self, place: usize, result: Result<R, TaskError>) {
+        match result {
+            Ok(value) => *self.results[place].lock() = Some(Ok(value)),
+            Err(TaskError::Panicked(panic)) => *self.results[place].lock() = Some(Err(*panic)),
+            // It was cancelled, or the pool has ended: the task ends with the same error.
+            Err(error) => {
+                if self.complete(Err(error)) {
+                    cancel_each(self.calls.to_vec());
+                }
+            }
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all_ended();
+        }
+    }
+
+    fn all_ended(&self) {
+        let is_wanted = self
+            .completer
+            .lock()
+            .as_ref()
+            .is_some_and(|c| !c.is_cancelled());
+        if is_wanted {
+            let gathered = catch(|| gather(&self.results));
+            self.complete(gathered.map_err(TaskError::from));
+            return;
+        }
+        for (result, call) in self.results.iter().zip(&*self.calls) {
+            match result.lock().take() {
+                Some(Err(panic)) => call.report(panic.into()),
+                unwanted => contain(|| drop(unwanted)),
+            }
+        }
+    }
+
+    /// Ends the task. Returns false if it has ended.
+    fn complete(&self, result: Result<Vec<R>, TaskError>) -> bool {
+        let completer = self.completer.lock().take();
+        let Some(completer) = completer else {
+            return false;
+        };
+        completer.complete(result);
+        true
+    }
 }
 
 /// Calls `f`, which does not unwind, with the index of this place, if this is a thread of its pool.

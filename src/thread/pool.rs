@@ -271,12 +271,11 @@ impl ThreadPool {
     /// Broadcasts without waiting: one task for all calls, which async
     /// code can await.
     ///
-    /// When the task is [cancelled](Task::cancel), calls that have not begun are skipped when a
-    /// worker reaches them, and when the pool is shut down with
-    /// [`CancelPending`](Shutdown::CancelPending), at once. The task ends, and the tokens of calls
-    /// that run are set, once a worker is free: when one of the calls has returned, or waits. After
-    /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`]. If a call panics, it ends
-    /// in [`TaskError::Panicked`] when all have ended: that of the lowest index. If the task is
+    /// When the task is [cancelled](Task::cancel), it ends at once: calls that have not begun are
+    /// skipped, and the tokens of those that run are set. It ends so, too, if calls have not begun
+    /// when the pool is shut down with [`CancelPending`](Shutdown::CancelPending); after
+    /// [`shutdown`](Self::shutdown) it ends in [`TaskError::Closed`]. If a call panics, it ends in
+    /// [`TaskError::Panicked`] when all have ended: that of the lowest index. If the task is
     /// dropped, the workers still make the calls, as with [`spawn`](Self::spawn).
     ///
     /// ```

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use deadline::{eventually, threads_named, within_deadline};
-use trefoil::{Completer, Shutdown, TaskError, ThreadPool, thread};
+use trefoil::{CancelToken, Completer, Shutdown, TaskError, ThreadPool, thread};
 
 fn pool(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().threads(threads).name(name);
@@ -313,6 +313,49 @@ fn the_failure_of_a_cancelled_broadcast_is_the_pools_and_its_callers() {
         assert!(broadcast.cancel());
         both.wait();
         assert_eq!(told.recv().unwrap().file(), file!());
+    });
+}
+
+#[test]
+fn a_cancelled_broadcast_sets_the_tokens_of_its_calls_though_all_workers_are_in_them() {
+    within_deadline(|| {
+        let pool = pool("token", 2);
+        let begun = Arc::new(Barrier::new(3));
+        let theirs = Arc::clone(&begun);
+        let (tell, told) = mpsc::channel();
+        let broadcast = pool.spawn_broadcast(move |index| {
+            let token = CancelToken::current();
+            theirs.wait();
+            while !token.is_cancelled() {
+                std::hint::spin_loop();
+            }
+            tell.send(index).unwrap();
+        });
+        begun.wait();
+        assert!(broadcast.cancel());
+        assert!(matches!(broadcast.join(), Err(TaskError::Cancelled)));
+        assert_eq!(told.iter().sum::<usize>(), 1);
+    });
+}
+
+#[test]
+fn a_broadcast_in_the_background_ends_with_its_pool() {
+    within_deadline(|| {
+        let pool = pool("skipped", 2);
+        let both = Arc::new(Barrier::new(3));
+        for _ in 0..2 {
+            let both = Arc::clone(&both);
+            pool.spawn(move || (both.wait(), both.wait())).detach();
+        }
+        both.wait();
+        let skipped = pool.spawn_broadcast(|index| index);
+        let shutting = {
+            let pool = pool.clone();
+            std::thread::spawn(move || pool.shutdown(Shutdown::CancelPending))
+        };
+        assert!(matches!(skipped.join(), Err(TaskError::Cancelled)));
+        both.wait();
+        shutting.join().unwrap();
     });
 }
 

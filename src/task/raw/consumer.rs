@@ -81,7 +81,7 @@ impl<T> Task<T> {
         &self.cell
     }
 
-    pub(in crate::task) fn task_ref(&self) -> TaskRef {
+    pub(crate) fn task_ref(&self) -> TaskRef {
         self.cell.task_ref()
     }
 

@@ -389,7 +389,7 @@ impl TaskRef {
 
     /// Calls the hook because `error` was never taken.
     #[cold]
-    pub(in crate::task) fn report(&self, error: TaskError) {
+    pub(crate) fn report(&self, error: TaskError) {
         self.report_of(error).report(self.report_hook());
     }
 

@@ -41,12 +41,17 @@ impl<S> ShareMailbox<S> {
     }
 
     pub(in crate::thread) fn take(&self) -> Option<S> {
+        self.take_first(&|_| true)
+    }
+
+    /// Takes the first share that is `wanted`.
+    pub(in crate::thread) fn take_first(&self, wanted: &dyn Fn(&S) -> bool) -> Option<S> {
         if self.is_empty() {
             return None;
         }
         let mut shares = self.shares.lock();
         let shares = shares.as_mut()?;
-        let share = shares.pop_front();
+        let share = shares.remove(shares.iter().position(wanted)?);
         self.len.store(shares.len(), Ordering::Relaxed);
         share
     }

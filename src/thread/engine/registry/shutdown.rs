@@ -96,6 +96,8 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
 fn cancel_pending(registry: &Arc<Registry>) {
     for slot in registry.slots().iter() {
         while cancel_next(registry, &|| slot.public.steal_task().map(Work::Task)) {}
+        let is_task = |share: &Work| matches!(share, Work::Task(_));
+        while cancel_next(registry, &|| slot.mailbox.take_first(&is_task)) {}
     }
     for _ in 0..registry.injector.len() {
         cancel_next(registry, &|| registry.injector.pop_any());
