@@ -36,6 +36,7 @@ use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
 use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::parking::marker::OwnedLoop;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
@@ -82,6 +83,7 @@ pub(crate) struct Local {
     numbers: Cell<u64>,
     /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
     until_end: Cell<Option<UntilEnd>>,
+    _of_thread: OwnedLoop,
 }
 
 // A panic of user code leaves no part of a loop half changed.
@@ -114,6 +116,7 @@ impl Local {
             share: Share::default(),
             numbers: Cell::new(1),
             until_end: Cell::new(None),
+            _of_thread: OwnedLoop::new(),
         })
     }
 

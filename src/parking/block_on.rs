@@ -4,17 +4,32 @@
 //! async forms in this. Nothing else runs meanwhile: it is a wait, not an executor. What such a
 //! form says on a thread that must not block is here, too ([`refuse`]).
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
 use super::lock_events::Sole;
-use super::park;
+use super::{marker, park};
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
 pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
     drive(future, false)
+}
+
+/// Calls `poll` until it is ready, parking between calls. Returns `None` if this thread must not
+/// block, or once `is_stuck`: all that is waited for can only run on an event loop of this thread.
+pub(crate) fn block_on_tasks<S, R>(
+    state: &mut S,
+    poll: impl Fn(&mut S, &mut Context<'_>) -> Poll<R>,
+    is_stuck: impl Fn(&S) -> bool,
+) -> Option<R> {
+    block_on(poll_fn(|cx| match poll(state, cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if marker::owns_idle_loop() && is_stuck(state) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    }))
+    .flatten()
 }
 
 /// `is_sole`: the future waits for one thing alone.

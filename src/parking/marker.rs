@@ -23,6 +23,8 @@ struct ThreadMarks {
     sole: Cell<Mark>,
     /// How many guards forbid this thread to block.
     refusals: Cell<u32>,
+    /// How many event loops belong to this thread.
+    loops: Cell<u32>,
 }
 
 per_thread! {
@@ -34,6 +36,7 @@ per_thread! {
         #[cfg(feature = "inspect")]
         sole: Cell::new(ptr::null()),
         refusals: Cell::new(0),
+        loops: Cell::new(0),
     };
 }
 
@@ -135,5 +138,28 @@ pub(crate) fn blocking_refused() -> bool {
 impl Drop for RefuseGuard {
     fn drop(&mut self) {
         let _ = HERE.try_with(|here| here.refusals.update(|count| count - 1));
+    }
+}
+
+/// Held by each event loop of this thread.
+#[derive(Debug)]
+pub(crate) struct OwnedLoop(std::marker::PhantomData<Mark>);
+
+impl OwnedLoop {
+    pub(crate) fn new() -> Self {
+        HERE.with(|here| here.loops.update(|count| count + 1));
+        Self(std::marker::PhantomData)
+    }
+}
+
+/// Whether event loops belong to this thread, and none is running.
+pub(crate) fn owns_idle_loop() -> bool {
+    HERE.try_with(|here| here.loops.get() > 0 && here.refusals.get() == 0)
+        .unwrap_or(false)
+}
+
+impl Drop for OwnedLoop {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.loops.update(|count| count - 1));
     }
 }

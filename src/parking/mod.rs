@@ -11,4 +11,4 @@ pub(crate) mod marker;
 pub(crate) mod park;
 pub(crate) mod waiters;
 
-pub(crate) use block_on::block_on;
+pub(crate) use block_on::{block_on, block_on_tasks};

@@ -30,14 +30,14 @@ use std::vec;
 
 use slab::Slab;
 
-use super::combine::IntoTask;
+use super::combine::{IntoTask, are_stuck};
 use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::handle::cancel_each;
 use super::id::TaskId;
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
-use crate::parking::block_on;
+use crate::parking::block_on_tasks;
 
 /// Tasks that live and fail together, and other futures.
 ///
@@ -187,7 +187,13 @@ impl<T> Members<T> {
         has_failed && !self.cancelled
     }
 
-    /// For the blocking `next` on a thread that may not wait: the next unfinished member, for which
+    /// See `combine::are_stuck`.
+    fn are_stuck(&self) -> bool {
+        let tasks = self.tasks.iter().map(|(_, member)| &member.task);
+        are_stuck(tasks, self.tasks.len())
+    }
+
+    /// For the blocking `next` on a thread that cannot wait: the next unfinished member, for which
     /// it returns an error. `None` ends the round, in which each member comes once that was there
     /// at its beginning.
     fn refuse_one(&mut self) -> Option<TaskId> {
@@ -579,9 +585,13 @@ impl<T> GroupJoin<'_, T> {
     ///
     /// # Errors
     /// Those of [`TaskGroup::try_join_all`]. On an event-loop thread it never blocks: unfinished
-    /// members are cancelled, and each is a [`TaskError::WouldBlock`].
+    /// members are cancelled, and each is a [`TaskError::WouldBlock`]. Also once all of them can
+    /// only run on an event loop of this thread that is not running now.
     pub fn join(mut self) -> Result<Vec<T>, GroupError> {
-        if let Some(result) = block_on(&mut self) {
+        let is_stuck = |join: &Self| join.group.shared.lock().are_stuck();
+        if let Some(result) =
+            block_on_tasks(&mut self, |join, cx| Pin::new(join).poll(cx), is_stuck)
+        {
             return result;
         }
         // The remaining members end with the group that they are in, which is dropped here.
@@ -670,9 +680,11 @@ impl<T> GroupNext<'_, T> {
     ///
     /// On an event-loop thread it never blocks: ended members are returned first. Then each member
     /// that is unfinished at that moment is reported once, with a [`TaskError::WouldBlock`], and
-    /// stays in the group; then it returns `None`.
+    /// stays in the group; then it returns `None`. Also once all members can only run on an event
+    /// loop of this thread that is not running now.
     pub fn join(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
-        match block_on(&mut self) {
+        let is_stuck = |next: &Self| next.group.shared.lock().are_stuck();
+        match block_on_tasks(&mut self, |next, cx| Pin::new(next).poll(cx), is_stuck) {
             Some(ended) => ended,
             None => {
                 let refused = self.group.shared.lock().refuse_one()?;

@@ -9,7 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use trefoil::time::sleep;
-use trefoil::{Completer, EventLoop, LoopHandle, Task, TaskError, run, spawn, yield_now};
+use trefoil::{
+    Completer, EventLoop, LoopHandle, Task, TaskError, TaskGroup, ThreadPool, Until, as_completed,
+    as_completed_keyed, race, run, spawn, try_join_all, wait, yield_now,
+};
 
 use crate::support::{Dropped, LONG, poll_once, wait_until, within_deadline};
 
@@ -140,6 +143,60 @@ fn join_between_two_block_ons_is_refused_for_the_loops_own() {
         assert_eq!(told.recv().unwrap().spawn(async { 6 }).join().unwrap(), 6);
         stop.complete(Ok(()));
         other.join().unwrap();
+    });
+}
+
+#[test]
+fn lists_between_two_block_ons_are_refused_once_only_the_loops_own_are_left() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let start = || handle.spawn(async { 5 });
+        let refused = |result: &Result<i32, TaskError>| match result {
+            Err(TaskError::WouldBlock) => true,
+            other => panic!("{other:?}"),
+        };
+        let pool = ThreadPool::with_threads(1);
+        let late = || {
+            pool.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                6
+            })
+        };
+        assert!(refused(&race([start(), start()]).join()));
+        assert_eq!(race([start(), late()]).join().unwrap(), 6);
+        assert!(matches!(
+            try_join_all([start(), late()]).join(),
+            Err(TaskError::WouldBlock)
+        ));
+        let results: Vec<_> = as_completed([start(), late(), start()])
+            .into_iter()
+            .collect();
+        assert_eq!(results.len(), 3);
+        assert!(matches!(results[0], Ok(6)));
+        assert!(results[1..].iter().all(refused));
+        let keyed = as_completed_keyed([("ours", start())]).into_iter();
+        assert!(
+            keyed
+                .map(|(_, result)| result)
+                .all(|result| refused(&result))
+        );
+        let (done, left) = wait([start(), late()], Until::All, None).join();
+        assert_eq!((done.len(), left.len()), (1, 1));
+        let shared = [start().shared(), start().shared()];
+        assert!(shared.iter().all(|task| refused(&task.join())));
+
+        let mut group = TaskGroup::new();
+        let ours = group.add(start());
+        let theirs = group.add(late());
+        let (id, result) = group.next().join().unwrap();
+        assert_eq!((id, result.unwrap()), (theirs, 6));
+        let (id, result) = group.next().join().unwrap();
+        assert!(id == ours && refused(&result));
+        assert!(group.next().join().is_none());
+        group.add(late());
+        let error = group.try_join_all().join().unwrap_err();
+        assert!(matches!(error.errors(), [(id, TaskError::WouldBlock)] if *id == ours));
     });
 }
 
@@ -310,7 +367,7 @@ fn calls_soon_and_later() {
 #[test]
 fn a_loop_on_a_pools_only_worker_does_not_stop_the_pool() {
     within_deadline(|| {
-        let pool = Arc::new(trefoil::ThreadPool::with_threads(1));
+        let pool = Arc::new(ThreadPool::with_threads(1));
         let inner = pool.clone();
         let outer = pool.spawn(move || {
             run(async {

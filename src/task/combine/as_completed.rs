@@ -4,15 +4,14 @@
 //! (`raw/ready_queue.rs`). So a completion costs the same however many tasks there are, and a
 //! million tasks take linear time.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
 use super::next::next;
-use super::{IntoTask, into_tasks};
-use crate::parking::block_on;
+use super::{IntoTask, are_stuck, into_tasks};
+use crate::parking::block_on_tasks;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 
@@ -104,13 +103,14 @@ impl<T> AsCompleted<T> {
                 return Some(result);
             }
         }
-        match block_on(poll_fn(|cx| self.poll_numbered(cx))) {
+        let is_stuck = |results: &Self| are_stuck(results.tasks.iter().flatten(), results.left);
+        match block_on_tasks(self, Self::poll_numbered, is_stuck) {
             Some(result) => result,
             None => self.refuse_one(),
         }
     }
 
-    /// Gives up one task that has not ended, on a thread that must not block.
+    /// Gives up one task that has not ended, because this thread cannot wait for it.
     fn refuse_one(&mut self) -> Option<Numbered<T>> {
         let _refused = std::iter::from_fn(|| self.tasks.pop()).flatten().next()?;
         self.left -= 1;

@@ -48,3 +48,12 @@ fn into_tasks<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> Vec<Task<T>> {
 fn results<T>(ended: Vec<Task<T>>) -> impl Iterator<Item = Result<T, TaskError>> {
     ended.into_iter().map(Task::join)
 }
+
+/// Whether each of the `left` tasks that have not ended can only run on this thread.
+pub(in crate::task) fn are_stuck<'a, T: 'a>(
+    tasks: impl Iterator<Item = &'a Task<T>>,
+    left: usize,
+) -> bool {
+    let needs_us = |task: &&'a Task<T>| !task.is_finished() && task.cell().needs_this_thread();
+    tasks.filter(needs_us).count() == left
+}

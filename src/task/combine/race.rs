@@ -6,8 +6,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{IntoTask, into_tasks};
-use crate::parking::block_on;
+use super::{IntoTask, are_stuck, into_tasks};
+use crate::parking::block_on_tasks;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::Task;
@@ -52,9 +52,15 @@ impl<T> Race<T> {
     ///
     /// # Errors
     /// That of the winner. On an event-loop thread it never blocks: if no task has ended, the
-    /// result is [`TaskError::WouldBlock`], and all tasks are dropped.
-    pub fn join(self) -> Result<T, TaskError> {
-        block_on(self).unwrap_or(Err(TaskError::WouldBlock))
+    /// result is [`TaskError::WouldBlock`], and all tasks are dropped. Also if all tasks can only
+    /// run on an event loop of this thread that is not running now.
+    pub fn join(mut self) -> Result<T, TaskError> {
+        block_on_tasks(
+            &mut self,
+            |race, cx| Pin::new(race).poll(cx),
+            |race| are_stuck(race.tasks.iter(), race.tasks.len()),
+        )
+        .unwrap_or(Err(TaskError::WouldBlock))
     }
 }
 

@@ -7,8 +7,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::{IntoTask, into_tasks};
-use crate::parking::block_on;
+use super::{IntoTask, are_stuck, into_tasks};
+use crate::parking::block_on_tasks;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::{ReadyQueue, Task};
@@ -67,9 +67,16 @@ impl<T> TryJoinAll<T> {
     ///
     /// # Errors
     /// That of [`try_join_all`]. On an event-loop thread it never blocks: if there is none yet,
-    /// and a task has not ended, it is [`TaskError::WouldBlock`], and the rest are cancelled.
+    /// and a task has not ended, it is [`TaskError::WouldBlock`], and the rest are cancelled. Also
+    /// once all that have not ended can only run on an event loop of this thread that is not
+    /// running now.
     pub fn join(mut self) -> Result<Vec<T>, TaskError> {
-        block_on(&mut self).unwrap_or_else(|| {
+        block_on_tasks(
+            &mut self,
+            |all, cx| Pin::new(all).poll(cx),
+            |all| are_stuck(all.tasks.iter(), all.left),
+        )
+        .unwrap_or_else(|| {
             cancel_all(std::mem::take(&mut self.tasks));
             Err(TaskError::WouldBlock)
         })

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{IntoTask, into_tasks};
-use crate::parking::block_on;
+use super::{IntoTask, are_stuck, into_tasks};
+use crate::parking::block_on_tasks;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 use crate::timer::Alarm;
@@ -80,9 +80,15 @@ pub struct Wait<T> {
 
 impl<T> Wait<T> {
     /// Blocks until the condition holds or the time is up. On an event-loop thread it returns at
-    /// once.
+    /// once; without a limit also once all that have not ended can only run on an event loop of
+    /// this thread that is not running now.
     pub fn join(mut self) -> (Vec<Task<T>>, Vec<Task<T>>) {
-        block_on(&mut self).unwrap_or_else(|| self.split())
+        block_on_tasks(
+            &mut self,
+            |wait, cx| Pin::new(wait).poll(cx),
+            |wait| wait.alarm.is_none() && are_stuck(wait.tasks.iter(), wait.left),
+        )
+        .unwrap_or_else(|| self.split())
     }
 
     fn split(&mut self) -> (Vec<Task<T>>, Vec<Task<T>>) {
