@@ -84,7 +84,8 @@ impl Stdin {
     /// # Errors
     ///
     /// Errors of the system; most often, standard input is closed, or cannot be read. An error when
-    /// used off its loop (a regular file needs none).
+    /// used off its loop (a regular file needs none, nor
+    /// does what the system does not open again).
     ///
     /// # Cancel safety
     ///

@@ -586,11 +586,11 @@ pub trait ParallelIterator: Source + Send {
     /// Combines all items with an associative `f`, from left to right. `identity` is the value for
     /// no items.
     ///
-    /// The grouping depends only on the number of items (of the source, before any filter), not on
-    /// threads or time: sums of the same floats in the same order have the same bits. After
-    /// [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the grouping is
-    /// specified, here and in the other reductions: `f` should be commutative, and sums of floats
-    /// may differ.
+    /// The grouping depends on the number of items (of the source, before any filter) and on the
+    /// adaptors, not on threads or time: sums of the same floats in the same order have the same
+    /// bits. After [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the
+    /// grouping is specified, here and in the other reductions: `f` should be commutative, and sums
+    /// of floats may differ.
     ///
     /// ```
     /// use trefoil::prelude::*;

@@ -145,7 +145,7 @@ impl<T> Task<T> {
     /// Asks the task to end.
     ///
     /// Returns true if the task ends with [`TaskError::Cancelled`], whatever its code still
-    /// returns. A queued closure is dropped at once, a future at its next poll or suspension, on
+    /// does. A queued closure is dropped at once, a future at its next poll or suspension, on
     /// its executor; a call in a worker process is stopped. Returns false if the task has ended
     /// already, or if it is a running closure, which only its token can stop
     /// ([`CancelToken::current`](crate::CancelToken::current)); that token is set.

@@ -587,10 +587,10 @@ impl ThreadPool {
     /// Calls `map` with each item and reduces what it returns to one value, from left to right:
     /// `reduce` must be associative but need not be commutative.
     ///
-    /// How the values are grouped depends only on how many items there are, not on the pool or on
-    /// time: a sum of floats has the same bits each time (except over hash tables and
-    /// [`par_bridge`](crate::iter::ParallelBridge::par_bridge), whose order may differ).
-    /// `identity` is the value of no items at all.
+    /// How the values are grouped depends on how many items there are (and on the adaptors of a
+    /// parallel iterator), not on the pool or on time: a sum of floats has the same bits each time
+    /// (except over hash tables and [`par_bridge`](crate::iter::ParallelBridge::par_bridge), whose
+    /// order may differ). `identity` is the value of no items at all.
     ///
     /// # Panics
     /// As [`map`](Self::map).

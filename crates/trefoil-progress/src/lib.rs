@@ -103,9 +103,9 @@ pub trait Progress: Sized {
     }
 
     /// With your own bar. Its position counts up from its current value. If it has no length, it
-    /// gets room for the largest number of items that their `size_hint` allows. You finish it:
-    /// indicatif does so when the last handle is dropped, in the way that the bar was configured
-    /// for.
+    /// gets room for the largest number of items that their `size_hint`, or length, allows. You
+    /// finish it: indicatif does so when the last handle is dropped, in the way that the bar was
+    /// configured for.
     ///
     /// ```
     /// use trefoil_progress::{Progress, ProgressBar};

@@ -143,8 +143,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// The time begins when `spawn`, `map` or another of these methods is called, also where
     /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
-    /// ends when the result has been decoded. The clock is that of this process alone. The time is
-    /// the whole call's:
+    /// ends when the result has been decoded (which is not interrupted). The clock is that of this
+    /// process alone. The time is the whole call's:
     ///
     /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
     ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not

@@ -49,7 +49,8 @@ use crate::task::{Shutdown, Task, TaskError};
 /// [`map`](crate::Task::map) or [`flatten`](crate::Task::flatten) has returned), one report
 /// to [`on_unobserved`](crate::ProcessPoolBuilder::on_unobserved) says so. (A pool in a `static` is
 /// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
-/// outlives the process that started it, however that ends.
+/// outlives the process that started it, however that ends (but one behind a
+/// [`Wrapped`](crate::process::Wrapped) command that a signal has stopped ends when it continues).
 ///
 /// A process that a call starts ends with its worker, so that accidents leave nothing running. It
 /// may continue if it has left the worker's process group

@@ -22,10 +22,10 @@ use crate::process::value::portable::Portable;
 /// receiver had already taken are lost; the rest go to the other receivers.
 ///
 /// The end of the channel comes when all peers are gone: dropped, or their processes ended or
-/// killed. An end that was sent in an argument belongs to the call from when it has been decoded.
-/// The sender's own copies are dropped as usual. Copies that belong to a call that may be retried,
-/// to an initializer or to the context of a `map_with` stay open until the call, the pool or the
-/// `map_with` has ended.
+/// killed. (A child that a call forks has copies.) An end that was sent in an argument belongs to
+/// the call from when it has been decoded. The sender's own copies are dropped as usual. Copies
+/// that belong to a call that may be retried, to an initializer or to the context of a `map_with`
+/// stay open until the call, the pool or the `map_with` has ended.
 ///
 /// Costs four descriptors here, and three for each end that a process receives (four for both ends
 /// in one argument); its clones share them, but an end that travels into one process in two calls
