@@ -313,6 +313,12 @@ fn the_failure_of_a_cancelled_broadcast_is_the_pools_and_its_callers() {
         assert!(broadcast.cancel());
         both.wait();
         assert_eq!(told.recv().unwrap().file(), file!());
+        // One report for one that is detached.
+        pool.spawn_broadcast(|_| panic!("unheard, too")).detach();
+        let line = told.recv().unwrap().line();
+        assert_eq!(line, line!() - 2);
+        drop((broadcast, pool));
+        assert!(told.recv().is_err());
     });
 }
 
