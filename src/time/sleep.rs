@@ -63,7 +63,8 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// Completes once `deadline` has passed; see [`sleep`].
 ///
 /// The deadline is compared with the clock of the loop, [`time::now()`](super::now): the same as
-/// `Instant::now()` unless that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time).
+/// `Instant::now()` unless that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time),
+/// or was [paused](super::pause()).
 ///
 /// ```
 /// use std::time::{Duration, Instant};

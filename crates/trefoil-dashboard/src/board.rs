@@ -124,8 +124,8 @@ impl fmt::Debug for Board {
 
 /// An executor that is on the page until this is dropped.
 ///
-/// It is a handle of its pool: a pool does not end before it is dropped. So bind it after the pool,
-/// in the same block, or let it [`stay`](Self::stay).
+/// As long as the page is open, it is a handle of its pool, which ends before this only if it is
+/// shut down. So bind it after the pool, in the same block, or let it [`stay`](Self::stay).
 #[must_use = "dropping it takes the executor off the page"]
 pub struct Watched {
     shared: Arc<Shared>,
@@ -134,8 +134,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Leaves the executor on the page, and its pool alive, until the
-    /// last [`Dashboard`](crate::Dashboard) or [`Socket`](crate::Socket) that shows it is closed.
+    /// Leaves the executor on the page, and its pool alive, until the last
+    /// [`Dashboard`](crate::Dashboard) or [`Socket`](crate::Socket) that shows it is closed, and
+    /// the last clone of their [`Board`] dropped.
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;
@@ -166,8 +167,8 @@ impl fmt::Debug for Watched {
 /// Takes notes for the page, from hooks; from [`Board::recorder`].
 ///
 /// The last hundred notes of each kind are kept, with at most 2 KiB of each text; all are counted.
-/// A note may be taken on any thread, and costs a lock and a few allocations. After the dashboard
-/// has been closed, it does nothing that can be seen.
+/// A note may be taken on any thread, and costs a lock and a few allocations. Once nothing shows
+/// the board, it does nothing that can be seen.
 ///
 /// ```
 /// use std::time::Duration;

@@ -184,8 +184,9 @@ impl Dashboard {
     /// Closes the page and all connections, and waits until its thread has ended. Dropping it does
     /// the same.
     ///
-    /// The pools that [stayed](Watched::stay) are given up, unless a [`Socket`] shows the same ones:
-    /// if no other handle of such a pool is left, this ends the pool.
+    /// The pools that [stayed](Watched::stay) are given up, unless a [`Socket`] shows the same
+    /// ones, or a clone of the [`Board`] is left: if no other handle of such a pool is left, this
+    /// ends the pool.
     pub fn close(self) {}
 }
 

@@ -47,9 +47,10 @@ pub(crate) const VARIABLE: &str = "TREFOIL_TOP";
 /// id, or root's. The file is removed when the `Socket` is dropped; after a program that was
 /// killed, the next one that listens does that, or `trefoil-top`.
 ///
-/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::inspect::tasks), and
-/// can be cancelled by their numbers, as after that of [`find_task`]. (Tasks that are older are
-/// shown, but cannot be cancelled.) So call it early. Deadlocks are reported as by `tasks`.
+/// From here on tasks are kept track of, as after the first call of
+/// [`tasks`](trefoil::inspect::tasks), and can be cancelled by their numbers, as after that of
+/// [`find_task`]. (Older tasks are shown if they were kept track of already, and cannot be
+/// cancelled.) So call it early. Deadlocks are reported as by `tasks`.
 ///
 /// Cost: some 150 ns for each task, and a thread, which sleeps while nobody looks.
 ///
@@ -121,7 +122,7 @@ impl Socket {
     /// does the same.
     ///
     /// The pools that [stayed](crate::Watched::stay) are given up, unless a
-    /// [`Dashboard`](crate::Dashboard) shows the same ones.
+    /// [`Dashboard`](crate::Dashboard) shows the same ones, or a clone of the board is left.
     pub fn close(self) {}
 }
 

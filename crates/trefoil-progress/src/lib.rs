@@ -2,7 +2,7 @@
 //!
 //! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
 //! change, except that the bar counts in place of a `counted` of a `ProcessCall`. The bar advances
-//! with each item that ends.
+//! with each item that ends, of an `imap` or `as_completed` with each result that is taken.
 //!
 //! | the work | one call |
 //! |---|---|

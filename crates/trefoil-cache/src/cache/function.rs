@@ -571,7 +571,8 @@ where
         }
     }
 
-    /// Computes the result for `arg` in any case, and keeps it.
+    /// Computes the result for `arg` in any case, and keeps it. If it is not kept (an `Err`, a full
+    /// disk), an older result stays.
     ///
     /// ```
     /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-refresh-{}", std::process::id()));
@@ -653,7 +654,8 @@ where
         }
     }
 
-    /// Computes the result for `arg` in any case, and keeps it.
+    /// Computes the result for `arg` in any case, and keeps it. If it is not kept (an `Err`, a full
+    /// disk), an older result stays.
     ///
     /// # Errors
     /// [`CacheError::Key`].

@@ -169,7 +169,8 @@ impl<X> Journaled<X> {
     /// skipped runs again with a higher number.
     ///
     /// Which items begin is recorded as well then. After the first death, the items that were under
-    /// way run one at a time, each alone, so that a second death shows which of them it is. 0
+    /// way run one at a time, each alone, so that a second death shows which of them it is. A map
+    /// that fails, or is dropped, waits for what a thread runs: the program may yet die of it. 0
     /// counts as 1.
     pub fn blame_after(mut self, deaths: u32) -> Self {
         self.settings.blame_after = Some(deaths.max(1));
@@ -261,8 +262,9 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
     ///
     /// # Errors
     /// The failure of the lowest index; what has not ended then is cancelled, but what a thread
-    /// runs already goes on, unrecorded. An item that is [blamed](Self::blame_after) is the error
-    /// only after all others have run. The differences of [`Journaled`], before anything runs.
+    /// runs already goes on, unrecorded (with [`blame_after`](Self::blame_after) it is waited for).
+    /// An item that is blamed is the error only after all others have run. The differences of
+    /// [`Journaled`], before anything runs.
     ///
     /// # Panics
     /// If the iterator does.

@@ -26,7 +26,8 @@ const BATCH: usize = 1 << 14;
 /// The results of an iterator's items, in their order: from
 /// [`Journaled::imap`](super::Journaled::imap).
 ///
-/// Dropping it cancels what is under way. What a thread runs already goes on, unrecorded.
+/// Dropping it cancels what is under way. What a thread runs already goes on, unrecorded, or is
+/// waited for ([`blame_after`](super::Journaled::blame_after)).
 pub struct Resumed<'a, I: Iterator<Item: Portable>, R: Portable>(Run<'a, I, R>);
 
 impl<I: Iterator<Item: Portable>, R: Portable> Iterator for Resumed<'_, I, R> {
