@@ -309,11 +309,8 @@ impl Store {
             }
             if let Some(generation) = folder.parent() {
                 // (It may be there. Without it, a miss is explained less well.)
-                let made = File::create_new(generation.join("about"))
+                let _ = File::create_new(generation.join("about"))
                     .and_then(|mut file| file.write_all(about().as_bytes()));
-                if made.is_ok() && self.has_limit() {
-                    self.count(BLOCK);
-                }
             }
         }
         self.write_once(place, bytes)
@@ -450,6 +447,7 @@ impl Store {
         let mut count = 0;
         self.look(None, |_, kind, length, _| {
             (total, count) = match kind {
+                Kind::About => return,
                 Kind::Pack => (total + pack_room(length), count + length / PACKED),
                 _ => (total + room(length), count + 1),
             };
@@ -463,7 +461,7 @@ impl Store {
         if sweep.in_slices {
             self.sweep_slices(sweep, most);
         } else {
-            self.evict(None, most - most / 10);
+            self.evict(None, self.goal(most));
         }
     }
 
@@ -474,8 +472,14 @@ impl Store {
                 break;
             }
             sweep.slice = sweep.slice.wrapping_add(1);
-            self.evict(Some(sweep.slice), (most - most / 10) / SLICES);
+            self.evict(Some(sweep.slice), self.goal(most) / SLICES);
         }
+    }
+
+    /// How much a sweep may leave: a tenth is freed, and what is being written has room.
+    fn goal(&self, most: u64) -> u64 {
+        let pending = self.pending.load(Ordering::Relaxed);
+        (most - most / 10).min(most.saturating_sub(pending))
     }
 
     /// Calls `visit` with the path, kind, length and stamp of all files, or of those of one slice.
@@ -516,9 +520,9 @@ impl Store {
                     });
                     return;
                 }
-                // (The texts lie outside the slices.)
-                Kind::About if slice.is_some() => return,
-                Kind::About | Kind::Temporary => {
+                // Texts count as little as their folders: they stay when the entries are gone.
+                Kind::About => return,
+                Kind::Temporary => {
                     total += room(length);
                     return;
                 }
