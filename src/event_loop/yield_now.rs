@@ -8,7 +8,8 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::task::Poll;
 
-/// Lets all ready tasks of its loop run before this task continues.
+/// Lets the ready tasks of its loop run before this task continues. (What another thread, a timer
+/// or the system has made ready may run a turn later.)
 ///
 /// For long computations inside a task; tasks that read, write and wait do not need it. Works on
 /// any executor.

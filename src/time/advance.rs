@@ -16,10 +16,10 @@ use crate::event_loop::{current, yield_now};
 /// for tests, on a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after
 /// [`pause`](super::pause()).
 ///
-/// Tasks that were spawned just before run first. Such a clock moves by itself when no task can
-/// run, so a test seldom needs this: only to move the clock while an event from outside the loop is
-/// awaited, or to stop between two deadlines. The clock moves in one step: the task of a timer that
-/// was due on the way sees the time at the end.
+/// Tasks that were spawned here just before run first. Such a clock moves by itself when no task
+/// can run, so a test seldom needs this: only to move the clock while an event from outside the
+/// loop is awaited, or to stop between two deadlines. The clock moves in one step: the task of a
+/// timer that was due on the way sees the time at the end.
 ///
 /// # Panics
 ///

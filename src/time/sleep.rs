@@ -29,7 +29,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 /// Completes once `duration` has passed, counted from this call.
 ///
 /// It is never early. How late it is depends on the machine, its load, and the loop's other tasks.
-/// `sleep(Duration::ZERO)` lets the other tasks run once. A sleep that is too long for the clock
+/// `sleep(Duration::ZERO)` lets other ready tasks run once. A sleep that is too long for the clock
 /// ends when the clock does.
 ///
 /// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock (which

@@ -897,6 +897,28 @@ fn async_functions() {
     assert_eq!(six, Answer::Computed(12));
 }
 
+/// Those who have waited for a result that is not kept compute at the same time.
+#[test]
+fn async_failures_do_not_queue() {
+    let folder = Folder::new("async-failures");
+    let (calls, gate) = (AtomicUsize::new(0), trefoil::sync::Barrier::new(4));
+    let cache = folder.open();
+    let function = cache.async_function("fails", 1, async |n: u64| {
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => trefoil::yield_now().await,
+            _ => drop(gate.wait().await),
+        }
+        Err::<u64, _>(n.to_string())
+    });
+    let all = EventLoop::new().unwrap().block_on(async {
+        let one = || function.call(&5);
+        let all = async { trefoil::join!(one(), one(), one(), one(), one()) };
+        trefoil::timeout(Duration::from_secs(60), all).await
+    });
+    assert!(all.expect("one waits for another").4.unwrap().is_computed());
+    assert_eq!(calls.load(Ordering::Relaxed), 5);
+}
+
 #[test]
 fn keys_may_be_chosen() {
     let folder = Folder::new("keyed");

@@ -194,7 +194,7 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
         self.compute(own, stops, &mut results);
         let mut left = Vec::new();
         for (item, other) in others {
-            match other.join().map(|()| kept.load(&item.key)) {
+            match other.join().map(|_| kept.load(&item.key)) {
                 Ok(Some(result)) => fill(&mut results, &item.indices, Ok(result)),
                 // It has failed there, or cannot be kept.
                 Ok(None) | Err(_) => left.push((item, None)),

@@ -30,7 +30,7 @@ pub(crate) struct Flights(Mutex<HashMap<Key, Flight>>);
 
 #[derive(Debug)]
 struct Flight {
-    ended: SharedTask<()>,
+    ended: SharedTask<bool>,
     /// It may not have begun.
     is_queued: bool,
 }
@@ -39,8 +39,8 @@ struct Flight {
 pub(crate) enum Turn {
     /// Compute; others wait until this is dropped.
     Lead(Leading),
-    /// Wait for the one that computes.
-    Wait(SharedTask<()>),
+    /// Wait for the one that computes: for whether it has come to the end.
+    Wait(SharedTask<bool>),
     /// Compute; nobody waits for this.
     Compute,
 }
@@ -61,6 +61,7 @@ impl Flights {
                 Turn::Lead(Leading {
                     flights: self.clone(),
                     key,
+                    has_computed: false,
                     completer: Some(completer),
                 })
             }
@@ -73,7 +74,15 @@ impl Flights {
 pub(crate) struct Leading {
     flights: Arc<Flights>,
     key: Key,
-    completer: Option<Completer<()>>,
+    has_computed: bool,
+    completer: Option<Completer<bool>>,
+}
+
+impl Leading {
+    /// Ends it, after a computation that was not dropped before its end.
+    pub(crate) fn has_computed(mut self) {
+        self.has_computed = true;
+    }
 }
 
 impl Drop for Leading {
@@ -82,7 +91,7 @@ impl Drop for Leading {
         let ended = flights.remove(&self.key);
         drop(flights);
         if let Some(completer) = self.completer.take() {
-            completer.complete(Ok(()));
+            completer.complete(Ok(self.has_computed));
         }
         drop(ended);
     }

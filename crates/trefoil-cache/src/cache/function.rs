@@ -614,7 +614,7 @@ where
     /// The result for `arg`: from the cache, or computed and kept.
     ///
     /// If another task is computing it with this cache, this one waits (on a thread of a pool, not
-    /// for an item of a map). The file is read and written in the calling thread: some 10 µs each
+    /// for an item of a map), and computes as well if that result is not kept. The file is read and written in the calling thread: some 10 µs each
     /// for small results, and rarely some milliseconds, when a file that many results share is
     /// written anew, or has been locked by another program.
     ///
@@ -639,17 +639,22 @@ where
                 Turn::Compute => {
                     return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
                 }
-                Turn::Lead(_leading) => {
+                Turn::Lead(leading) => {
                     if let Some(result) = self.results.arrived(&key, stored) {
                         return Ok(Answer::Hit(result));
                     }
-                    return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
+                    let result = self.compute(&key, arg.clone()).await;
+                    leading.has_computed();
+                    return Ok(Answer::Computed(result));
                 }
                 Turn::Wait(other) => other,
             };
-            other.await?;
-            if self.results.store.is_troubled() {
-                return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
+            if other.await? {
+                return Ok(match self.results.load(&key) {
+                    Some(result) => Answer::Hit(result),
+                    // It has failed, or cannot be kept.
+                    None => Answer::Computed(self.compute(&key, arg.clone()).await),
+                });
             }
         }
     }

@@ -284,11 +284,6 @@ impl Store {
         self.report(path, error);
     }
 
-    /// Whether the last attempt to keep something has failed.
-    pub(crate) fn is_troubled(&self) -> bool {
-        self.is_reported.load(Ordering::Relaxed)
-    }
-
     /// Returns how much more of the disk is taken; the number wraps if it is less.
     fn try_write(
         &self,
