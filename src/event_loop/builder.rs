@@ -359,8 +359,8 @@ impl EventLoopBuilder {
     /// The clock does not run ahead of what happens outside the loop:
     ///
     /// - While a task of another executor is awaited (a thread or process pool's, a blocking call,
-    ///   a file), the clock runs at the real pace. So a timeout around such a task ends after that
-    ///   much real time, and never before.
+    ///   a file), or was, and its handle is kept, the clock runs at the real pace. So a timeout
+    ///   around such a task ends after that much real time, and never before.
     /// - While a task waits for a descriptor (a socket, a child process) or for a
     ///   [`Completer`](crate::Completer), the clock also runs at the real pace, until nothing has
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is

@@ -198,7 +198,8 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         read_write::flush(self).await
     }
 
-    /// Writes the buffer and closes the writer: the peer of a socket reads the end of the stream.
+    /// Writes the buffer, and half-closes a socket: its peer reads the end of the stream. (What is
+    /// not a socket, such as a child's input, is closed by dropping this.)
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ macro_rules! pipe_end {
 }
 
 pipe_end! {
-    /// Writes to a child's standard input. Dropping it ends that input.
+    /// Writes to a child's standard input. Dropping it ends that input (the `close` of another
+    /// crate's trait, or of a `BufWriter`, does not).
     ///
     /// ```
     /// use std::process::Stdio;

@@ -38,8 +38,8 @@
 //!   the last of equal maxima. Exceptions are `par_bridge`, `fold`, `map_init`, long sums and
 //!   products, [B-trees in a pair](FromParallelIterator), and the methods with `any` in their name.
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
-//!   items by their number and the adaptors alone. A sum of floats in the same order has the same
-//!   bits, on any number of threads. (`par_bridge` loses the order.)
+//!   items by their number and the adaptors alone (those of a text by its bytes). A sum of floats
+//!   in the same order has the same bits, on any number of threads. (`par_bridge` loses the order.)
 //! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
 //!   lowest item. One that the sequential iterator would not have reached, behind the first match
 //!   or failure, is not resumed (but see [there](ParallelIterator#panics)). Every item and every

@@ -339,7 +339,7 @@ impl<T> TaskGroup<T> {
     ///
     /// # Cancel safety
     /// Dropping it before its end keeps the members in the group, and what it has collected for the
-    /// next `try_join_all`.
+    /// next `try_join_all` alone.
     pub fn try_join_all(&mut self) -> GroupJoin<'_, T> {
         GroupJoin { group: self }
     }
@@ -381,9 +381,9 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Detaches all members; the group is then empty and stays usable. If one fails and the failure
-    /// is never taken, it is reported like that of any detached task. Futures that are not tasks
-    /// are dropped, because nothing would poll them.
+    /// Detaches all members; the group is then empty, and as usable as before. If one fails and the
+    /// failure is never taken, it is reported like that of any detached task. Futures that are not
+    /// tasks are dropped, because nothing would poll them.
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
         // A number in the old queue would be mistaken for that of a new member.

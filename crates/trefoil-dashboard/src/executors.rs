@@ -180,6 +180,15 @@ impl Probe {
     }
 }
 
+impl Drop for Probe {
+    /// Nobody is to hear that the executor has ended.
+    fn drop(&mut self) {
+        if let Some((_, task)) = &mut self.sent {
+            let _ = task.try_join();
+        }
+    }
+}
+
 /// The closure that is spawned.
 type Question = Box<dyn FnOnce() -> Duration + Send>;
 

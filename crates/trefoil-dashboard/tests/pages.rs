@@ -621,6 +621,28 @@ fn an_executor_that_is_no_longer_watched_is_let_go() {
 }
 
 #[test]
+fn a_pool_that_ends_while_it_is_watched_reports_nothing() {
+    let dashboard = dashboard();
+    let (sender, reported) = mpsc::channel();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_unobserved(move |report| sender.send(report.to_string()).unwrap())
+        .build()
+        .unwrap();
+    let watched = dashboard.watch_threads(&pool, "short");
+    let mut events = Client::enter(&dashboard).events().unwrap();
+    pool.shutdown(trefoil::Shutdown::Wait);
+    events.wait("sample", |sample| {
+        executor(sample, "short")["delay"]["refused"].is_string()
+    });
+    events.wait("sample", |sample| {
+        executor(sample, "short")["delay"]["refused"].is_null()
+    });
+    drop((watched, pool));
+    assert_eq!(reported.iter().next(), None);
+}
+
+#[test]
 fn closing_ends_streams_and_frees_the_port() {
     let dashboard = dashboard();
     let addr = dashboard.addr();

@@ -120,8 +120,9 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
     /// and except the items of another map on a thread of a pool.
     ///
     /// # Errors
-    /// The failure of the lowest index; what has not begun is cancelled, and what came before it
-    /// is kept. [`CacheError::Key`] before anything is executed.
+    /// The failure of the lowest index; what has not begun is cancelled, and what came before it is
+    /// kept. (What others compute of the list is waited for all the same.) [`CacheError::Key`]
+    /// before anything is executed.
     ///
     /// # Panics
     /// If the iterator does.

@@ -614,9 +614,10 @@ where
     /// The result for `arg`: from the cache, or computed and kept.
     ///
     /// If another task is computing it with this cache, this one waits (on a thread of a pool, not
-    /// for an item of a map), and computes as well if that result is not kept. The file is read and written in the calling thread: some 10 µs each
-    /// for small results, and rarely some milliseconds, when a file that many results share is
-    /// written anew, or has been locked by another program.
+    /// for an item of a map), and computes as well if that result is not kept. The file is read and
+    /// written in the calling thread: some 10 µs each for small results, and rarely some
+    /// milliseconds, when a file that many results share is written anew, or has been locked by
+    /// another program.
     ///
     /// A task must not call it for a key that it is computing itself: it would wait for itself
     /// forever.
