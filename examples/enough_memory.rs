@@ -9,7 +9,7 @@ fn load(file: usize) -> usize {
     file + rows.len()
 }
 
-/// Item 3 needs more than its worker may have, unless it is alone. (Here a file says whether it has
+/// Item 3 needs more than its worker may have, at its first attempt. (A file says whether it has
 /// been tried.)
 fn merge((item, tried): (u32, std::path::PathBuf)) -> u32 {
     let is_greedy = item == 3 && std::fs::File::create_new(tried).is_ok();

@@ -162,8 +162,8 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called with each failure of this pool's tasks that is never taken, instead of the process's
-    /// hook (see [`on_unobserved`](crate::on_unobserved)).
+    /// Called with each failure of this pool's tasks (not of an `imap`'s items) that is never
+    /// taken, instead of the process's hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
     /// ```
     /// use std::sync::mpsc;

@@ -33,8 +33,8 @@
 //! then delayed by that time; timers that are overdue on waking fire at once.
 //!
 //! The futures are `Send`. A sleep or an interval belongs to the loop of its first poll; polled
-//! elsewhere before it has completed, it panics with an explanation. It may be dropped on any
-//! thread.
+//! elsewhere before it has completed (or a sleep was `reset` there), it panics with an explanation.
+//! It may be dropped on any thread.
 //!
 //! # Read next
 //!
@@ -63,7 +63,7 @@ pub use sleep::{Sleep, sleep, sleep_until};
 /// The current time: that of the loop that runs on this thread, otherwise the real time.
 ///
 /// Equal to `Instant::now()`, except on a loop with a
-/// [virtual clock](crate::EventLoopBuilder::virtual_time). Use it to measure time on such a loop.
+/// [virtual clock](crate::EventLoopBuilder::virtual_time), or that was [paused](pause()). Use it to measure time on such a loop.
 ///
 /// ```
 /// use std::time::Duration;

@@ -432,7 +432,8 @@ impl ProcessPoolBuilder {
     /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output
     ///   of earlier items, back to when it was last idle, and because of that output it may count
     ///   as [out of memory](crate::WorkerExit::out_of_memory).
-    /// - A worker that crashes leaves no [backtrace](crate::WorkerExit::backtrace).
+    /// - A worker that crashes leaves no [backtrace](crate::WorkerExit::backtrace), and one that is
+    ///   sent a `SIGSEGV` or `SIGBUS` survives the first.
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// With `TREFOIL_PLAIN_WORKERS=1` in its environment, a program's pools have plain workers
@@ -642,8 +643,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Called with each failure of this pool's tasks that is never taken, instead of
-    /// [the process's hook](crate::on_unobserved).
+    /// Called with each failure of this pool's tasks (not of an `imap`'s items) that is never
+    /// taken, instead of [the process's hook](crate::on_unobserved).
     ///
     /// The hook runs on a thread of this crate, or where the task's handle is dropped, and must be
     /// short.

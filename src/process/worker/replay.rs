@@ -30,6 +30,7 @@ use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
 use super::serve::work;
 use crate::process::host::broken_pipe;
+use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
 use crate::process::job::capsule::{Capsule, CapsuleHead};
@@ -119,6 +120,7 @@ impl Replay {
         fork::register_handler();
         panic::install_hook();
         let pages = Pages::own();
+        note_crashes(&pages); // as in a worker: a signal that is sent ends it, too
         let (calls, canceller) = calls((*pages).clone());
         let limit = capsule.head.memory;
         let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
