@@ -56,8 +56,9 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// It runs only inside [`block_on`](Self::block_on) and [`poll_once`](Self::poll_once), which may
 /// be called any number of times. Tasks stay from one call to the next, and do not run in between.
 /// (So use `block_on` to wait on this thread for a task of the loop, which no other thread could
-/// run: a `join` of it, or of a list of such tasks, returns [`WouldBlock`](crate::TaskError::WouldBlock).)
-/// Dropping the loop cancels its tasks. It cannot leave its thread; a [`LoopHandle`] can.
+/// run: a `join` of it, or of a list of such tasks, returns
+/// [`WouldBlock`](crate::TaskError::WouldBlock).) Dropping the loop cancels its tasks. It cannot
+/// leave its thread; a [`LoopHandle`] can.
 ///
 /// ```
 /// let event_loop = trefoil::EventLoop::new()?;

@@ -84,8 +84,7 @@ impl Stdin {
     /// # Errors
     ///
     /// Errors of the system; most often, standard input is closed, or cannot be read. An error when
-    /// used off its loop (a regular file needs none, nor
-    /// does what the system does not open again).
+    /// used off its loop (a regular file needs none, nor does what the system does not open again).
     ///
     /// # Cancel safety
     ///

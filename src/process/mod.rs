@@ -82,8 +82,8 @@
 //!   finished items keep their results, and items that had not begun run elsewhere (not where a
 //!   [launcher's](launch) command forwards the stream).
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.
-//! - No worker outlives its parent, however the parent dies. (One behind a
-//!   [launcher's](launch) command that a signal has stopped ends when it continues.)
+//! - No worker outlives its parent, however the parent dies. (One behind a [launcher's](launch)
+//!   command that a signal has stopped ends when it continues.)
 //! - Dropping a pool takes bounded time, besides its hooks: at most one second for items that run,
 //!   two for workers that do not die although they are killed, and one for what they have written
 //!   to standard error. A worker that does not die (a disk that does not answer, a frozen control

@@ -65,9 +65,8 @@
 //! # Blocking
 //!
 //! What need not wait succeeds on any thread: a free lock is taken (to read an `RwLock`, if no
-//! writer waits), a queued item is received, a
-//! finished task is joined, on an event loop's thread too. (In tokio such calls panic there.) If a
-//! call has to wait:
+//! writer waits), a queued item is received, a finished task is joined, on an event loop's thread
+//! too. (In tokio such calls panic there.) If a call has to wait:
 //!
 //! - **On a worker of a thread pool** another thread takes the worker's place meanwhile (not while
 //!   a [`watch`] is borrowed, or a `broadcast` value is cloned).

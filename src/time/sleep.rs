@@ -38,7 +38,8 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 ///
 /// # Panics
 ///
-/// When polled outside an event loop, or, until it has completed, on another loop than at first.
+/// When polled outside an event loop, or, until it has completed, on another loop than at first (or
+/// since a [`reset`](Sleep::reset) elsewhere).
 ///
 /// # Cancel safety
 ///

@@ -138,8 +138,8 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         counted.watch(call.map_task(items))
     }
 
-    /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. A task that
-    /// succeeds ends right after the bar. After an error the bar keeps its position.
+    /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. A task that succeeds
+    /// ends right after the bar. After an error the bar keeps its position.
     ///
     /// If the system gives no thread, the bar moves once, at the end.
     ///

@@ -80,10 +80,10 @@ pub struct ProcessStats {
     pub workers: usize,
     /// How many of them have something to do.
     pub busy: usize,
-    /// How many items wait or run. Items that were just handed over by `spawn`, or wait
-    /// for a [`Remote`](crate::process::Remote), may be missing.
-    /// Those of a call that was cancelled, or of an `imap` that was dropped, count until the pool
-    /// has noticed that, a moment later. After the results of all other calls it is 0.
+    /// How many items wait or run. Items that were just handed over by `spawn`, or wait for a
+    /// [`Remote`](crate::process::Remote), may be missing. Those of a call that was cancelled, or
+    /// of an `imap` that was dropped, count until the pool has noticed that, a moment later. After
+    /// the results of all other calls it is 0.
     pub pending: u64,
     /// How many items have given a value.
     pub completed: u64,

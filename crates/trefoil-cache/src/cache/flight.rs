@@ -80,7 +80,7 @@ pub(crate) struct Leading {
 
 impl Leading {
     /// Ends it, after a computation that was not dropped before its end.
-    pub(crate) fn has_computed(mut self) {
+    pub(crate) fn computed(mut self) {
         self.has_computed = true;
     }
 }

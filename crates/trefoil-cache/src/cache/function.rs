@@ -645,7 +645,7 @@ where
                         return Ok(Answer::Hit(result));
                     }
                     let result = self.compute(&key, arg.clone()).await;
-                    leading.has_computed();
+                    leading.computed();
                     return Ok(Answer::Computed(result));
                 }
                 Turn::Wait(other) => other,
