@@ -904,9 +904,10 @@ fn async_failures_do_not_queue() {
     let (calls, gate) = (AtomicUsize::new(0), trefoil::sync::Barrier::new(4));
     let cache = folder.open();
     let function = cache.async_function("fails", 1, async |n: u64| {
-        match calls.fetch_add(1, Ordering::Relaxed) {
-            0 => trefoil::yield_now().await,
-            _ => drop(gate.wait().await),
+        if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            trefoil::yield_now().await; // the others come, and wait
+        } else {
+            gate.wait().await;
         }
         Err::<u64, _>(n.to_string())
     });
