@@ -1,5 +1,4 @@
-//! Each worker has a device, a processor and a directory of its own, and so has the one that takes
-//! its place.
+//! Each worker has a device and a processor of its own, and so has the one that takes its place.
 
 use trefoil::ProcessPool;
 use trefoil::process::worker_index;

@@ -4,8 +4,8 @@
 //! cargo run --release --example shared_mut
 //! ```
 //!
-//! Each worker writes its rows where they belong. Nothing is sent back, and the parent does not
-//! copy the image. A row whose worker has died is known, and given out again.
+//! Each worker writes its rows where they belong. Nothing is sent back; for a second round the
+//! parent copies the image once. A row whose worker has died is known, and given out again.
 
 use trefoil::{ProcessPool, RangeMut, SharedMut};
 

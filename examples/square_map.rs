@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Many at once: the results are in the order of the items, whichever was finished first.
     println!("{:?}", procs.map(1..=10, square)?);
 
-    // As they come, from an input without end: no more than needed is computed.
+    // As they come, from an input without end: not much more than needed is computed.
     let large: Vec<u64> = procs
         .imap(1.., square)
         .map(|square| square.expect("nothing goes wrong here"))

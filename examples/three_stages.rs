@@ -1,5 +1,5 @@
-//! A pipeline of three stages: what a stage gives stays where it was computed, and the next stage
-//! takes it there.
+//! A pipeline of three stages: what a stage gives is not decoded here, and goes to a worker of the
+//! next stage.
 //!
 //! ```text
 //! cargo run --release --example three_stages

@@ -1,4 +1,4 @@
-//! A tree reduction whose partial results stay where they were computed.
+//! A tree reduction whose partial results are not decoded in this process.
 //!
 //! ```text
 //! cargo run --release --example tree_reduction

@@ -169,8 +169,9 @@ impl ProcessPoolBuilder {
     ///   thread until a place is free. On a thread that must not block (an event loop's, or in a
     ///   callback on a pool's driver), the task ends in [`WouldBlock`](TaskError::WouldBlock) at
     ///   once. It is not known here whether a thread is another runtime's: on one of tokio's,
-    ///   `spawn` blocks, and with it the tasks of that thread. There use one of the other two. A
-    ///   call that has a limit ([`within`](crate::ProcessCall::within)) waits no longer than that.
+    ///   `spawn` blocks, and with it the tasks of that thread. There use one of the other two
+    ///   (which `spawn_remote` and actors lack). A call that has a limit
+    ///   ([`within`](crate::ProcessCall::within)) waits no longer than that.
     /// - [`reserve`](ProcessPool::reserve) waits in async code.
     /// - [`try_spawn`](ProcessPool::try_spawn) gives the argument back.
     ///

@@ -292,7 +292,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// There is at most one copy of each item. If one of the two workers dies, the other copy goes
     /// on; only if that one dies, too, is the item retried or fails. A [timeout](Self::timeout)
-    /// counts from the beginning of the first copy, and ends both; so does a cancellation.
+    /// counts from the beginning of the first copy (of the second, if the first has died), and ends
+    /// both; so does a cancellation.
     ///
     /// It applies to `map`, `map_task`, `map_each`, `imap` and `imap_unordered` on all kinds of
     /// workers. A `spawn` has one item, which is never copied; nor are items with ends of

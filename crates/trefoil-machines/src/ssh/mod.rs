@@ -105,7 +105,7 @@ impl Ssh {
     /// one for each of its processors.
     ///
     /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has that many in all, and
-    /// the hosts get them in turn, each as many as its number says, or one.
+    /// the hosts get them in turn, one each, until each has its number; then from the beginning.
     /// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is by default the
     /// number of a host's processors divided by its workers.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
