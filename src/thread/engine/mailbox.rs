@@ -40,15 +40,16 @@ impl<S> ShareMailbox<S> {
         Ok(())
     }
 
+    #[inline]
     pub(in crate::thread) fn take(&self) -> Option<S> {
+        if self.is_empty() {
+            return None;
+        }
         self.take_first(&|_| true)
     }
 
     /// Takes the first share that is `wanted`.
     pub(in crate::thread) fn take_first(&self, wanted: &dyn Fn(&S) -> bool) -> Option<S> {
-        if self.is_empty() {
-            return None;
-        }
         let mut shares = self.shares.lock();
         let shares = shares.as_mut()?;
         let share = shares.remove(shares.iter().position(wanted)?);

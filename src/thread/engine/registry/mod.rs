@@ -441,10 +441,24 @@ impl Registry {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing is queued, besides what outside threads run themselves.
+    pub(in crate::thread) fn is_idle(&self) -> bool {
+        let has_tasks = |slot: &Arc<Slot>| slot.public.has_tasks();
+        self.injector.is_idle()
+            && !slot_list::of_places(&self.slots()).iter().any(has_tasks)
+            && !self.has_mail()
+    }
+
+    /// Whether the pool ends as soon as `shutdown` looks. It need not help outside threads any
+    /// more; if it did, one that adds work all the time could keep it for ever.
+    pub(in crate::thread) fn leaves_the_rest(&self) -> bool {
+        self.sleep.is_ending() && self.is_idle()
+    }
+
     /// Wakes or starts the threads needed for the queued work.
     #[cold]
     pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need) {
-        if self.is_foreign() {
+        if self.is_foreign() || self.leaves_the_rest() {
             return;
         }
         let mut need = need;

@@ -5,7 +5,8 @@
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
 //!    refused and end in `Closed`, with `CancelPending`).
 //! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
-//!    themselves inside `shutdown` do not count.
+//!    themselves inside `shutdown` do not count. When nothing else is left, work of outside threads
+//!    wakes nobody: they run it themselves, and could add some all the time.
 //! 3. No thread is recruited any more, sleepers end.
 //! 4. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
 //!    worker that is inside `shutdown`, in a task or in a hook. A thread that already runs
@@ -27,8 +28,6 @@ use crate::task::{Shutdown, TaskError};
 use crate::thread::engine::config::STALL;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::registry::slot_list::of_places;
-use crate::thread::engine::slot::Slot;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
@@ -70,12 +69,7 @@ fn refuse_work(registry: &Arc<Registry>, mode: Mode) {
 fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Outside threads run their own halves of joins and tasks of scopes.
-        let idle = || {
-            let has_tasks = |slot: &Arc<Slot>| slot.public.has_tasks();
-            registry.injector.is_idle()
-                && !of_places(&registry.slots()).iter().any(has_tasks)
-                && !registry.has_mail()
-        };
+        let idle = || registry.is_idle();
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.
         let close = || registry.injector.set_mode(Mode::Closed);

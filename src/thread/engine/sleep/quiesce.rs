@@ -42,6 +42,16 @@ impl SleepState {
         self.quiet.notify_all();
     }
 
+    /// Whether no thread runs, and none but those inside `shutdown` is blocked, of a pool that is
+    /// closing.
+    pub(in crate::thread) fn is_ending(&self) -> bool {
+        let is_quiet = |in_shutdown| {
+            let now = self.counts();
+            now.is_closing() && now.running() == 0 && now.blocked() == in_shutdown
+        };
+        self.counts().is_closing() && is_quiet(self.asleep.lock().in_shutdown)
+    }
+
     /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle` then
     /// says that nothing is queued, closes the pool, calls `close`, and makes the sleepers
     /// end. False: work is queued and there is no thread to run it, because the system has refused

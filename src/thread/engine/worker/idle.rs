@@ -89,7 +89,7 @@ impl Worker {
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
         let seen = registry.has_work_in(&self.slots(), !polls);
-        if seen {
+        if seen && !registry.leaves_the_rest() {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
