@@ -5,7 +5,7 @@
 //!
 //! | | level, target | fields |
 //! |---|---|---|
-//! | span `runtime.spawn`, one for each task | `TRACE` `trefoil::task` | `kind`, `task.id`, `task.name`, `task.parent`, `loc.file`, `loc.line`, `loc.col` |
+//! | span `runtime.spawn`, one for each task (see below) | `TRACE` `trefoil::task` | `kind`, `task.id`, `task.name`, `task.parent`, `loc.file`, `loc.line`, `loc.col` |
 //! | event "task panicked", inside the span | `ERROR` `trefoil::task` | `task.id`, `panic.message`, `panic.location` |
 //! | event "task dropped before its end": it was cancelled, or its executor is gone | `TRACE` `trefoil::task` | |
 //! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `root`, `elapsed`, `polls`, `spawned_at` |
@@ -17,7 +17,8 @@
 //! long it was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is
 //! `Send`), of thread pools (`task`, or `blocking` for a closure), futures of a `TaskGroup`
 //! (`task`), and calls of `io` that block (`blocking`); tasks of a `scope`, the halves of a `join`,
-//! the items of a `map` and calls to worker processes have none.
+//! the items of a `map`, promises (what [`Task::map`](crate::Task::map) returns, too) and calls to
+//! worker processes have none, nor an event when they panic; nor have panics of an `imap`'s items.
 //!
 //! The span has the name and the fields of tokio's spans, which tokio-console looks for. It has no
 //! parent, because a parent lives as long as its last descendant. Instead, `task.parent` is the

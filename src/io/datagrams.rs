@@ -8,7 +8,8 @@ macro_rules! datagrams {
     ($type:ty, $socket:ty, $address:ty) => {
         impl $type {
             /// Sends one datagram to the peer that `connect` has set; returns the number of bytes,
-            /// which is all of them. It waits while there is no room.
+            /// which is all of them. It waits until there is room, as [`writable`](Self::writable)
+            /// does.
             ///
             /// # Errors
             ///

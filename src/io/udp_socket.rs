@@ -63,9 +63,10 @@ impl UdpSocket {
         first(lookup_host(address).await?, StdSocket::bind)?.try_into()
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and from which alone datagrams come from
-    /// then on: the first of `address`'s addresses that the system takes. This sends nothing, so
-    /// the peer's socket need not exist.
+    /// Sets the one peer that [`send`](Self::send) sends to, and from which alone datagrams are
+    /// accepted from then on (those that had arrived before are still received): the first of
+    /// `address`'s addresses that the system takes. This sends nothing, so the peer's socket need
+    /// not exist.
     ///
     /// # Errors
     ///

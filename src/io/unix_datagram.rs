@@ -96,8 +96,8 @@ impl UnixDatagram {
         Ok((near.try_into()?, far.try_into()?))
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and from which alone datagrams come from
-    /// then on.
+    /// Sets the one peer that [`send`](Self::send) sends to, and from which alone datagrams are
+    /// accepted from then on (those that had arrived before are still received).
     ///
     /// # Errors
     ///

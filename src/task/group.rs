@@ -300,8 +300,8 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// How many members have not been taken out, by [`next`](TaskGroup::next),
-    /// [`try_next`](TaskGroup::try_next) or [`try_join_all`](TaskGroup::try_join_all).
+    /// How many members no [`next`](TaskGroup::next), [`try_next`](TaskGroup::try_next) or
+    /// [`try_join_all`](TaskGroup::try_join_all), a dropped one included, has taken out.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().tasks.len()
@@ -333,9 +333,10 @@ impl<T> TaskGroup<T> {
     /// `.await` it, or call [`join`](GroupJoin::join) in blocking code.
     ///
     /// # Errors
-    /// [`GroupError`] with every failure in the order in which they happened, without members that
-    /// the group itself cancelled. The list is empty if [`cancel`](TaskGroup::cancel) ended members
-    /// and nothing else failed, and for a group that was joined before.
+    /// [`GroupError`] with every failure in the order in which they happened, without the
+    /// `Cancelled` of members that the group itself cancelled. The list is empty if
+    /// [`cancel`](TaskGroup::cancel) ended members and nothing else failed, and for a group that
+    /// was joined before.
     ///
     /// # Cancel safety
     /// Dropping it before its end keeps the members in the group, and what it has collected for the

@@ -60,10 +60,10 @@ macro_rules! task_local {
 ///
 /// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call
 /// ([`sync_scope`](LocalKey::sync_scope)), on any executor of this process and on other runtimes. A
-/// task that is spawned inside has no value, unless it is passed on with
-/// [`inherit`](LocalKey::inherit) or [`inherit_sync`](LocalKey::inherit_sync). What `join`,
-/// `scope`, `map` and `install` of a pool run may have none: get the value before, and let them
-/// borrow it.
+/// task that is spawned inside, or a future that is added to a `TaskGroup`, has no value, unless it
+/// is passed on with [`inherit`](LocalKey::inherit) or [`inherit_sync`](LocalKey::inherit_sync).
+/// What `join`, `scope`, `map` and `install` of a pool run may have none: get the value before, and
+/// let them borrow it.
 ///
 /// Cost: an allocation and a few thread-local accesses for each poll of a scope.
 ///
@@ -166,7 +166,7 @@ impl<T> LocalKey<T> {
     ///
     /// # Panics
     /// If there is no value here: this code is outside all scopes of the key, or in a task that was
-    /// spawned inside one and has not inherited it.
+    /// spawned (or a future that was added to a group) inside one and has not inherited it.
     #[track_caller]
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         self.try_with(f).unwrap_or_else(|error| panic!("{error}"))

@@ -5,6 +5,7 @@ use std::sync::Barrier;
 use std::sync::mpsc;
 use trefoil::ThreadPool;
 use trefoil::inspect::{LiveMap, TaskTree, task_parts};
+use trefoil::prelude::*;
 
 fn maps(kind: &str) -> Vec<LiveMap> {
     let maps = trefoil::inspect::activity().maps.into_iter();
@@ -65,6 +66,9 @@ fn maps_on_threads_are_counted() {
             );
             both.wait();
         }
+    });
+    (0..10_u32).par_bridge().for_each(|_| {
+        assert!(maps("map on threads").iter().any(|map| map.total.is_none()));
     });
     let mut squares = pool.imap(0..77_u32, |n| n * n);
     assert_eq!(squares.next(), Some(0));

@@ -41,8 +41,9 @@ pub trait StepExt: Future + Sized {
     /// Names this future: it is a step, with this name, of the task that awaits it.
     ///
     /// Steps may be nested, and several may be under way at a time (with `join!`): the first four
-    /// are shown, the oldest first. A step is shown from its first poll after tasks are kept track
-    /// of until it ends or is dropped. Outside tasks it is not shown.
+    /// are shown, the oldest first (a fifth, from a later poll on, once there is room). A step is
+    /// shown from its first poll after tasks are kept track of until it ends or is dropped. Outside
+    /// tasks, as in the future of `run` itself, it is not shown.
     ///
     /// # Cancel safety
     /// That of the future.

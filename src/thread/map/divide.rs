@@ -150,8 +150,10 @@ pub(in crate::thread) struct Region<'a, P, A, F, J> {
     join: J,
 }
 
+/// `items`: at most; `usize::MAX` if nothing is known.
 fn counted(items: usize) -> Option<Items> {
-    events::items("map on threads", 0, Some(items))
+    let total = (items < usize::MAX).then_some(items);
+    events::items("map on threads", 0, total)
 }
 
 /// The value of a part so far, and how many items its next chunk may have; [`AFTER_LONG`]: one, and

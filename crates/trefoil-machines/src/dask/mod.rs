@@ -170,10 +170,10 @@ impl Dask {
         self
     }
 
-    /// How many workers there are, and so how many of the cluster's threads are taken: never fewer
-    /// than the first number, and as many as there is work for, up to the second. Default: `1..`,
-    /// where as many are the most as the cluster has room for when the pool is built. For a cluster
-    /// that will grow, name the second number.
+    /// How many workers are asked for, and so how many of the cluster's threads are taken: never
+    /// fewer than the first number, and as many as there is work for, up to the second. Default:
+    /// `1..`, where as many are the most as the cluster has room for when the pool is built. For a
+    /// cluster that will grow, name the second number.
     ///
     /// Workers are asked for when items wait, one for each, or, once it is known how long items
     /// take, one for each 0.3 s of work. One that has been [`idle`](Self::idle) gives its thread

@@ -149,12 +149,12 @@ impl Slurm {
         self
     }
 
-    /// How many workers there are: never fewer than the first number, and as many as there is work
-    /// for, up to the second. Default: `1..=1`. Slurm puts several on one node if they fit.
+    /// How many workers are asked for: never fewer than the first number, and as many as there is
+    /// work for, up to the second. Default: `1..=1`. Slurm puts several on one node if they fit.
     ///
     /// Workers are asked for when items wait, one for each, or, once it is known how long items
     /// take, one for each 0.3 s of work. One that has been [`idle`](Self::idle) leaves. With 0
-    /// nothing is asked of Slurm until there is work. Otherwise
+    /// no job is submitted until there is work. Otherwise
     /// [`build`](trefoil::ProcessPoolBuilder::build) waits for the first worker, and says why there
     /// is none. [`workers`](trefoil::ProcessPoolBuilder::workers) takes the place of the second
     /// number; if that is less than the first, there is no pool

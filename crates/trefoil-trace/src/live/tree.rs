@@ -214,7 +214,8 @@ pub struct LiveCall {
 ///
 /// [`on_stuck`](super::on_stuck) begins to keep track of tasks, too, and so does the variable
 /// `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
-/// appears when its code next runs, without its parent. The page of the module `inspect` says what
+/// appears when its code next runs, without its parent; a promise, and so a call to a worker
+/// process, does not. The page of the module `inspect` says what
 /// that costs. Of more than 262,144 tasks only the number is kept
 /// ([`TaskTree::without_details`]).
 ///

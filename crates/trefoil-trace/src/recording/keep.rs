@@ -105,14 +105,15 @@ impl Recorder {
     /// | `stuck` | a deadlock is found ([`on_stuck`]); so from now on tasks are kept track of |
     /// | `slow-poll` | a loop's [`slow_poll`] hook is called |
     /// | `worker-died` | a worker process has died, and its pool has not ended it |
-    /// | `late-item` | an item in a worker process has exceeded its time limit |
+    /// | `late-item` | an item in a worker process, or its call, has exceeded its time limit |
     ///
     /// The names are `trefoil-PID-NUMBER-WHY.json`; each opens in a viewer as a recording does. A
-    /// thread writes it, named `trefoil-recorder`. So that a folder does not fill up, there are at
-    /// most ten files, and at most one in a minute: [`at_most`](Self::at_most),
-    /// [`pause`](Self::pause). What happens in between is in no file. If a file cannot be written,
-    /// nothing is reported: the next one is tried. If it is called again, later files are written
-    /// into the other folder, and are counted from nothing.
+    /// thread writes it, named `trefoil-recorder`. So that a folder does not fill up, this process
+    /// writes at most ten files, and at most one in a minute: [`at_most`](Self::at_most),
+    /// [`pause`](Self::pause). What happens in between is in no file. One that cannot be written is
+    /// counted, and not reported. A later process with the same PID (in a container, say) replaces
+    /// files of the same name, so give each run a folder. If it is called again, later files are
+    /// written into the other folder, and are counted from nothing.
     ///
     /// From here on deadlocks are looked for, and reported on standard error, too, unless there is
     /// a hook for that ([`on_stuck`]).
