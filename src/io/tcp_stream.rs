@@ -173,8 +173,8 @@ impl TcpStream {
     }
 
     /// Makes dropping the stream reset the connection, from now on: the peer loses what has not
-    /// arrived there, and then its reads fail. (A longer `SO_LINGER` would block the loop when the
-    /// stream is dropped; `rustix::net::sockopt` sets it.)
+    /// arrived there, and then its next read fails. (A longer `SO_LINGER` would block the loop when
+    /// the stream is dropped; `rustix::net::sockopt` sets it.)
     ///
     /// # Errors
     ///

@@ -157,6 +157,7 @@ fn lists_between_two_block_ons_are_refused_once_only_the_loops_own_are_left() {
             other => panic!("{other:?}"),
         };
         let pool = ThreadPool::with_threads(1);
+        // (Later than the wait begins, as a rule; the results do not depend on that.)
         let late = || {
             pool.spawn(|| {
                 thread::sleep(Duration::from_millis(20));
