@@ -360,7 +360,7 @@ impl EventLoopBuilder {
     /// The clock does not run ahead of what happens outside the loop:
     ///
     /// - While a task of another executor is awaited (a thread or process pool's, a blocking call,
-    ///   a file), or was, and its handle is kept, the clock runs at the real pace. So a timeout
+    ///   a file), or was, has not ended and is kept, the clock runs at the real pace. So a timeout
     ///   around such a task ends after that much real time, and never before.
     /// - While a task waits for a descriptor (a socket, a child process) or for a
     ///   [`Completer`](crate::Completer), the clock also runs at the real pace, until nothing has
@@ -372,8 +372,8 @@ impl EventLoopBuilder {
     ///   [`advance`](crate::time::advance()), or test with a channel in place of the socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor the
     ///   streams of `imap`, nor `reserve`, nor what combinators that were made outside the loop
-    ///   (`race`, `join_all`, ...) wait for. Make them inside the loop, and await a [`Task`] for
-    ///   another thread's work.
+    ///   (`try_join_all`, `as_completed`, `wait`, a `TaskGroup`) wait for. Make them inside the
+    ///   loop, and await a [`Task`] for another thread's work.
     ///
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
     /// moving. A sleep that is too long for any clock ends at this clock's last instant, when there
