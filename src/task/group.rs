@@ -26,11 +26,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Waker, ready};
+use std::thread::{self, ThreadId};
 use std::vec;
 
 use slab::Slab;
 
 use super::combine::{IntoTask, are_stuck};
+use super::context::blocking_refused;
 use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::handle::cancel_each;
@@ -89,10 +91,17 @@ struct Members<T> {
     collected: Vec<Member<T>>,
     /// The entries of members that are not tasks; set once there is such a member.
     polled: Option<Arc<GroupFutures>>,
-    /// On a loop's thread the blocking `next` may not wait: it returns an error for each unfinished
-    /// member instead, oldest first, and then `None`. Here are the numbers and keys of those that
-    /// are left; `None` between two such rounds.
-    unnamed: Option<vec::IntoIter<(usize, usize)>>,
+    /// `None` between two such rounds.
+    refusals: Option<RefusalRound>,
+}
+
+/// Where the blocking `next` cannot wait, it returns an error for each unfinished member instead,
+/// oldest first, and then `None`.
+struct RefusalRound {
+    /// The numbers and keys of those that are left.
+    unnamed: vec::IntoIter<(usize, usize)>,
+    /// The thread on which all members were stuck: they stay so.
+    stuck_on: Option<ThreadId>,
 }
 
 struct Member<T> {
@@ -187,6 +196,12 @@ impl<T> Members<T> {
         has_failed && !self.cancelled
     }
 
+    /// Whether `next` has found all members stuck on this thread, and has not named all yet.
+    fn is_naming(&self) -> bool {
+        let stuck_on = self.refusals.as_ref().and_then(|round| round.stuck_on);
+        stuck_on == Some(thread::current().id())
+    }
+
     /// See `combine::are_stuck`.
     fn are_stuck(&self) -> bool {
         let tasks = self.tasks.iter().map(|(_, member)| &member.task);
@@ -198,19 +213,22 @@ impl<T> Members<T> {
     /// at its beginning.
     fn refuse_one(&mut self) -> Option<TaskId> {
         let tasks = &self.tasks;
-        let unnamed = self.unnamed.get_or_insert_with(|| {
+        let round = self.refusals.get_or_insert_with(|| {
             let numbered = tasks.iter().map(|(key, member)| (member.number, key));
             let mut numbered: Vec<_> = numbered.collect();
             numbered.sort_unstable();
-            numbered.into_iter()
+            RefusalRound {
+                unnamed: numbered.into_iter(),
+                stuck_on: (!blocking_refused()).then(|| thread::current().id()),
+            }
         });
         // The key of a member that has been taken out may be another one's by now.
-        let next = unnamed.find_map(|(number, key)| {
+        let next = round.unnamed.find_map(|(number, key)| {
             let member = tasks.get(key)?;
             (member.number == number).then(|| member.task.id())
         });
         if next.is_none() {
-            self.unnamed = None;
+            self.refusals = None;
         }
         next
     }
@@ -226,7 +244,7 @@ impl<T> TaskGroup<T> {
             cancelled: false,
             collected: Vec::new(),
             polled: None,
-            unnamed: None,
+            refusals: None,
         };
         Self {
             ready: members.ready.shared(),
@@ -391,7 +409,7 @@ impl<T> TaskGroup<T> {
         let ready = std::mem::take(&mut members.ready);
         let waker_left = std::mem::replace(&mut self.ready, members.ready.shared());
         let members_left = std::mem::take(&mut members.tasks);
-        members.unnamed = None;
+        members.refusals = None;
         let collected = std::mem::take(&mut members.collected);
         let polled = members.polled.take();
         drop(members); // what follows calls user code
@@ -684,7 +702,10 @@ impl<T> GroupNext<'_, T> {
     /// stays in the group; then it returns `None`. Also once all members can only run on an event
     /// loop of this thread that is not running now.
     pub fn join(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
-        let is_stuck = |next: &Self| next.group.shared.lock().are_stuck();
+        let is_stuck = |next: &Self| {
+            let members = next.group.shared.lock();
+            members.is_naming() || members.are_stuck()
+        };
         match block_on_tasks(&mut self, |next, cx| Pin::new(next).poll(cx), is_stuck) {
             Some(ended) => ended,
             None => {

@@ -100,6 +100,7 @@ where
         shares.push((place, Work::Task(share)));
         tasks.push(task);
     }
+    drop(f); // From now on it is the calls', and its destructor never runs here.
     let calls: Arc<[TaskRef]> = tasks.iter().map(Task::task_ref).collect();
     let (completer, all) = task::promise(CancelCalls(Arc::clone(&calls)));
     if let Some(hook) = &registry.config.unobserved {

@@ -201,6 +201,37 @@ fn lists_between_two_block_ons_are_refused_once_only_the_loops_own_are_left() {
     });
 }
 
+/// In linear time.
+#[test]
+fn long_lists_between_two_block_ons_are_refused_but_for_what_has_ended() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let many = || (0..100_000).map(|_| handle.spawn(async { 5 }));
+        let refused =
+            |result: &Result<i32, TaskError>| matches!(result, Err(TaskError::WouldBlock));
+        let mut results = as_completed(many()).into_iter();
+        assert!(results.by_ref().take(50_000).all(|result| refused(&result)));
+        event_loop.block_on(async {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+        });
+        assert!(matches!(results.next(), Some(Ok(5))));
+        drop(results);
+        let mut crowd = TaskGroup::new();
+        for task in many() {
+            crowd.add(task);
+        }
+        let members = crowd.len();
+        let refusals = std::iter::from_fn(|| crowd.next().join());
+        assert_eq!(
+            refusals.filter(|(_, result)| refused(result)).count(),
+            members
+        );
+    });
+}
+
 #[test]
 fn a_future_that_is_not_send_is_dropped_on_its_loops_thread() {
     within_deadline(|| {

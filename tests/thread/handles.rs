@@ -345,6 +345,36 @@ fn a_cancelled_broadcast_sets_the_tokens_of_its_calls_though_all_workers_are_in_
 }
 
 #[test]
+fn the_closure_of_a_broadcast_in_the_background_is_dropped_by_a_worker() {
+    struct Noted(mpsc::Sender<std::thread::ThreadId>);
+
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            let _ = self.0.send(std::thread::current().id());
+            panic!("on purpose");
+        }
+    }
+
+    within_deadline(|| {
+        let pool = pool("closures", 2);
+        let (tell, told) = mpsc::channel();
+        for _ in 0..1_000 {
+            let noted = Noted(tell.clone());
+            let broadcast = pool.spawn_broadcast(move |_| {
+                let _used = &noted;
+            });
+            broadcast.join().unwrap_err(); // the panic of the destructor
+        }
+        drop((tell, pool));
+        let here = std::thread::current().id();
+        assert_eq!(
+            told.iter().filter(|&dropped| dropped != here).count(),
+            1_000
+        );
+    });
+}
+
+#[test]
 fn a_broadcast_in_the_background_ends_with_its_pool() {
     within_deadline(|| {
         let pool = pool("skipped", 2);

@@ -6,12 +6,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::thread::{self, ThreadId};
 
 use futures_core::Stream;
 
 use super::next::next;
 use super::{IntoTask, are_stuck, into_tasks};
 use crate::parking::block_on_tasks;
+use crate::task::context::blocking_refused;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 
@@ -42,6 +44,7 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> AsComplet
         ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
         tasks: tasks.into_iter().map(Some).collect(),
+        stuck_on: None,
     }
 }
 
@@ -62,6 +65,9 @@ pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
     ready: ReadyQueue,
     left: usize,
+    /// The thread that has found all that are left stuck on it: they stay so, and are refused one
+    /// by one.
+    stuck_on: Option<ThreadId>,
 }
 
 /// A result, and the index of its task.
@@ -103,11 +109,20 @@ impl<T> AsCompleted<T> {
                 return Some(result);
             }
         }
-        let is_stuck = |results: &Self| are_stuck(results.tasks.iter().flatten(), results.left);
-        match block_on_tasks(self, Self::poll_numbered, is_stuck) {
+        match block_on_tasks(self, Self::poll_numbered, Self::is_stuck) {
             Some(result) => result,
-            None => self.refuse_one(),
+            None => {
+                if !blocking_refused() {
+                    self.stuck_on = Some(thread::current().id());
+                }
+                self.refuse_one()
+            }
         }
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck_on == Some(thread::current().id())
+            || are_stuck(self.tasks.iter().flatten(), self.left)
     }
 
     /// Gives up one task that has not ended, because this thread cannot wait for it.
