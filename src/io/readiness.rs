@@ -144,8 +144,8 @@ pub(super) use readable;
 macro_rules! writable {
     ($type:ty) => {
         impl $type {
-            /// Waits until the system reports that a write would not block: there is room (how
-            /// much, it decides: on Linux a part of the buffer), or the other end is closed, or
+            /// Waits until the system reports that a write would not block: there is room (it
+            /// decides how much: on Linux a part of the buffer), or the other end is closed, or
             /// there is a pending error. As long as that is so, it completes at once each time.
             ///
             /// # Errors

@@ -156,7 +156,9 @@ impl<R: Send + 'static> Gathering<R> {
             Err(TaskError::Panicked(panic)) => *self.results[place].lock() = Some(Err(*panic)),
             // It was cancelled, or the pool has ended: the task ends with the same error.
             Err(error) => {
-                if self.complete(Err(error)) {
+                let completer = self.completer.lock().take();
+                if let Some(completer) = completer {
+                    completer.complete(Err(error));
                     cancel_each(self.calls.to_vec());
                 }
             }
@@ -167,15 +169,10 @@ impl<R: Send + 'static> Gathering<R> {
     }
 
     fn all_ended(&self) {
-        let is_wanted = self
-            .completer
-            .lock()
-            .as_ref()
-            .is_some_and(|c| !c.is_cancelled());
-        if is_wanted {
+        let completer = self.completer.lock().take();
+        if let Some(completer) = completer.filter(|completer| !completer.is_cancelled()) {
             let gathered = catch(|| gather(&self.results));
-            self.complete(gathered.map_err(TaskError::from));
-            return;
+            return completer.complete(gathered.map_err(TaskError::from));
         }
         for (result, call) in self.results.iter().zip(&*self.calls) {
             match result.lock().take() {
@@ -183,16 +180,6 @@ impl<R: Send + 'static> Gathering<R> {
                 unwanted => contain(|| drop(unwanted)),
             }
         }
-    }
-
-    /// Ends the task. Returns false if it has ended.
-    fn complete(&self, result: Result<Vec<R>, TaskError>) -> bool {
-        let completer = self.completer.lock().take();
-        let Some(completer) = completer else {
-            return false;
-        };
-        completer.complete(result);
-        true
     }
 }
 

@@ -62,8 +62,9 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 /// The current time: that of the loop that runs on this thread, otherwise the real time.
 ///
-/// Equal to `Instant::now()`, except on a loop with a
-/// [virtual clock](crate::EventLoopBuilder::virtual_time), or that was [paused](pause()). Use it to measure time on such a loop.
+/// Equal to `Instant::now()`, except on a loop that has a
+/// [virtual clock](crate::EventLoopBuilder::virtual_time) or was [paused](pause()). Use it to
+/// measure time on such a loop.
 ///
 /// ```
 /// use std::time::Duration;

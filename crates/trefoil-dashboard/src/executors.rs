@@ -181,7 +181,7 @@ impl Probe {
 }
 
 impl Drop for Probe {
-    /// Nobody is to hear that the executor has ended.
+    /// That the executor has ended is no lost failure.
     fn drop(&mut self) {
         if let Some((_, task)) = &mut self.sent {
             let _ = task.try_join();

@@ -27,9 +27,9 @@ use crate::thread::engine::registry::Registry;
 ///
 /// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those that
 /// run see the cancellation in [`CancelToken::current`](crate::CancelToken::current), and the input
-/// iterator is dropped, by the thread that is inside its `next` if there is one. Panics of results
-/// that were not taken are not reported. (An input that
-/// blocks should get that token again in each call of its `next`.)
+/// iterator is dropped, by the thread that is inside its `next` if there is one. Panics of items
+/// whose results were not taken are not reported. (An input that blocks should get that token again
+/// in each call of its `next`.)
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);

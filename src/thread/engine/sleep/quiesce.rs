@@ -45,11 +45,12 @@ impl SleepState {
     /// Whether no thread runs, and none but those inside `shutdown` is blocked, of a pool that is
     /// closing.
     pub(in crate::thread) fn is_ending(&self) -> bool {
-        let is_quiet = |in_shutdown| {
-            let now = self.counts();
-            now.is_closing() && now.running() == 0 && now.blocked() == in_shutdown
-        };
-        self.counts().is_closing() && is_quiet(self.asleep.lock().in_shutdown)
+        self.counts().is_closing() && self.is_quiet(self.asleep.lock().in_shutdown)
+    }
+
+    fn is_quiet(&self, in_shutdown: usize) -> bool {
+        let now = ThreadCounts(self.word.load(Ordering::SeqCst));
+        now.running() == 0 && now.blocked() == in_shutdown
     }
 
     /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle` then
@@ -63,16 +64,12 @@ impl SleepState {
                 return true;
             }
             let in_shutdown = asleep.in_shutdown;
-            let quiet = || {
-                let now = ThreadCounts(self.word.load(Ordering::SeqCst));
-                now.running() == 0 && now.blocked() == in_shutdown
-            };
-            if quiet() {
+            if self.is_quiet(in_shutdown) {
                 if !idle() {
                     return false;
                 }
                 // Nor was work held outside the queues meanwhile (`delay_end`).
-                if quiet() {
+                if self.is_quiet(in_shutdown) {
                     break;
                 }
             }
