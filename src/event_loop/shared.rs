@@ -234,7 +234,7 @@ impl SharedLoop {
 
     /// Whether this is a forked child of the loop's process: locks may be held forever, and no
     /// thread takes what is pushed.
-    pub(super) fn is_foreign(&self) -> bool {
+    pub(crate) fn is_foreign(&self) -> bool {
         self.inbox.is_foreign()
     }
 

@@ -407,7 +407,7 @@ impl<'a> Turns<'a> {
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
         // The poller is needed only to watch descriptors.
-        let parks = self.local.reactor.borrow().is_empty();
+        let parks = !self.local.has_sources();
         let how = if parks {
             SleepPlace::Parker
         } else {

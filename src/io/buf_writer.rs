@@ -154,7 +154,7 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         poll_fn(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).await
     }
 
-    /// Takes all of `bytes`. They are written once the buffer is full, or by
+    /// Takes all of `bytes`. They are written when the buffer has no room, or by
     /// [`flush`](Self::flush).
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::source::Source;
 use crate::reaper::{self, Orphan};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
+use crate::sys::fork;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
 use crate::task::Joining;
@@ -59,6 +60,8 @@ pub struct Child {
     id: Id,
     state: ChildState,
     kill_on_drop: bool,
+    /// The fork generation of the process whose child it is; see `sys/unix/fork.rs`.
+    born: u32,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,7 @@ impl ChildState {
 
 impl Child {
     pub(super) fn new(started: std::process::Child, kill_on_drop: bool) -> io::Result<Self> {
+        fork::register_handler();
         let mut child = Self {
             stdin: None,
             stdout: None,
@@ -92,6 +96,7 @@ impl Child {
             id: child::id(&started)?,
             state: ChildState::Unwatched,
             kill_on_drop,
+            born: fork::generation(),
         };
         // If no descriptor is left, later calls try again.
         let _ = child.register();
@@ -334,6 +339,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        if self.born != fork::generation() {
+            return; // this process was forked, and it is its parent's child
+        }
         if self.kill_on_drop {
             // The child has ended, or this process may not kill it: there is nothing else to do.
             let _ = self.kill();

@@ -12,6 +12,7 @@ use rustix::fd::AsFd;
 
 use super::byte_stream::{ByteStream, close_write};
 use super::source::Source;
+use crate::sys::fork;
 
 /// The reading half of a stream: returned by
 /// [`TcpStream::into_split`](super::TcpStream::into_split) and
@@ -58,14 +59,17 @@ pub struct ReadHalf<S> {
 #[derive(Debug)]
 pub struct WriteHalf<S: AsFd> {
     stream: Arc<S>,
+    /// The fork generation of the process that it was made in; see `sys/unix/fork.rs`.
+    born: u32,
 }
 
 pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
-    let stream = Arc::new(stream);
+    fork::register_handler();
+    let (stream, born) = (Arc::new(stream), fork::generation());
     let reader = ReadHalf {
         stream: stream.clone(),
     };
-    (reader, WriteHalf { stream })
+    (reader, WriteHalf { stream, born })
 }
 
 impl<S: ByteStream> ByteStream for ReadHalf<S> {
@@ -98,6 +102,9 @@ impl<S: AsFd> AsRef<S> for WriteHalf<S> {
 
 impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
+        if self.born != fork::generation() {
+            return; // this process was forked, and its parent goes on writing
+        }
         // The result is ignored: either the peer reads the end, or the peer is gone.
         let _ = close_write(self.stream.as_fd());
     }

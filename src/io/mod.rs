@@ -54,12 +54,13 @@
 //!
 //! # Which loop
 //!
-//! All types are `Send`. Each belongs to the loop of its first operation (a `connect`, a read, an
-//! `accept`; not a `bind`); on another loop, or on none, a method that waits fails with an error
-//! that says so. So `bind` and `connect` fail at once where no loop runs; what is made without an
-//! `.await` (`UnixStream::pair()`, a socket of std) fails at its first wait there. Dropping is safe
-//! anywhere: it closes the descriptor. ([`fs`] needs no loop, nor does a standard stream that is a
-//! regular file, or that the system does not open again, such as a pipe of another user.)
+//! All types are `Send`. Each belongs to the loop of its first operation (a stream's `connect`, a
+//! read, an `accept`; not a `bind`); on another loop, or on none, a method that waits fails with an
+//! error that says so. So `bind` and `connect` fail at once where no loop runs; what is made
+//! without an `.await` (`UnixStream::pair()`, a socket of std) fails at its first wait there.
+//! Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop, nor does a standard
+//! stream that is a regular file, or that the system does not open again, such as a pipe of another
+//! user.)
 //!
 //! # What it costs
 //!

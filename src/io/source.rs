@@ -239,6 +239,14 @@ fn another_loop() -> io::Error {
     io::Error::other("this belongs to another event loop, the one that used it first: use it there")
 }
 
+#[cold]
+fn inherited_loop() -> io::Error {
+    io::Error::other(
+        "this event loop was made before the process was forked, and cannot wait for descriptors \
+         here: make another in the forked child",
+    )
+}
+
 /// The part of [`Source::poll`] that is the same for all objects and operations. (The `async`
 /// operations have no such part: it would take them a sixth more instructions.)
 fn poll<R>(
@@ -272,10 +280,21 @@ impl Bound {
         fd: BorrowedFd<'_>,
         direction: Direction,
     ) -> io::Result<SourceKey> {
+        self.can_wait()?;
         let writable = direction == Direction::Read && !self.is_short(Direction::Write);
         let key = local.register(fd, writable);
         let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
         Ok(*self.key.get_or_init(|| key))
+    }
+
+    /// An error in a forked child: it shares the set of watched descriptors with its parent, whose
+    /// events it would take.
+    #[inline]
+    fn can_wait(&self) -> io::Result<()> {
+        match self.shared.is_foreign() {
+            true => Err(inherited_loop()),
+            false => Ok(()),
+        }
     }
 
     /// Tries `op` until it waits, as the waiter with this number.
@@ -298,6 +317,7 @@ impl Bound {
             if let Some(key) = key
                 && local.poll_ready(key, direction, number, cx).is_pending()
             {
+                self.can_wait()?;
                 return Poll::Pending;
             }
             match op() {
@@ -308,6 +328,7 @@ impl Bound {
                 }
                 Ok(Completed::Reported(value)) => match key {
                     Some(key) => {
+                        self.can_wait()?;
                         ready!(local.poll_new_event(key, direction, number, cx));
                         return Poll::Ready(Ok(value));
                     }
@@ -366,6 +387,7 @@ impl<T: AsFd> Operation<'_, T> {
             Some(&key) => key,
             None => bound.register(&local, self.source.get_ref().as_fd(), self.direction)?,
         };
+        bound.can_wait()?;
         if self.number == SHARED {
             self.number = local.next_number();
         }

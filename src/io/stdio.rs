@@ -39,7 +39,8 @@ use crate::sys::stdio::{self, StandardStream};
 /// The standard input of this process.
 ///
 /// Several handles may exist; each reads what has arrived when it reads. This handle reads ahead
-/// only what [`read_line`](Self::read_line) has left of its last piece. `std`'s own `Stdin` has a
+/// only what [`read_line`](Self::read_line) has left of its last piece, and what a dropped read of a
+/// regular file has read. `std`'s own `Stdin` has a
 /// buffer of its own: use only one of the two.
 ///
 /// A pending read keeps neither the loop nor the process from ending.
@@ -88,7 +89,7 @@ impl Stdin {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing: this handle returns it later.
     ///
     /// ```no_run
     /// # trefoil::run(async {

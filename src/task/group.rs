@@ -346,7 +346,7 @@ impl<T> TaskGroup<T> {
     /// Waits until every member has ended, including those that are added meanwhile; returns their
     /// values in the order of [`add`](TaskGroup::add). The first failure cancels the rest, which
     /// are still awaited. (The code below a member that `map` or `flatten` has returned may run
-    /// on.)
+    /// on, and a cancelled call of a worker process for its grace period.)
     ///
     /// `.await` it, or call [`join`](GroupJoin::join) in blocking code.
     ///

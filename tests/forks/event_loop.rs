@@ -8,14 +8,20 @@
 )] // a program, not the crate
 
 use std::future::pending;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::children::in_child;
+use crate::children::{ending, in_child, leave, split};
 use crate::support::{Test, tests};
-use trefoil::io::UnixStream;
+use trefoil::io::{AsyncFd, Command, UnixStream};
 use trefoil::{EventLoop, TaskError, spawn, timeout, yield_now};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 tests! {
     fn a_child_that_drops_a_socket_leaves_its_parents_watched() {
@@ -35,6 +41,63 @@ tests! {
             far.write_all(b"abc").await.unwrap();
             let read = timeout(Duration::from_secs(30), reading).await;
             assert_eq!(read.unwrap().unwrap().unwrap(), 3);
+        });
+    }
+
+    fn a_child_that_waits_for_a_socket_fails_and_its_parent_misses_nothing() {
+        let event_loop = EventLoop::new().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        let (watched, _open) = UnixStream::pair().unwrap();
+        let (own, _open) = UnixStream::pair().unwrap();
+        event_loop.block_on(async {
+            let (mut room, mut next) = ([0; 8], [0; 8]);
+            let mut begun = pin!(near.read(&mut room));
+            let early = timeout(Duration::from_millis(1), begun.as_mut()).await;
+            assert!(early.is_err(), "the loop watches it from now on");
+            let watched = AsyncFd::new(watched.as_fd()).unwrap();
+            watched.writable().await.unwrap();
+            let Some(child) = split() else {
+                let results = [
+                    begun.await.map(drop),
+                    watched.readable().await,
+                    own.read(&mut [0; 8]).await.map(drop),
+                    spawn(async move { own.read(&mut [0; 8]).await.map(drop) }).await.unwrap(),
+                ];
+                let explains = |error: &io::Error| error.to_string().contains("forked");
+                let fail = results.iter().all(|result| result.as_ref().is_err_and(explains));
+                // Its timers go on, while its parent's sockets are busy.
+                trefoil::time::sleep(Duration::from_millis(300)).await;
+                if !fail {
+                    eprintln!("{results:?}");
+                }
+                leave(i32::from(!fail));
+            };
+            far.write_all(b"abc").await.unwrap();
+            assert_eq!(timeout(PATIENCE, begun).await.unwrap().unwrap(), 3);
+            for _ in 0..20 {
+                let reading = near.read(&mut next);
+                far.write_all(b"abc").await.unwrap();
+                assert_eq!(timeout(PATIENCE, reading).await.unwrap().unwrap(), 3);
+                trefoil::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(ending(child), 0);
+        });
+    }
+
+    fn a_child_does_not_end_what_its_parent_has() {
+        let event_loop = EventLoop::new().unwrap();
+        let command = || Command::new("cat").stdin(Stdio::piped()).kill_on_drop(true).spawn();
+        let mut cat = Some(command().unwrap());
+        let (near, far) = UnixStream::pair().unwrap();
+        let (reader, writer) = far.into_split();
+        let mut writer = Some(writer);
+        in_child(|| drop((cat.take(), writer.take())));
+        let (mut cat, writer) = (cat.unwrap(), writer.unwrap());
+        event_loop.block_on(async {
+            writer.write_all(b"abc").await.unwrap();
+            assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 3);
+            drop((reader, writer));
+            assert_eq!(cat.wait().await.unwrap().code(), Some(0));
         });
     }
 

@@ -41,6 +41,36 @@ impl Drop for Place {
     }
 }
 
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn a_forked_child_leaves_its_parents_journal_alone() {
+    unsafe extern "C" {
+        fn fork() -> i32;
+        fn _exit(code: i32) -> !;
+        fn waitpid(child: i32, status: *mut i32, options: i32) -> i32;
+    }
+    let place = Place::new("forked");
+    let journal = Inline.journal(&place.0);
+    let run = || journal.imap(0..9_u64, |n| n);
+    let mut begun = run().unwrap();
+    assert_eq!(begun.next().unwrap().unwrap(), 0);
+    let recorded = fs::read(&place.0).unwrap();
+    // SAFETY: no other thread holds a lock that the child needs; it drops `begun` and ends.
+    let child = unsafe { fork() };
+    if child == 0 {
+        drop(begun);
+        // SAFETY: it only ends the process.
+        unsafe { _exit(0) }
+    }
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    assert_eq!(unsafe { waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert_eq!(fs::read(&place.0).unwrap(), recorded);
+    assert!(matches!(run(), Err(JournalError::InUse(_))));
+    assert_eq!(begun.map(Result::unwrap).sum::<u64>(), 36);
+}
+
 fn nothing_runs_twice() {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     fn counted(n: u64) -> String {
@@ -914,6 +944,11 @@ fn main() {
             a_difference_is_the_last_thing,
         ),
         ("nothing_runs_twice", nothing_runs_twice),
+        #[cfg(unix)]
+        (
+            "a_forked_child_leaves_its_parents_journal_alone",
+            a_forked_child_leaves_its_parents_journal_alone,
+        ),
         (
             "sets_of_any_type_are_recorded",
             sets_of_any_type_are_recorded,

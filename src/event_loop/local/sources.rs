@@ -144,10 +144,27 @@ impl Local {
         number
     }
 
-    /// Waits in the kernel, and takes the wakers of the sources that became ready.
+    /// Waits in the kernel, and takes the wakers of the sources that became ready. In a forked
+    /// child, does not wait, because it would take the parent's events: it takes all wakers, and
+    /// what they wake fails.
     pub(in crate::event_loop) fn turn_reactor(&self, timeout: Option<Duration>) -> io::Result<()> {
         let woken = &mut self.woken.borrow_mut();
-        self.reactor.borrow_mut().turn(timeout, woken)
+        let mut reactor = self.reactor.borrow_mut();
+        if self.shared.is_foreign() {
+            reactor.take_all(woken);
+            return Ok(());
+        }
+        reactor.turn(timeout, woken)
+    }
+
+    /// Whether [`turn_reactor`](Self::turn_reactor) has something to wait for, or to wake.
+    pub(in crate::event_loop) fn has_sources(&self) -> bool {
+        let reactor = self.reactor.borrow();
+        if self.shared.is_foreign() {
+            reactor.has_waiters()
+        } else {
+            !reactor.is_empty()
+        }
     }
 
     /// Whether a task waits for a descriptor.

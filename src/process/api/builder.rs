@@ -310,11 +310,11 @@ impl ProcessPoolBuilder {
     /// reads the argument in a test. Ends of channels and memory that workers write to cannot be
     /// kept, which the file says. An item that ran in an [`Actor`] is kept with what loads its
     /// value, without the calls before it. What did not run (its argument could not be encoded, or
-    /// its time was up before) is not kept: there is nothing to look for. Nor is an item of many
-    /// that runs when [`within`](crate::ProcessCall::within) ends their call, or any that runs when
-    /// [`max_restarts`](Self::max_restarts) ends all (and of many, the error of the one that dies
-    /// then has no path). Nor is one that `within` ends while it waits for a retry, or its result
-    /// is being decoded.
+    /// its time was up before) is not kept: there is nothing to look for. Nor is an item of a `map`
+    /// or `imap` that runs when [`within`](crate::ProcessCall::within) ends their call, or any that
+    /// runs when [`max_restarts`](Self::max_restarts) ends all (and of many, the error of the one
+    /// that dies then has no path). Nor is one that `within` ends while it waits for a retry, or
+    /// its result is being decoded.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
     /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB

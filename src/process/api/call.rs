@@ -153,7 +153,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
     ///   [`backoff`](Self::backoff), [`retry_alone`](Self::retry_alone)): after it nothing is
     ///   retried. Of what is [kept as a file](Self::keep_failures), only the item that runs then is
-    ///   kept, and only of a call of one item: its error comes when the file is written.
+    ///   kept, and only of a `spawn`: its error comes when the file is written.
     ///
     /// ```
     /// use std::time::Duration;

@@ -86,6 +86,8 @@ impl Known {
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
+    /// The process that extends it: a forked child, which shares the file, does not.
+    process: u32,
     /// Where the record of this session is, and where the next record goes.
     session: u64,
     end: u64,
@@ -101,7 +103,9 @@ pub(crate) struct Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // (To close the file is not enough: a process that is just being started has it, too.)
-        let _ = self.file.unlock();
+        if self.process == std::process::id() {
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -130,6 +134,7 @@ impl Journal {
             file,
             // (The program may go to another folder.)
             path: std::path::absolute(path).map_err(failed)?,
+            process: std::process::id(),
             session: 0,
             end,
             is_at_end: false,
@@ -186,8 +191,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes whole records. After an error the file has none of them.
+    /// Writes whole records; nothing in a forked child. After an error the file has none of them.
     pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        if self.process != std::process::id() {
+            return Ok(());
+        }
         if !std::mem::replace(&mut self.is_at_end, false) {
             self.file.seek(SeekFrom::Start(self.end))?;
         }

@@ -1,7 +1,7 @@
 //! `linkcheck [--timeout SECONDS] DIR`: do the links of Markdown and HTML files lead anywhere?
 //!
 //! An address is asked for once, however many files name it: all on one loop, 64 at a time at most
-//! and two of each host, within a time limit, and twice more where the fault may pass (no
+//! and two links of each host, within a time limit, and twice more where the fault may pass (no
 //! connection, no answer in time, 429, 5xx). Redirects are followed. A link without a host must
 //! name a file. What is broken goes to standard output, by file; then the exit code is 1.
 
