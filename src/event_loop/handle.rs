@@ -269,7 +269,7 @@ impl LoopHandle {
         task
     }
 
-    /// Calls `f` on the loop, after the tasks that are already queued.
+    /// Calls `f` on the loop, after the tasks that the loop knows to be ready.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;

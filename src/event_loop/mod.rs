@@ -38,7 +38,8 @@
 //!   one part of a task (of a `join!`, a `select!`) from the others. In one poll of a task each
 //!   direction of a socket, each signal and each interval completes 128 operations without a wait,
 //!   and after 512 in all only its first; then it is pending, and the task is polled again in the
-//!   next turn.
+//!   next turn. (Empty reads and writes are not counted, nor are intervals that are made anew each
+//!   time.)
 //! - A sleeping task is not woken early; an idle loop makes no system call.
 //! - A wake-up or a spawn from another thread holds a lock for a few instructions, and wakes the
 //!   thread only if the loop is asleep.

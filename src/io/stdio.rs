@@ -241,7 +241,7 @@ macro_rules! output {
             /// # Cancel safety
             ///
             /// Dropping the future writes nothing, except to what needs no loop: that write
-            /// continues, and a write of the same bytes joins it.
+            /// continues, and a write of the same bytes by this handle joins it.
             ///
             /// ```
             /// # trefoil::run(async {

@@ -76,8 +76,9 @@ impl UnixListener {
     /// # Errors
     ///
     /// Errors of the system; most often, no descriptor is left. The connection then waits in the
-    /// queue. None of them ends the listener: a server continues to accept. Such an error comes
-    /// after a tenth of a second, so that a server does not spin.
+    /// queue, and the listener goes on: a server continues to accept. Such an error comes after a
+    /// tenth of a second, so that a server does not spin. (One that was shut down fails at once
+    /// with `InvalidInput`.)
     ///
     /// # Cancel safety
     ///
