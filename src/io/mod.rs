@@ -58,6 +58,7 @@
 //! read, an `accept`; not a `bind`); on another loop, or on none, a method that waits fails with an
 //! error that says so. So `bind` and `connect` fail at once where no loop runs; what is made
 //! without an `.await` (`UnixStream::pair()`, a socket of std) fails at its first wait there.
+//! In a forked child, make another loop: one that was inherited does not wait for descriptors.
 //! Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop, nor does a standard
 //! stream that is a regular file, or that the system does not open again, such as a pipe of another
 //! user.)
