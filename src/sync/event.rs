@@ -89,7 +89,7 @@ impl Event {
     /// [`wait_blocking`](Event::wait_blocking).
     ///
     /// # Panics
-    /// On an event loop's thread, if the flag is not set and `time` is not zero:
+    /// On an event loop's thread, if it would have to wait:
     /// [there](crate::sync#blocking) use `timeout(time, event.wait()).await`.
     #[track_caller]
     pub fn wait_timeout_blocking(&self, time: Duration) -> bool {

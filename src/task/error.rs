@@ -350,8 +350,8 @@ impl WorkerExit {
         self.signal
     }
 
-    /// How many times the call was started, this time included. An item and its
-    /// [copy](crate::ProcessCall::hedge) count as one.
+    /// How many times the call was started, this time included (1 if it never was: the pool has
+    /// failed). An item and its [copy](crate::ProcessCall::hedge) count as one.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

@@ -51,10 +51,10 @@ use crate::thread::spawn_async::spawn_async_on;
 /// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs the
 /// tasks that have been spawned and joins the threads; a future of
 /// [`spawn_async`](Self::spawn_async) that still waits then ends in
-/// [`Closed`](crate::TaskError::Closed). If one of the pool's own tasks drops it,
-/// that cannot wait: the drop returns at once, and the pool ends when its work is done. (If `main`
-/// returns before, the process ends first.) A future of the pool that holds a handle and never ends
-/// keeps the pool.
+/// [`Closed`](crate::TaskError::Closed). If one of the pool's own tasks drops it, that cannot wait:
+/// the drop returns at once, and the pool ends when its work is done. (If `main` returns before,
+/// the process ends first.) But do not drop it there within the `install` of another pool, which
+/// would wait for itself. A future of the pool that holds a handle and never ends keeps the pool.
 ///
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in [`Task::join`]), it runs

@@ -698,6 +698,37 @@ fn a_disk_that_is_full_costs_only_the_recording() {
     fs::remove_file(&items).unwrap();
 }
 
+fn a_value_that_is_not_read_back_is_the_only_one_missing() {
+    /// Its second number is not read back.
+    #[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
+    #[serde(from = "u64", into = "u64")]
+    struct Half(u64, u64);
+    impl From<Half> for u64 {
+        fn from(half: Half) -> Self {
+            half.0 * 2 + half.1
+        }
+    }
+    impl From<u64> for Half {
+        fn from(number: u64) -> Self {
+            Self(number / 2, 0)
+        }
+    }
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    let place = Place::new("half");
+    let journal = Inline
+        .journal(&place.0)
+        .blame_after(1)
+        .on_trouble(|trouble| {
+            assert!(trouble.to_string().contains("item 3"), "{trouble}");
+            REPORTS.fetch_add(1, Ordering::Relaxed);
+        });
+    let half = |n: u64| Half(n, u64::from(n == 3 || n == 5));
+    assert_eq!(journal.map(0..9, half).unwrap().len(), 9);
+    assert_eq!(REPORTS.load(Ordering::Relaxed), 1);
+    assert_eq!(journal.recorded().unwrap(), 7);
+    assert_eq!(journal.map(0..9, half).unwrap()[5], Half(5, 1));
+}
+
 /// The child of `a_failed_sync_ends_the_recording`.
 fn child_syncs(path: &Path) {
     static REPORTS: AtomicUsize = AtomicUsize::new(0);
@@ -944,6 +975,10 @@ fn main() {
             a_difference_is_the_last_thing,
         ),
         ("nothing_runs_twice", nothing_runs_twice),
+        (
+            "a_value_that_is_not_read_back",
+            a_value_that_is_not_read_back_is_the_only_one_missing,
+        ),
         #[cfg(unix)]
         (
             "a_forked_child_leaves_its_parents_journal_alone",

@@ -53,7 +53,7 @@ impl WithBar<&ProcessPool> {
         super::with(self.source.call(f), self.bar).map(items)
     }
 
-    /// [`ProcessPool::map_each`], with a bar, which counts failed items, too.
+    /// [`ProcessPool::map_each`], with a bar, which counts items that have failed in a worker, too.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -167,7 +167,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         })
     }
 
-    /// [`ProcessCall::map_each`], with a bar, which counts failed items, too.
+    /// [`ProcessCall::map_each`], with a bar, which counts items that have failed in a worker, too.
     ///
     /// # Panics
     /// Where [`ProcessCall::map_each`] does.

@@ -137,7 +137,7 @@ impl ProcessPoolBuilder {
     /// `OPENBLAS_NUM_THREADS` and `MKL_NUM_THREADS` in the workers' environment. The default leaves
     /// a variable alone that this process has in its environment; a number set here does not.
     /// `None`: no variable is set. What [`env`](Self::env) says about a variable counts in any
-    /// case. This process's own environment is never changed.
+    /// case, or [`env_for`](Self::env_for). This process's own environment is never changed.
     ///
     /// A pool whose number of workers changes divides by the largest. A [launcher](Self::launcher)
     /// on this machine sets the same variables, and one for other machines sets what is right
@@ -230,12 +230,12 @@ impl ProcessPoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the item's worker, as a rule: its task ends
     /// with [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
-    /// continue. A worker whose resident memory is larger than this after an item is replaced
-    /// before it gets the next (of items of some microseconds: a few later), so leaks of items do
-    /// not add up; at most a worker has twice the limit, and what the program needs. Memory that is
-    /// mapped as shared does not count; the stacks of threads do, with their whole size (8 MiB for
-    /// each thread of a `ThreadPool`), and beyond the limit no thread starts. An initializer counts
-    /// as an item.
+    /// continue. A worker whose private resident memory is larger than this after an item is
+    /// replaced before it gets the next (of items of some microseconds: a few later), so leaks of
+    /// items do not add up; at most a worker has twice the limit, and what the program needs.
+    /// Memory that is mapped as shared does not count; the stacks of threads do, with their whole
+    /// size (8 MiB for each thread of a `ThreadPool`), and beyond the limit no thread starts. An
+    /// initializer counts as an item.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD addresses
     /// count, also those of files that an item maps. On Windows committed memory counts, and each
@@ -317,9 +317,9 @@ impl ProcessPoolBuilder {
     /// its result is being decoded.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
-    /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
-    /// ([`keep_failures_limit`](Self::keep_failures_limit)): beyond that nothing more is kept, so
-    /// the first failures stay. Remove files to make room.
+    /// directory that is made with mode 0700. A pool fills a directory up to 100 files and 1 GiB
+    /// ([`keep_failures_limit`](Self::keep_failures_limit); several pools at once may add a little
+    /// more): what does not fit is not kept, so the first failures stay. Remove files to make room.
     ///
     /// **Cost:** while nothing fails, next to nothing. A failure costs the time to write the file,
     /// on a thread of its own: the error comes that much later, and no other item waits. If the

@@ -148,8 +148,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
     ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not
-    ///   ended by then have this error, each; of a longer input, an `imap` takes no more. A `map`
-    ///   whose iterator is slow notices it at the next item;
+    ///   ended by then have this error, each; an `imap` that has not seen the end of its input
+    ///   takes no more, and one error with the next index says so. A `map` whose iterator is slow
+    ///   notices it at the next item;
     /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
     ///   [`backoff`](Self::backoff), [`retry_alone`](Self::retry_alone)): after it nothing is
     ///   retried. Of what is [kept as a file](Self::keep_failures), only the item that runs then is
@@ -217,7 +218,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// Runs an item whose worker died [out of memory](crate::WorkerExit::out_of_memory) once more,
-    /// while nothing else runs in the pool. Only if it dies again has it failed.
+    /// while nothing else runs in the pool. Only if that attempt fails has it failed.
     ///
     /// From the death on no other item of the pool begins, whatever its call and its priority; the
     /// item waits until those that run have ended, and then runs by itself. So one item that never

@@ -201,7 +201,8 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         ImapStream(self)
     }
 
-    /// Each result with the index of its item in the input, from 0: useful if results do not come
+    /// Each result with the index of its item in the input, from 0 (an error that ends the rest has
+    /// the next one): useful if results do not come
     /// in order. (An item's own error has the index in any case: [`TaskError::item`].)
     ///
     /// ```

@@ -370,7 +370,8 @@ impl ProcessPool {
         pids
     }
 
-    /// Kills the worker with this process id; another takes its place.
+    /// Kills the worker with this process id; another takes its place, within
+    /// [`max_restarts`](crate::ProcessPoolBuilder::max_restarts).
     ///
     /// What it runs fails with [`WorkerDied`](TaskError::WorkerDied), or runs again if the call
     /// asked for that; items that it has not begun go to other workers. Returns false if the pool
@@ -453,7 +454,7 @@ impl ProcessPool {
     }
 
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
-    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait,
+    /// finished end in [`TaskError::Cancelled`] (a `spawn` that waits for a place, in `Closed`). Where [`shutdown`](Self::shutdown) does not wait,
     /// neither does this.
     pub fn kill(&self) {
         self.end.end(How::Kill.into());

@@ -25,7 +25,8 @@ pub(super) fn prepare(gates: Canceller) {
 /// process is replaced before another item runs in it. Items that it has been sent already, those
 /// of the same frame too, are taken back and run elsewhere: none is lost, runs twice or is blamed.
 ///
-/// It is not a death: it is counted in [`retired`](crate::ProcessStats::retired) and not in `died`,
+/// It is not a death: it is counted in [`retired`](crate::ProcessStats::retired) (unless the worker
+/// has run its number of items) and not in `died`,
 /// and counts neither as an attempt of [`retry`](crate::ProcessCall::retry) nor for
 /// [`max_restarts`](crate::ProcessPoolBuilder::max_restarts). The old process is dismissed like one
 /// that has had its [number of items](crate::ProcessPoolBuilder::max_tasks_per_worker): its exit

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -20,6 +21,9 @@ use crate::cache::outcome::is_err;
 use crate::key::key_of;
 use crate::value::{decode, encode};
 
+const ENDED: &str = "the journal records nothing more";
+const MISSING: &str = "the journal lacks a result";
+
 pub(super) struct Items<'a, I: Iterator, R> {
     settings: &'a Settings,
     items: I,
@@ -30,6 +34,8 @@ pub(super) struct Items<'a, I: Iterator, R> {
     /// `None`: nothing can be recorded any more.
     journal: Option<Journal>,
     known: Known,
+    /// A value that cannot be recorded was reported.
+    is_incomplete: bool,
     /// Records that are to be written before the caller gets a result.
     records: Vec<u8>,
     /// The item that was taken last, if it must run and no burst has it yet.
@@ -81,6 +87,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
             ahead,
             journal: Some(journal),
             known,
+            is_incomplete: false,
             records: Vec::new(),
             waiting: None,
             under_way: HashMap::new(),
@@ -245,17 +252,26 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
                     let message = format!("the result of item {index} cannot be recorded: {error}");
                     io::Error::new(error.kind(), message)
                 };
-                let recorded = encode(result, &mut encoded)
-                    .map_err(named)
-                    .and_then(|()| journal.record(&mut self.records, index, item, &encoded));
-                if let Err(error) = recorded {
-                    self.stop(error);
+                if let Err(error) = encode(result, &mut encoded) {
+                    self.note_failure(index);
+                    if !mem::replace(&mut self.is_incomplete, true) {
+                        self.settings.report(MISSING, named(error));
+                    }
+                    return;
+                }
+                if let Err(error) = journal.record(&mut self.records, index, item, &encoded) {
+                    self.flush();
+                    self.stop(named(error));
                 }
             }
-            _ if self.settings.blame_after.is_some() => {
-                push(&mut self.records, &Record::Failed(index));
-            }
-            _ => {}
+            _ => self.note_failure(index),
+        }
+    }
+
+    /// Adds the record of an item that has ended without a result to record.
+    fn note_failure(&mut self, index: u64) {
+        if self.settings.blame_after.is_some() {
+            push(&mut self.records, &Record::Failed(index));
         }
     }
 }
@@ -286,8 +302,8 @@ impl<I: Iterator, R> Items<'_, I, R> {
     fn stop(&mut self, error: io::Error) {
         if let Some(journal) = self.journal.take() {
             journal.forgive();
+            self.settings.report(ENDED, error);
         }
-        self.settings.report(error);
     }
 }
 

@@ -48,6 +48,9 @@ pub use run::Resumed;
 /// ```
 pub trait JournaledCall: Sized {
     /// Records the results of the call in the file `path`: see [`Journaled`].
+    ///
+    /// A [`within`](ProcessCall::within) is not that of the whole map: it begins anew with each part
+    /// of the items that the journal hands over.
     fn journal(self, path: impl AsRef<Path>) -> Journaled<Self>;
 }
 
@@ -83,7 +86,8 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// Calls whose results are recorded in a file, so that a program that is started again continues
 /// where it stopped: from [`JournaledCall::journal`] and [`JournaledExecutor::journal`].
 ///
-/// A result is written to the file before the caller sees it. Started again with the same items,
+/// A result is written to the file before the caller sees it, unless it
+/// [cannot be](Self::on_trouble). Started again with the same items,
 /// the program gets recorded results from the file, and runs only what is missing; results have the
 /// order of the items. More items may follow the earlier ones. Another item at a place that has a
 /// result, a type of another name, and another [`function`](Self::function) are errors that name
@@ -186,8 +190,9 @@ impl<X> Journaled<X> {
     }
 
     /// Calls `hook` once if results cannot be recorded any more during a map, because the disk is
-    /// full, for example. The computation continues. (A file that cannot be used when the map
-    /// begins is a [`JournalError::File`].)
+    /// full, for example; and once for the first value that cannot be recorded, because serde does
+    /// not read it back as it was, for example. The computation continues. (A file that cannot be
+    /// used when the map begins is a [`JournalError::File`].)
     pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
         self.settings.hook = Some(Arc::new(Box::new(hook)));
         self
@@ -332,10 +337,10 @@ impl Settings {
         }
     }
 
-    fn report(&self, error: io::Error) {
+    fn report(&self, what: &'static str, error: io::Error) {
         if let Some(hook) = &self.hook {
             hook(&Trouble {
-                what: "the journal records nothing more",
+                what,
                 path: self.path.clone(),
                 error,
             });
