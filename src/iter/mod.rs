@@ -35,9 +35,9 @@
 //! # Guarantees
 //!
 //! - Results are those of the sequential iterator: the first match, the error of the lowest item,
-//!   the last of equal maxima. Exceptions are `par_bridge`, `fold`, `map_init`, sums and products
-//!   that are long or not of plain numbers, [B-trees in a pair](FromParallelIterator), and the
-//!   methods with `any` in their name.
+//!   the last of equal maxima. Exceptions are `par_bridge`, `fold`, `map_with`, `map_init`, sums
+//!   and products that are long or not of plain numbers, [B-trees in a pair](FromParallelIterator),
+//!   and the methods with `any` in their name.
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
 //!   items by their number and the adaptors alone (those of a text by its bytes). A sum of floats
 //!   in the same order has the same bits, on any number of threads. (`par_bridge` loses the order.)

@@ -655,8 +655,8 @@ pub trait ParallelIterator: Source + Send {
 
     /// The sum of all items; for floats see [`reduce`](Self::reduce). The numbers of a vector, a
     /// slice or a range of up to 1,024 are added from left to right (unless `with_max_len`, `fold`,
-    /// `map_init` or a flattening adaptor is before it); values of other types, such as `Option`,
-    /// are grouped from three on.
+    /// `map_with`, `map_init` or a flattening adaptor is before it); values of other types, such as
+    /// `Option`, are grouped from three on.
     ///
     /// Where signed integers are grouped, a group in the middle may overflow although no sum that
     /// begins with the first item does, as in `[-MAX, MAX, MAX, -MAX]`, if the two in the middle

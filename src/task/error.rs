@@ -337,14 +337,15 @@ impl WorkerExit {
         self.pid
     }
 
-    /// The exit code, if it exited.
+    /// The exit code, if it exited. Neither this nor [`signal`](Self::signal) is known where other
+    /// code of the program waits for any child (`waitpid(-1)`), or `SIGCHLD` is ignored.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.code
     }
 
-    /// The signal that killed it, if one did. `None` if it was killed and did not die: that process
-    /// may still exist.
+    /// The signal that killed it, if one did and [is known](Self::code). `None` if it was killed and
+    /// did not die: that process may still exist.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         self.signal
@@ -369,8 +370,8 @@ impl WorkerExit {
     /// `SIGFPE` or `SIGABRT`. Names need the feature `backtrace`; modules and offsets do not. The
     /// `Display` form of the error names the innermost function that is yours or a library's.
     ///
-    /// `None` for any other end, where nothing could be noted (a thread of C code whose stack
-    /// overflowed, a handler that the item has installed itself), for
+    /// `None` for any other end, where its signal is not known, where nothing could be noted (a
+    /// thread of C code whose stack overflowed, a handler that the item has installed itself), for
     /// [plain workers](crate::ProcessPoolBuilder::plain_workers), and on systems other than Linux
     /// on x86-64 and arm64. Where code has no unwind tables, it is where the stack ends here.
     #[must_use]
@@ -403,7 +404,7 @@ impl WorkerExit {
         }
     }
 
-    /// Whether it died, as far as is known, for lack of memory: it aborted because an allocation
+    /// Whether it died, as far as is known, for lack of memory: it ended because an allocation
     /// failed, or it was killed, not by its pool, and Linux has killed a process of this control
     /// group for want of memory. (Linux counts these and does not name them: each explains one
     /// death. If it was another program's process, that death is one that something else killed.)

@@ -56,6 +56,7 @@ fn main() {
         ("everything", everything),
         ("unheard", unheard),
         ("held_up", held_up),
+        ("deaths", deaths),
         ("stuck", stuck),
         ("orphans", orphans),
         ("names", names),
@@ -189,6 +190,7 @@ fn settle_down() {
         "nobody" => place::nobody(),
         "deaf" => place::deaf(),
         "apart" => place::apart(),
+        "discards" => place::discards(),
         other => panic!("there is no place called {other}"),
     };
     if let Err(error) = made {
@@ -323,6 +325,31 @@ fn unheard() {
     task.cancel();
     drop(procs);
     println!("dropped");
+}
+
+/// How workers die that exit, lack memory, and are killed by their pool.
+fn deaths() {
+    settle_down();
+    let procs = ProcessPool::builder().workers(1).memory_limit(64 << 20);
+    let procs = procs.build().unwrap();
+    let most = |n: u8| match n {
+        0 => std::process::exit(3),
+        1 => vec![n; 1 << 30].len(),
+        _ => forever(),
+    };
+    let call = procs
+        .call(most)
+        .retry_alone()
+        .timeout(Duration::from_millis(300));
+    for n in [0, 1] {
+        let Err(TaskError::WorkerDied(exit)) = call.spawn(n).join() else {
+            panic!("it has died")
+        };
+        println!("{} {} {exit}", exit.attempts(), exit.out_of_memory());
+    }
+    let late = call.spawn(2).join();
+    println!("{}", matches!(late, Err(TaskError::TimedOut(_))));
+    works(&procs).unwrap();
 }
 
 /// A pool that gets no more threads while the only thread that decodes is blocked.
@@ -571,6 +598,16 @@ tests! {
             scope.spawn(|| end("nobody"));
             end(&refused);
         });
+    }
+
+    fn a_death_whose_status_is_lost_is_explained() {
+        let said = visit("deaths", "discards").unwrap().out;
+        let lines: Vec<&str> = said.lines().collect();
+        let [exits, lacks, late] = lines[..] else { panic!("{said}") };
+        let explains = |line: &str| line.contains("was lost") && line.contains("SIGCHLD is ignored");
+        assert!(exits.starts_with("1 false") && explains(exits), "{exits}");
+        assert!(lacks.starts_with("2 true") && explains(lacks), "{lacks}");
+        assert_eq!(late, "true");
     }
 
     fn a_pool_that_gets_no_more_threads_asks_seldom() {

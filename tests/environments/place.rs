@@ -88,6 +88,15 @@ pub(crate) fn deaf() -> io::Result<()> {
     said(unsafe { libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) })
 }
 
+/// The system discards the children of this process, and their status, when they end.
+pub(crate) fn discards() -> io::Result<()> {
+    // SAFETY: it takes numbers only.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Executes another program, which ends when the thread that started this process ends.
 pub(crate) fn become_another() {
     use std::os::unix::process::CommandExt;

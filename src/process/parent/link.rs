@@ -52,13 +52,16 @@ use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
 use crate::process::sched::verdict::{Evidence, Killed, Memory};
 use crate::process::value::attachments::Attachment;
-use crate::sys::child::{self, Handle, Signal};
+use crate::sys::child::{self, Handle, Signal, is_lost};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
 use crate::task::WorkerExit;
+
+const STATUS_IS_LOST: &str = "other code in this program has taken its exit status (it waits for \
+                              any child), or SIGCHLD is ignored";
 
 /// One worker process.
 pub(crate) struct Link {
@@ -418,9 +421,14 @@ impl Link {
         let mut ending = Ending::default();
         self.child.end_group();
         let process = self.child.process.as_ref();
+        let mut status_is_lost = false;
         let fetched = || match process?.fetch() {
             Ok(None) => process?.traced_status(self.child.pid),
-            status => status.ok()?,
+            Err(error) => {
+                status_is_lost = is_lost(&error);
+                None
+            }
+            Ok(status) => status,
         };
         if let Some(status) = self.status.or_else(fetched) {
             (ending.code, ending.signal) = (status.code(), child::signal_of(status));
@@ -441,7 +449,9 @@ impl Link {
         let evidence = Evidence {
             killed: self.killed,
             memory,
-            note: ending.note,
+            note: ending
+                .note
+                .or_else(|| status_is_lost.then(|| STATUS_IS_LOST.to_owned())),
             ..Evidence::default()
         };
         let mut exit = WorkerExit::new(self.child.pid);

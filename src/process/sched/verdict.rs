@@ -6,7 +6,7 @@
 //!
 //! | evidence | cause |
 //! |---|---|
-//! | it aborted, and the item's output says that an allocation failed | [`Cause::Allocation`] |
+//! | it aborted, or its status is lost, and the item's output says that an allocation failed | [`Cause::Allocation`] |
 //! | it reports that its initializers keep more than the limit | the same |
 //! | it was killed or has no status, and its pool has killed it | [`Cause::Pool`] |
 //! | it was killed, and the kernel has killed somebody for want of memory | [`Cause::Kernel`] |
@@ -80,11 +80,13 @@ pub(crate) fn verdict(
     claim: impl FnOnce() -> bool,
 ) -> WorkerExit {
     let aborted = is_abort(exit.code, exit.signal);
+    let has_status = exit.code.is_some() || exit.signal.is_some();
     exit.cause = match (evidence.memory, evidence.killed) {
         (Memory::InitializersKeep, _) => Cause::Allocation,
         (Memory::AllocationFailed, _) if aborted => Cause::Allocation,
         // (It may have no status: then it was given up.)
-        (_, Some(_)) if exit.code.is_none() && exit.signal.is_none() => Cause::Pool,
+        (_, Some(_)) if !has_status => Cause::Pool,
+        (Memory::AllocationFailed, None) if !has_status => Cause::Allocation,
         _ if exit.signal != Some(SIGKILL) => Cause::Itself,
         (_, Some(_)) => Cause::Pool,
         _ if claim() => Cause::Kernel,
@@ -123,10 +125,11 @@ mod tests {
         let table = [
             ((None, None), None, NONE, 0, Cause::Itself, ""),
             ((None, None), None, NONE, 1, Cause::Itself, ""),
+            ((None, None), None, FAILED, 0, Cause::Allocation, ""),
             (
                 (None, None),
                 asked,
-                NONE,
+                FAILED,
                 1,
                 Cause::Pool,
                 "its pool killed it",
