@@ -54,11 +54,12 @@ pub enum TaskError {
     /// Nothing can produce the result any more: for example, the executor was shut down, the
     /// promise was dropped, or the result had been taken before.
     Closed,
-    /// Waiting here would block a thread that must not block: an event loop's, or
-    /// the one that drives a process pool. `.await` the task instead, or join
-    /// it from `spawn_blocking`. Also: the queue of an executor that has a
-    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) is full, and `spawn` was called on
-    /// such a thread; there await `reserve()`. Also: a task joins itself, on any thread.
+    /// Waiting here would block a thread that must not block: an event loop's, or the one that
+    /// drives a process pool. `.await` the task instead, or join it from `spawn_blocking`. Also:
+    /// the queue of an executor that has a [`queue_limit`](crate::ThreadPoolBuilder::queue_limit)
+    /// is full, and `spawn` was called on such a thread; there await `reserve()`. Also, on any
+    /// thread: a task joins itself, or there is no item or no room for a `try_recv`, `try_send` or
+    /// `try_spawn`.
     WouldBlock,
     /// The closure, future or call panicked.
     Panicked(Box<Panic>),
@@ -84,9 +85,10 @@ impl fmt::Display for TaskError {
                  already been taken",
             ),
             Self::WouldBlock => f.write_str(
-                "this thread runs an event loop or drives a process pool, so it must not block: \
-                 await the task (or, if an executor's queue is full, its `reserve()`), or wait in \
-                 spawn_blocking; or the task waited for itself, which would never end",
+                "it would block: this thread runs an event loop or drives a process pool, so it must \
+                 not (await the task, or a full queue's `reserve()`, or wait in spawn_blocking); or \
+                 a `try_` call found no item or no room; or the task waited for itself, which would \
+                 never end",
             ),
             Self::Panicked(panic) => panic.fmt(f),
             Self::WorkerDied(exit) => exit.fmt(f),

@@ -102,7 +102,11 @@ tests! {
             drop(process.take());
         });
         in_child(|| {
-            let joined = process.take().unwrap().join();
+            let process = process.take().unwrap();
+            process.terminate();
+            process.kill();
+            assert!(!process.is_alive(), "it is no process of this one");
+            let joined = process.join();
             assert!(matches!(joined, Err(TaskError::Closed)), "{joined:?}");
         });
         let (procs, process) = (procs.unwrap(), process.unwrap());

@@ -434,6 +434,11 @@ tests! {
         fs::remove_file(&kept.0).unwrap();
     }
 
+    fn files_stay_where_they_were_when_the_program_goes_away() {
+        let (output, _) = support::run_helper("goes_away");
+        assert!(output.contains("where it was"), "{output}");
+    }
+
     #[cfg(target_os = "linux")] // its limit
     fn a_full_disk_costs_only_the_file() {
         let (output, _) = support::run_helper("full_disk");
@@ -595,7 +600,30 @@ tests! {
 }
 
 pub(crate) fn helpers() {
-    support::helper(&[("full_disk", full_disk)]);
+    support::helper(&[("full_disk", full_disk), ("goes_away", goes_away)]);
+}
+
+/// A program that goes to another directory.
+fn goes_away() {
+    let kept = Kept::new("away");
+    let [here, there] = ["here", "there"].map(|name| kept.0.join(name));
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::create_dir_all(&there).unwrap();
+    std::env::set_current_dir(&here).unwrap();
+    let procs = ProcessPool::builder().workers(1).keep_failures("kept");
+    let procs = procs.build().unwrap();
+    let call = procs.call(poison).keep_failures("of the call");
+    std::env::set_current_dir(&there).unwrap();
+    let errors = [procs.spawn((0, 0), poison), call.spawn((0, 0))];
+    for (task, dir) in errors.into_iter().zip(["kept", "of the call"]) {
+        let error = task.join().unwrap_err();
+        let path = error.capsule().unwrap();
+        assert!(
+            path.starts_with(here.join(dir)) && path.exists(),
+            "{path:?}"
+        );
+    }
+    println!("where it was");
 }
 
 /// No file may have more than a few bytes.
@@ -615,11 +643,6 @@ fn full_disk() {
         current: Some(50),
         maximum: Some(50),
     };
-    #[allow(unsafe_code)]
-    // SAFETY: the signal is ignored, and no handler is installed.
-    unsafe {
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-    }
     rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
     let error = procs.spawn((0, 1), poison).join().unwrap_err();
     assert!(matches!(error, TaskError::Panicked(_)) && error.capsule().is_none());

@@ -248,8 +248,8 @@ where
 /// Decodes a value, which must use all the bytes. It may borrow from them.
 ///
 /// # Errors
-/// If the bytes are not what [`to_vec`] has written for a value that `T` can be read from: see
-/// [`Error`].
+/// If the bytes are not what [`to_vec`] has written for a value that `T` can be read from, or
+/// nest too deeply, or have too many empty parts (writing allows more): see [`Error`].
 ///
 /// ```
 /// use std::collections::BTreeMap;

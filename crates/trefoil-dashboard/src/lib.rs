@@ -115,7 +115,7 @@ impl Deref for Dashboard {
 }
 
 impl Dashboard {
-    /// The address to open in a browser, with the token: whoever has it sees the page.
+    /// The address to open in a browser, with the token: whoever opens it there sees the page.
     ///
     /// The answer to it stores the token in a cookie and redirects to the page, so that the token
     /// does not stay in the address bar. It may be opened several times.

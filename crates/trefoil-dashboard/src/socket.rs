@@ -55,7 +55,7 @@ pub(crate) const VARIABLE: &str = "TREFOIL_TOP";
 /// Cost: some 150 ns for each task, and a thread, which sleeps while nobody looks.
 ///
 /// # Errors
-/// `AddrInUse` if this process listens already; `PermissionDenied` if the folder belongs to
+/// `AddrInUse` if this process listens there already; `PermissionDenied` if the folder belongs to
 /// somebody else, or others have rights in it; `Unsupported` on Windows; and those of the system:
 /// there is no thread or descriptor left, for example.
 ///

@@ -27,7 +27,8 @@ use trefoil::time::sleep;
 
 use crate::folder;
 
-/// The ids of the processes of this user that listen. (A few may have ended meanwhile.)
+/// The ids of the processes of this user that listen, where `XDG_RUNTIME_DIR` is the same. (A few
+/// may have ended meanwhile.)
 ///
 /// ```
 /// let top = trefoil_dashboard::listen()?;
@@ -49,8 +50,8 @@ pub fn listening() -> Vec<u32> {
 /// which nobody else can enter, and by what the system says of the other side.
 ///
 /// # Errors
-/// In words: there is no such process, it belongs to another user, or it does not listen. And those
-/// of the system.
+/// In words: there is no such process, it belongs to another user, or it does not listen (where
+/// `XDG_RUNTIME_DIR` is the same). And those of the system.
 ///
 /// ```
 /// use trefoil::io::BufReader;

@@ -17,6 +17,7 @@ use crate::process::host::handover::CARRIES;
 use crate::process::host::machine_memory::machine_memory;
 use crate::process::host::private_memory::Meter;
 use crate::process::job::Initializer;
+use crate::process::job::keep_failures::place;
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
 use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
@@ -135,9 +136,9 @@ impl ProcessPoolBuilder {
     /// It is the value of `TREFOIL_THREADS` (the default width of a worker's own
     /// [`ThreadPool`](crate::ThreadPool)s), `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`,
     /// `OPENBLAS_NUM_THREADS` and `MKL_NUM_THREADS` in the workers' environment. The default leaves
-    /// a variable alone that this process has in its environment; a number set here does not.
-    /// `None`: no variable is set. What [`env`](Self::env) says about a variable counts in any
-    /// case, or [`env_for`](Self::env_for). This process's own environment is never changed.
+    /// a variable alone that this process has in its environment, empty or not; a number set here
+    /// does not. `None`: no variable is set. What [`env`](Self::env) says about a variable counts
+    /// in any case, or [`env_for`](Self::env_for). This process's own environment is never changed.
     ///
     /// A pool whose number of workers changes divides by the largest. A [launcher](Self::launcher)
     /// on this machine sets the same variables, and one for other machines sets what is right
@@ -339,7 +340,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
-        self.settings.policy.keep.dir = Some(dir.as_ref().into());
+        self.settings.policy.keep.dir = Some(place(dir.as_ref()));
         self
     }
 
@@ -672,8 +673,8 @@ impl ProcessPoolBuilder {
     /// Starts the workers.
     ///
     /// Takes about a millisecond for each, whatever the size of this process; they initialise in
-    /// parallel. If this process has closed its standard input, output or error, `/dev/null` is
-    /// opened in its place, so that no descriptor of the pool gets its number.
+    /// parallel. If this process has closed its standard input, output or error by now,
+    /// `/dev/null` is opened in its place, so that no descriptor of the pool gets its number.
     ///
     /// # Errors
     /// See [`PoolError`]. No process is left running then.

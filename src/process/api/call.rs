@@ -20,6 +20,7 @@ use super::remote::Remote;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
+use crate::process::job::keep_failures::place;
 use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
@@ -405,7 +406,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// Keeps each item that fails in a file of this directory, whatever the pool does: see
     /// [`ProcessPoolBuilder::keep_failures`](crate::ProcessPoolBuilder::keep_failures).
     pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
-        self.options.keep = Some(dir.as_ref().into());
+        self.options.keep = Some(place(dir.as_ref()));
         self
     }
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::process::job::CallOptions;
-use crate::process::parent::child::Own;
+use crate::process::parent::child::{Child, Own};
 use crate::process::parent::client::encode;
 use crate::process::parent::driving::{self, Driving};
 use crate::process::parent::mailbox::Mail;
@@ -152,7 +152,7 @@ impl<R> Process<R> {
     /// Whether the process is still running. Takes at most one system call.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let ended = self.own.with_child(|child| {
+        let ended = self.with_child(|child| {
             let process = child.process.as_ref()?;
             let mut fds = [PollFd::new(process, PollFlags::IN)];
             Some(poll(&mut fds, Some(&Timespec::default())) == Ok(1))
@@ -160,19 +160,19 @@ impl<R> Process<R> {
         ended.flatten() == Some(false)
     }
 
-    /// Asks the process to end (`SIGTERM`), which ends it unless it handles or ignores the signal;
-    /// `join` then returns [`WorkerDied`](TaskError::WorkerDied). No effect if it has ended, or if
-    /// this process has no right to signal it. On Windows, where a process cannot be asked, it is
-    /// ended at once.
+    /// Asks the process to end (`SIGTERM`), which ends it unless it handles or ignores the signal
+    /// (as it does if this process ignores it); `join` then returns
+    /// [`WorkerDied`](TaskError::WorkerDied). No effect if it has ended, or if this process has no
+    /// right to signal it. On Windows, where a process cannot be asked, it is ended at once.
     pub fn terminate(&self) {
-        self.own.with_child(|child| child.signal(Signal::TERM));
+        self.with_child(|child| child.signal(Signal::TERM));
     }
 
     /// Interrupts the process (`SIGINT`), as Ctrl-C would if it were not in a process group of its
     /// own. That ends the process unless it handles or ignores the signal. The rest is as for
     /// [`terminate`](Self::terminate).
     pub fn interrupt(&self) {
-        self.own.with_child(|child| child.signal(Signal::INT));
+        self.with_child(|child| child.signal(Signal::INT));
     }
 
     /// Kills the process (`SIGKILL`), and the processes that it has started in its process group.
@@ -180,7 +180,7 @@ impl<R> Process<R> {
     /// No effect if it has ended. If this process has no right to signal it any more (it has
     /// changed its user), only the process itself is certain to end.
     pub fn kill(&self) {
-        self.own.with_child(|child| {
+        self.with_child(|child| {
             if !child.kill() {
                 // Both are needed: the first does not end a stopped process, and the second does
                 // not end one whose lifeline a filter has refused.
@@ -188,6 +188,16 @@ impl<R> Process<R> {
                 child.cut();
             }
         });
+    }
+}
+
+impl<R> Process<R> {
+    /// Looks at the process, unless it has been reaped, or is that of this process's parent.
+    fn with_child<T>(&self, look: impl FnOnce(&Child) -> T) -> Option<T> {
+        if self.driver.is_foreign() {
+            return None;
+        }
+        self.own.child.lock().as_deref().map(look)
     }
 }
 

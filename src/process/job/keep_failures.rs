@@ -28,7 +28,7 @@ use crate::process::host::image::image;
 use crate::process::limits::{KEPT_FAILURES, KEPT_FAILURES_BYTES};
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
-use crate::sys::files::{create_private, make_private_dir};
+use crate::sys::files::{create_private, longest, make_private_dir};
 use crate::task::TaskError;
 
 /// How a file's name ends.
@@ -183,6 +183,7 @@ impl Keeping {
             }
         }
         let room = self.limits.bytes.checked_sub(bytes);
+        let room = room.map(|room| room.min(longest()));
         let room = room.filter(|_| files < self.limits.files);
         room.ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
     }
@@ -200,6 +201,11 @@ impl Keeping {
         }
         text
     }
+}
+
+/// The directory, wherever this process goes.
+pub(crate) fn place(dir: &Path) -> Arc<Path> {
+    std::path::absolute(dir).map_or_else(|_| dir.into(), Into::into)
 }
 
 /// A name that nobody can guess.

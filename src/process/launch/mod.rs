@@ -53,6 +53,10 @@ pub use raw_program::{Invitation, Program, WorkerStream};
 /// [plain](crate::ProcessPoolBuilder::plain_workers). The identity of the executable, including the
 /// version of this crate, is checked on every stream before anything is run.
 ///
+/// The program must know how its children end: in one that ignores `SIGCHLD`, or waits for any
+/// child (`waitpid(-1)`), launchers that start commands here fail. A forked child of this process
+/// holds copies of the streams: if it outlives this process, so do the workers.
+///
 /// All methods but [`prepare`](Self::prepare) are called on the pool's driver thread. They must not
 /// block: a slow start belongs into the task that [`start`](Self::start) returns. A panic in one
 /// counts as a failed start, or is ignored.

@@ -94,7 +94,7 @@ pub(crate) struct Own {
     pub(crate) name: Arc<str>,
     pid: OnceLock<u32>,
     /// The process, until just before it is reaped (W20).
-    pub(super) child: Mutex<Option<Arc<Child>>>,
+    pub(crate) child: Mutex<Option<Arc<Child>>>,
 }
 
 impl Own {
@@ -118,10 +118,5 @@ impl Own {
 
     pub(crate) fn pid(&self) -> u32 {
         self.pid.get().copied().unwrap_or_default()
-    }
-
-    /// Looks at the process, if it has not been reaped.
-    pub(crate) fn with_child<T>(&self, look: impl FnOnce(&Child) -> T) -> Option<T> {
-        self.child.lock().as_deref().map(look)
     }
 }

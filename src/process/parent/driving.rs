@@ -34,9 +34,14 @@ pub(crate) struct Driving {
 }
 
 impl Driving {
+    /// Whether this is a forked child of the process that has the thread.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
     /// Waits for the thread's end, if it is this process's.
     pub(crate) fn join(mut self) {
-        if self.born == fork::generation()
+        if !self.is_foreign()
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();
@@ -46,7 +51,7 @@ impl Driving {
 
 impl Drop for Driving {
     fn drop(&mut self) {
-        if self.born != fork::generation() {
+        if self.is_foreign() {
             std::mem::forget(self.thread.take());
         }
     }

@@ -30,7 +30,7 @@ use crate::sys::futex;
 ///
 /// That holds for the workers of the pool and of its [actors](crate::ProcessPool::actor), and as
 /// long as the pool exists. Nobody gives back the permits of a dead process of another pool, or of
-/// one that a worker has started.
+/// one that a worker, or a fork, has started.
 ///
 /// ```
 /// use trefoil::ProcessPool;

@@ -102,8 +102,8 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
 ///
 /// The file has one writer at a time, for which it is locked; the lock ends with the program. It
-/// belongs to this version of the crate's format, and to no other program. Results of more than
-/// 1 MiB are in files of their own, in the folder `PATH.items`.
+/// belongs to this version of the crate's format, and to no other program. Results of about
+/// 1 MiB or more are in files of their own, in the folder `PATH.items`.
 ///
 /// What was written survives the end of the program by any signal. To survive a loss of power, too,
 /// it must be [synced](Self::synced).

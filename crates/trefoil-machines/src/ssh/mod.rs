@@ -65,10 +65,10 @@ const LINE_255: &str = "trefoil: the worker has exited with code 255";
 
 /// Workers on other machines, over ssh.
 ///
-/// Needs OpenSSH's client here, and on each host an sshd, a POSIX shell, `sha256sum` (or `shasum`),
-/// and a login that asks no question (`ssh HOST true` works from a script). Nothing else is
-/// installed there: the executable is copied to each host that does not have it yet, or whose copy
-/// was damaged.
+/// Needs OpenSSH's client here, a program that does not ignore `SIGCHLD`, and on each host an sshd,
+/// a POSIX shell, `sha256sum` (or `shasum`), and a login that asks no question (`ssh HOST true`
+/// works from a script). Nothing else is installed there: the executable is copied to each host
+/// that does not have it yet, or whose copy was damaged.
 ///
 /// It is a launcher, not a scheduler: the hosts are taken as they are, and all of a pool's workers
 /// begin with the pool. The pool treats them like others: a worker that dies costs what it

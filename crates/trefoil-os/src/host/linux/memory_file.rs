@@ -15,9 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::Advice;
-use rustix::process::Resource;
 
-use crate::sys::limits;
+use crate::sys::files::longest;
 use crate::sys::refused::failed;
 
 /// The seals that every sealed file has: no process may change its size.
@@ -27,10 +26,7 @@ const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 /// executed. No page is allocated before it is used. A length above this process's limit for files
 /// is an error here, not a signal.
 pub fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
-    let limit = limits::limit(Resource::Fsize)
-        .ok()
-        .and_then(|limit| limit.current);
-    if limit.is_some_and(|limit| length as u64 > limit) {
+    if length as u64 > longest() {
         return Err(failed("ftruncate")(Errno::FBIG));
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

@@ -18,9 +18,7 @@ pub(crate) fn nameless(path: &Path) -> io::Result<File> {
 
 /// Checks `RLIMIT_FSIZE`, because exceeding it raises a signal.
 pub(crate) fn may_be(length: usize) -> io::Result<()> {
-    let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
-    let limit = limit.ok().and_then(|limit| limit.current);
-    if limit.is_some_and(|limit| length as u64 > limit) {
+    if length as u64 > crate::sys::files::longest() {
         Err(rustix::io::Errno::FBIG.into())
     } else {
         Ok(())

@@ -118,6 +118,12 @@ pub fn most_open() -> usize {
     })
 }
 
+/// How long a file of this process may be. A write beyond it raises a signal that ends the process.
+pub fn longest() -> u64 {
+    let limit = limits::limit(Resource::Fsize).ok();
+    limit.and_then(|limit| limit.current).unwrap_or(u64::MAX)
+}
+
 /// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its
 /// inode number.
 #[allow(clippy::unnecessary_cast)] // other systems have narrower or signed numbers

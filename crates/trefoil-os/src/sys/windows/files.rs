@@ -23,6 +23,11 @@ pub fn make_private_dir(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
+/// How long a file of this process may be: this system has no limit.
+pub fn longest() -> u64 {
+    u64::MAX
+}
+
 /// Reads bytes at the file's current position.
 pub fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)
