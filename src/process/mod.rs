@@ -83,8 +83,8 @@
 //!   [launcher's](launch) command forwards the stream).
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.
 //! - No worker outlives its parent, however the parent dies. (One behind a [launcher's](launch)
-//!   command that a signal has stopped ends when it continues. One that is
-//!   [plain](crate::ProcessPoolBuilder::plain_workers) and hangs before `init` may.)
+//!   command ends later if a signal has stopped it, or a forked child of the parent lives on. One
+//!   that is [plain](crate::ProcessPoolBuilder::plain_workers) and hangs before `init` may.)
 //! - Dropping a pool takes bounded time, besides its hooks: at most one second for items that run,
 //!   two for workers that do not die although they are killed, and one for what they have written
 //!   to standard error. A worker that does not die (a disk that does not answer, a frozen control

@@ -22,7 +22,7 @@ use crate::process::value::portable::Portable;
 /// receiver had already taken are lost; the rest go to the other receivers.
 ///
 /// The end of the channel comes when all peers are gone: dropped, or their processes ended or
-/// killed. (A child that a call forks has copies.) An end that was sent in an argument belongs to
+/// killed. (A child that is forked has copies.) An end that was sent in an argument belongs to
 /// the call from when it has been decoded. The sender's own copies are dropped as usual. Copies
 /// that belong to a call that may be retried, to an initializer or to the context of a `map_with`
 /// stay open until the call, the pool or the `map_with` has ended.

@@ -34,7 +34,7 @@ use crate::task::{CodecDirection, Hook, TaskError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerStdout {
-    /// It is the parent's: a task's `println!` appears there.
+    /// It is the parent's when the worker starts: a task's `println!` appears there.
     #[default]
     Inherit,
     /// It is discarded.

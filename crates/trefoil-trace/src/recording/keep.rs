@@ -111,9 +111,10 @@ impl Recorder {
     /// thread writes it, named `trefoil-recorder`. So that a folder does not fill up, this process
     /// writes at most ten files, and at most one in a minute: [`at_most`](Self::at_most),
     /// [`pause`](Self::pause). What happens in between is in no file. One that cannot be written is
-    /// counted, and not reported. A later process with the same PID (in a container, say) replaces
-    /// files of the same name, so give each run a folder. If it is called again, later files are
-    /// written into the other folder, and are counted from nothing.
+    /// counted, and not reported (beyond `ulimit -f` the system ends the program). A later process
+    /// with the same PID (in a container, say) replaces files of the same name, so give each run a
+    /// folder. If it is called again, later files are written into the other folder, and are
+    /// counted from nothing.
     ///
     /// From here on deadlocks are looked for, and reported on standard error, too, unless there is
     /// a hook for that ([`on_stuck`]).
@@ -134,6 +135,7 @@ impl Recorder {
     /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/inspect/fn.on_stuck.html
     /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
     pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
+        let folder = std::path::absolute(folder)?; // wherever this process goes
         fs::create_dir_all(&folder)?;
         let writes = self.writes.get_or_insert_with(|| {
             Arc::new(Mutex::new(Files {
@@ -147,7 +149,7 @@ impl Recorder {
         });
         let files = Arc::clone(writes);
         let mut now = files.lock();
-        (now.folder, now.pause) = (folder.as_ref().to_owned(), self.pause);
+        (now.folder, now.pause) = (folder, self.pause);
         (now.left, now.last) = (self.files, None);
         drop(now);
         trouble::listen(move |what| files.lock().begin(what));
