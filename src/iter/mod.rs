@@ -41,10 +41,10 @@
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
 //!   items by their number and the adaptors alone (those of a text by its bytes). A sum of floats
 //!   in the same order has the same bits, on any number of threads. (`par_bridge` loses the order.)
-//! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
-//!   lowest item. One that the sequential iterator would not have reached, behind the first match
-//!   or failure, is not resumed (but see [there](ParallelIterator#panics)). Every item and every
-//!   intermediate result is dropped once.
+//! - A panic in a closure stops the items behind it, and is resumed with its payload; of several,
+//!   that of the lowest item. One that the sequential iterator would not have reached, behind the
+//!   first match or failure, is not resumed (but see [there](ParallelIterator#panics)). Every item
+//!   and every intermediate result is dropped once.
 //! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
 //!   a lock may be held while a consumer runs, if its items do not take that lock, as `println!`
 //!   takes [`Stdout::lock`](std::io::Stdout::lock).

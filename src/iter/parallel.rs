@@ -112,11 +112,11 @@ pub trait ParallelExtend<T: Send> {
 /// iterator. That call waits for the result.
 ///
 /// # Panics
-/// A panic in a closure stops the rest, and is resumed in the caller of the consumer; of several,
-/// that of the lowest item. Before that, all items and intermediate results are dropped. A panic
-/// that the sequential iterator would not have reached, because it would have stopped at an earlier
-/// match or failure, is not resumed. (The panic hook has seen it.) Exceptions are `flat_map`,
-/// `flatten`, and the `sum` and `product` of options or results.
+/// A panic in a closure stops the items behind it, and is resumed in the caller of the consumer; of
+/// several, that of the lowest item. Before that, all items and intermediate results are dropped. A
+/// panic that the sequential iterator would not have reached, because it would have stopped at an
+/// earlier match or failure, is not resumed. (The panic hook has seen it.) Exceptions are
+/// `flat_map`, `flatten`, and the `sum` and `product` of options or results.
 pub trait ParallelIterator: Source + Send {
     /// Calls `f` with each item.
     ///
