@@ -12,8 +12,9 @@ use super::raw::current;
 /// A task is a future on a loop, a pool or in a group, a closure of a pool (each call of a
 /// `spawn_broadcast`, each item of an `imap`), or a call in a worker process (there the id is one
 /// of that process, not the caller's). Its destructors are code of the task, also when it is
-/// cancelled. The halves of a `join` and the items of a `map` are parts of the task that called it.
-/// The future that was passed to [`run`](crate::run()) or `block_on` is none.
+/// cancelled. The halves of a `join`, the items of a `map`, the tasks of a `scope` and what
+/// `install` and `broadcast` call are parts of the task that called these. The future that was
+/// passed to [`run`](crate::run()) or `block_on` is none.
 ///
 /// # Panics
 /// Outside a task; see [`try_id`].

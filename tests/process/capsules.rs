@@ -607,8 +607,8 @@ pub(crate) fn helpers() {
 fn goes_away() {
     let kept = Kept::new("away");
     let [here, there] = ["here", "there"].map(|name| kept.0.join(name));
-    std::fs::create_dir_all(&here).unwrap();
-    std::fs::create_dir_all(&there).unwrap();
+    fs::create_dir_all(&here).unwrap();
+    fs::create_dir_all(&there).unwrap();
     std::env::set_current_dir(&here).unwrap();
     let procs = ProcessPool::builder().workers(1).keep_failures("kept");
     let procs = procs.build().unwrap();
