@@ -1,6 +1,7 @@
 //! What `src/iter/missing.md` names instead of rayon's methods: each piece of code of its table is
 //! here, compiled and run.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::iter::repeat_n;
 
@@ -44,7 +45,14 @@ fn rows() {
         .zip(&b)
         .map(|(a, b)| a.cmp(b))
         .find_first(|order| order.is_ne());
-    assert_eq!((equal, order), (false, Some(std::cmp::Ordering::Less)));
+    assert_eq!((equal, order), (false, Some(Ordering::Less)));
+    let (x, y) = ([0.0, 1.5], [-0.0, 1.0]);
+    let order = x
+        .par_iter()
+        .zip(&y)
+        .map(|(a, b)| a.partial_cmp(b))
+        .find_first(|order| *order != Some(Ordering::Equal));
+    assert_eq!(order, Some(Some(Ordering::Greater)));
     let sums = a.par_iter().zip(&b).zip(&c);
     let sums = sums.map(|((a, b), c)| a + b + c);
     assert_eq!(sums.collect::<Vec<_>>(), [7, 10, 14]);
@@ -73,7 +81,9 @@ fn rows() {
     assert_eq!(first.count(), 1);
     let f = |n: i32| (n < 3).then_some(n);
     assert_eq!(a.into_par_iter().try_for_each(|n| f(n).map(drop)), None);
-    assert_eq!(a.into_par_iter().map(f).collect::<Option<Vec<_>>>(), None);
+    let all = a.into_par_iter().map(f).collect::<Vec<_>>();
+    let found = all.into_iter().map_while(|option| option);
+    assert_eq!(found.collect::<Vec<_>>(), [1, 2]);
     let f = |n: i32| i8::try_from(n).ok();
     assert_eq!(
         a.into_par_iter().map(f).try_reduce(|| 0, i8::checked_add),
