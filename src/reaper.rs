@@ -34,6 +34,10 @@ use crate::sys::child::{Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
 use crate::timer::{UNREPORTED_PERIOD, WatchedFds, enter};
 
+/// Why the status of a child that has ended may not be known.
+pub(crate) const STATUS_IS_LOST: &str =
+    "other code in this program waits for any child, or SIGCHLD is ignored";
+
 /// A child whose handle was dropped.
 pub(crate) enum Orphan {
     Held(Arc<Handle>),

@@ -34,8 +34,7 @@
 //! sockets is woken from that thread: an echo over the loopback takes 1.3 to 3.5 times as long as
 //! with a socket of [`io`](crate::io). The end of `trefoil::run` does not end tasks of
 //! `tokio::spawn`. A loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) does not
-//! move tokio's clock. A forked child gets its own runtime, at its next
-//! [`with`].
+//! move tokio's clock. A forked child gets its own runtime, at its next [`with`].
 
 // Checked by `tests/trefoil-adapters/tests/tokio_context.rs`.
 //

@@ -25,7 +25,7 @@ use std::task::Poll;
 use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::source::Source;
-use crate::reaper::{self, Orphan};
+use crate::reaper::{self, Orphan, STATUS_IS_LOST};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
 use crate::sys::fork;
 use crate::sys::pipe_end::PipeEnd;
@@ -328,8 +328,7 @@ impl Child {
             _ => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
-                    "process {} has ended, but its exit status is lost: other code in this program \
-                     waits for any child, or SIGCHLD is ignored",
+                    "process {} has ended, but its exit status is lost: {STATUS_IS_LOST}",
                     self.pid
                 ),
             )),

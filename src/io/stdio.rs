@@ -89,7 +89,7 @@ impl Stdin {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: this handle returns it later.
+    /// Dropping the future loses nothing: this handle returns later what it has read.
     ///
     /// ```no_run
     /// # trefoil::run(async {

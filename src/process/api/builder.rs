@@ -137,8 +137,8 @@ impl ProcessPoolBuilder {
     /// [`ThreadPool`](crate::ThreadPool)s), `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`,
     /// `OPENBLAS_NUM_THREADS` and `MKL_NUM_THREADS` in the workers' environment. The default leaves
     /// a variable alone that this process has in its environment, empty or not; a number set here
-    /// does not. `None`: no variable is set. What [`env`](Self::env) says about a variable counts
-    /// in any case, or [`env_for`](Self::env_for). This process's own environment is never changed.
+    /// does not. `None`: no variable is set. What [`env`](Self::env) or
+    /// [`env_for`](Self::env_for) says about a variable counts in any case. This process's own environment is never changed.
     ///
     /// A pool whose number of workers changes divides by the largest. A [launcher](Self::launcher)
     /// on this machine sets the same variables, and one for other machines sets what is right

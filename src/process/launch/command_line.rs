@@ -67,7 +67,7 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// ```
 ///
 /// A worker ends when its stream ends. So it ends with the pool, and with this process, however
-/// that ends (where a forked child of it lives on, with that), unless it has been stopped by a signal or hangs before [`init`](crate::init). When
+/// that ends (if a forked child of it lives on, when that ends), unless it has been stopped by a signal or hangs before [`init`](crate::init). When
 /// the pool kills a worker, it kills the command and its process group, and ends the stream.
 ///
 /// What the command prints on standard error before the worker begins is in the

@@ -52,6 +52,7 @@ use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
 use crate::process::sched::verdict::{Evidence, Killed, Memory};
 use crate::process::value::attachments::Attachment;
+use crate::reaper::STATUS_IS_LOST;
 use crate::sys::child::{self, Handle, Signal, is_lost};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::pipe_end::PipeEnd;
@@ -59,9 +60,6 @@ use crate::sys::poll::poll;
 use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
 use crate::task::WorkerExit;
-
-const STATUS_IS_LOST: &str = "other code in this program has taken its exit status (it waits for \
-                              any child), or SIGCHLD is ignored";
 
 /// One worker process.
 pub(crate) struct Link {
