@@ -43,7 +43,7 @@
 //! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, typeid; num_cpus in trefoil-os |
 //! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described, thiserror, rustix; num_cpus in trefoil-os |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io, rustix |
-//! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
+//! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | |
 //! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::from_tokio) | |
 //! | `backtrace` | functions, files and lines in the backtraces of crashed workers ([`WorkerExit::backtrace`]) | backtrace, and what it needs |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |

@@ -1,7 +1,7 @@
 //! Many waiters for one event, each with a waker.
 //!
-//! **Job.** The locks, channels, events, tokens and shared tasks of this crate (not those that
-//! `sync` takes from other crates) keep their waiters here.
+//! **Job.** The locks, channels, events, tokens and shared tasks of this crate keep their waiters
+//! here: in [`Waiters`], or in a [`List`] behind a lock of their own.
 //!
 //! **Protocol.** 1. A waiter enters the list, and then checks whether what it waits for has
 //! happened. That happens first, and then waiters are woken. Both take the list's lock, so one of
@@ -29,13 +29,17 @@ use std::time::Instant;
 use super::block_on::refuse_for;
 use super::lock_events::{Access, Blocked, Lock};
 use super::park::{self, Waited};
-use crate::blocking_threads::wake; // a panic must not keep others waiting
+pub(crate) use crate::blocking_threads::wake; // a panic must not keep others waiting
 use crate::loom::{Arc, Mutex};
+
+/// An empty list keeps the memory for so many waiters: most have no more at a time.
+const FEW: usize = 4;
 
 /// A list of waiters, each of a kind.
 pub(crate) struct Waiters<K = ()>(Mutex<List<K>>);
 
-struct List<K> {
+/// The waiters themselves, in the order in which they came, each under a key.
+pub(crate) struct List<K> {
     /// The last key that was assigned.
     last: u64,
     /// `wake_all` has woken all waiters up to this key.
@@ -49,17 +53,17 @@ struct List<K> {
 
 /// Its kind, and its waker, which is absent if it was not polled yet, or not since the last
 /// wake-up.
-type Waiter<K> = (K, Option<Waker>);
+pub(crate) type Waiter<K> = (K, Option<Waker>);
 
 impl<K> List<K> {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         last: 0,
         all_woken: 0,
         waiters: VecDeque::new(),
         listed: 0,
     };
 
-    fn enter(&mut self, kind: K, waker: Option<Waker>) -> u64 {
+    pub(crate) fn enter(&mut self, kind: K, waker: Option<Waker>) -> u64 {
         self.last += 1;
         self.listed += 1;
         self.waiters.push_back((self.last, Some((kind, waker))));
@@ -71,16 +75,32 @@ impl<K> List<K> {
         Some(&mut self.waiters[at.ok()?].1)
     }
 
-    fn get(&mut self, key: u64) -> Option<&mut Waiter<K>> {
+    pub(crate) fn get(&mut self, key: u64) -> Option<&mut Waiter<K>> {
         self.place(key)?.as_mut()
     }
 
     /// Leaves a gap; gaps go when there are more of them than waiters.
-    fn remove(&mut self, key: u64) -> Option<Waiter<K>> {
+    pub(crate) fn remove(&mut self, key: u64) -> Option<Waiter<K>> {
         let removed = self.place(key)?.take()?;
+        self.tidy();
+        Some(removed)
+    }
+
+    pub(crate) fn pop_first(&mut self) -> Option<(u64, Waiter<K>)> {
+        let (key, first) = self.waiters.pop_front()?;
+        let first = first?; // the first one is no gap
+        self.tidy();
+        Some((key, first))
+    }
+
+    /// One has been taken out.
+    fn tidy(&mut self) {
         self.listed -= 1;
         if self.listed == 0 {
-            self.waiters = VecDeque::new();
+            self.waiters.clear();
+            if self.waiters.capacity() > FEW {
+                self.waiters = VecDeque::new();
+            }
         } else if self.waiters.len() > 2 * self.listed {
             let all = mem::replace(&mut self.waiters, VecDeque::with_capacity(2 * self.listed));
             for entry in all {
@@ -92,16 +112,10 @@ impl<K> List<K> {
         while let Some((_, None)) = self.waiters.front() {
             self.waiters.pop_front();
         }
-        Some(removed)
     }
 
     fn first(&mut self) -> Option<&mut Waiter<K>> {
         self.waiters.front_mut()?.1.as_mut()
-    }
-
-    fn pop_first(&mut self) -> Option<(u64, Waiter<K>)> {
-        let key = self.waiters.front()?.0;
-        self.remove(key).map(|first| (key, first))
     }
 }
 
@@ -349,6 +363,6 @@ mod tests {
             assert_eq!(woken.count(), next);
             assert!(!listeners[next - 1].is_listed());
         }
-        assert!(!waiters.wake_one() && waiters.0.lock().waiters.capacity() == 0);
+        assert!(!waiters.wake_one() && waiters.0.lock().waiters.capacity() <= FEW);
     }
 }

@@ -26,24 +26,26 @@
 //! assert_eq!(sum, 10);
 //! ```
 
-// `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
-// `tests/sync/refused.rs`.
+// What is queued, and who waits: `waiting_queue.rs`. Tests: `tests/sync/{sync,refused,wakers}.rs`.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
+use super::waiting_queue::{For, Place, Popped, Pushed, Side, WaitingQueue};
+use crate::loom::Arc;
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{Access, At, LockKind, Made, note_pending, waiting};
+use crate::parking::short_wait::look_for_a_while;
 
 /// Makes a channel that holds up to `capacity` items.
 ///
-/// A capacity of 0 counts as 1, as in [`process::channel`]: there is no
-/// rendezvous channel. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].) The memory
-/// for all items is taken at once.
+/// A capacity of 0 counts as 1, as in [`process::channel`]: there is no rendezvous channel. (In
+/// Python's `queue.Queue(0)` it means no limit: [`unbounded`].) Memory is taken as items
+/// come.
 ///
 /// # Panics
 /// If so many items, with a word for each, have more than `isize::MAX` bytes (`usize::MAX` items,
@@ -62,7 +64,13 @@ use crate::parking::lock_events::{Access, At, LockKind, Made, note_pending, wait
 #[must_use]
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    ends(async_channel::bounded(capacity.max(1)))
+    let each = size_of::<T>() + size_of::<usize>();
+    let bytes = capacity.checked_mul(each);
+    assert!(
+        bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok()),
+        "trefoil: no memory could hold a channel of {capacity} items of this size"
+    );
+    ends(Some(capacity.max(1)))
 }
 
 /// Makes a channel that holds any number of items.
@@ -77,20 +85,23 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 #[must_use]
 #[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    ends(async_channel::unbounded())
+    ends(None)
 }
 
 #[track_caller]
-fn ends<T>(
-    (sender, inside): (async_channel::Sender<T>, async_channel::Receiver<T>),
-) -> (Sender<T>, Receiver<T>) {
+fn ends<T>(capacity: Option<usize>) -> (Sender<T>, Receiver<T>) {
     let made = Made::here(LockKind::Channel);
-    let receiver = Receiver {
-        inside,
+    let queue = Arc::new(WaitingQueue::new(capacity));
+    let sender = Sender {
+        queue: Arc::clone(&queue),
         made,
-        shared: Some(Arc::new(())),
     };
-    (Sender(sender, made), receiver)
+    let receiver = Receiver {
+        queue,
+        made,
+        place: None,
+    };
+    (sender, receiver)
 }
 
 /// The sending end of a channel. Clones send into the same.
@@ -105,57 +116,51 @@ fn ends<T>(
 /// thread.join().unwrap();
 /// assert_eq!(receiver.len(), 2);
 /// ```
-pub struct Sender<T>(async_channel::Sender<T>, Made);
+pub struct Sender<T> {
+    queue: Arc<WaitingQueue<T>>,
+    made: Made,
+}
 
-pin_project_lite::pin_project! {
-    /// The receiving end of a channel. Clones receive from the same: each item is received once.
-    ///
-    /// As a `Stream` it must be pinned: `let mut receiver = std::pin::pin!(receiver)`.
-    ///
-    /// ```
-    /// use trefoil::sync::channel;
-    ///
-    /// let (sender, receiver) = channel::unbounded();
-    /// sender.send_blocking(1).unwrap();
-    /// sender.send_blocking(2).unwrap();
-    /// drop(sender); // what was sent is received nevertheless
-    /// assert_eq!(receiver.recv_blocking(), Ok(1));
-    /// assert_eq!(trefoil::run(receiver.recv()), Ok(2));
-    /// assert!(receiver.recv_blocking().is_err());
-    /// ```
-    pub struct Receiver<T> {
-        #[pin]
-        inside: async_channel::Receiver<T>,
-        made: Made,
-        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last. `None`
-        // only while it is dropped.
-        shared: Option<Arc<()>>,
-    }
+/// The receiving end of a channel. Clones receive from the same: each item is received once.
+///
+/// ```
+/// use trefoil::sync::channel;
+///
+/// let (sender, receiver) = channel::unbounded();
+/// sender.send_blocking(1).unwrap();
+/// sender.send_blocking(2).unwrap();
+/// drop(sender); // what was sent is received nevertheless
+/// assert_eq!(receiver.recv_blocking(), Ok(1));
+/// assert_eq!(trefoil::run(receiver.recv()), Ok(2));
+/// assert!(receiver.recv_blocking().is_err());
+/// ```
+pub struct Receiver<T> {
+    queue: Arc<WaitingQueue<T>>,
+    made: Made,
+    /// As a stream.
+    place: Place,
+}
 
-    impl<T> PinnedDrop for Receiver<T> {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if this.shared.take().and_then(Arc::into_inner).is_some() {
-                drain(&this.inside);
-            }
+/// One that waits; dropped, it gives up.
+struct Waits<'a, T> {
+    queue: &'a WaitingQueue<T>,
+    wanted: For,
+    place: Place,
+}
+
+impl<'a, T> Waits<'a, T> {
+    fn new(queue: &'a WaitingQueue<T>, wanted: For) -> Self {
+        Self {
+            queue,
+            wanted,
+            place: None,
         }
     }
 }
 
-/// Closes the channel and drops its items.
-#[cold]
-fn drain<T>(inside: &async_channel::Receiver<T>) {
-    inside.close();
-    let queued = Queued(inside);
-    while queued.0.try_recv().is_ok() {}
-}
-
-/// Drops the items that are left when the destructor of another has panicked.
-struct Queued<'a, T>(&'a async_channel::Receiver<T>);
-
-impl<T> Drop for Queued<'_, T> {
+impl<T> Drop for Waits<'_, T> {
     fn drop(&mut self) {
-        while self.0.try_recv().is_ok() {}
+        self.queue.give_up(self.wanted, &mut self.place);
     }
 }
 
@@ -168,7 +173,10 @@ impl<T> Drop for Queued<'_, T> {
 /// drop(sender);
 /// assert!(weak.upgrade().is_none() && receiver.recv_blocking() == Ok(1));
 /// ```
-pub struct WeakSender<T>(async_channel::WeakSender<T>, Made);
+pub struct WeakSender<T> {
+    queue: Arc<WaitingQueue<T>>,
+    made: Made,
+}
 
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -178,8 +186,17 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
-        let sent = waiting(self.0.send(item), self.at()).await;
-        sent.map_err(|error| SendError(error.0))
+        let mut waits = Waits::new(&self.queue, For::Room);
+        let mut item = Some(item);
+        let sent = poll_fn(|cx| {
+            let pushed = (self.queue).push_or_wait(&mut item, &mut waits.place, cx.waker());
+            match (pushed, &mut item) {
+                (Pushed::Full, _) => Poll::Pending,
+                (Pushed::Closed, item) => Poll::Ready(item.take().map_or(Ok(()), Err)),
+                (Pushed::Queued, _) => Poll::Ready(Ok(())),
+            }
+        });
+        waiting(sent, self.at()).await.map_err(SendError)
     }
 
     /// Sends, blocking this thread: see [`send`](Self::send).
@@ -192,10 +209,16 @@ impl<T> Sender<T> {
     /// `send(..).await`.
     #[track_caller]
     pub fn send_blocking(&self, item: T) -> Result<(), SendError<T>> {
-        match self.try_send(item) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(item)) => Err(SendError(item)),
-            Err(TrySendError::Full(item)) => wait_for(self.send(item), "Sender::send"),
+        let mut item = Some(item);
+        let pushed = look_for_a_while(|| match self.queue.push(&mut item) {
+            Pushed::Full => None,
+            pushed => Some(pushed),
+        });
+        let left = |item: Option<T>| item.expect("it was not queued");
+        match pushed {
+            Some(Pushed::Queued) => Ok(()),
+            Some(_) => Err(SendError(left(item))),
+            None => wait_for(self.send(left(item)), "Sender::send"),
         }
     }
 
@@ -204,17 +227,27 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is full or closed.
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-        self.0.try_send(item).map_err(|error| match error {
-            async_channel::TrySendError::Full(item) => TrySendError::Full(item),
-            async_channel::TrySendError::Closed(item) => TrySendError::Closed(item),
-        })
+        let mut item = Some(item);
+        match (self.queue.push(&mut item), item) {
+            (Pushed::Full, Some(item)) => Err(TrySendError::Full(item)),
+            (Pushed::Closed, Some(item)) => Err(TrySendError::Closed(item)),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the channel is closed, as it is when its receivers are gone.
     ///
     /// Cancel safe.
     pub async fn closed(&self) {
-        waiting(self.0.closed(), self.at()).await;
+        let mut waits = Waits::new(&self.queue, For::End);
+        let closed = poll_fn(|cx| {
+            if self.queue.is_closed_or_waits(&mut waits.place, cx.waker()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        waiting(closed, self.at()).await;
     }
 
     /// Waits until the channel is closed, blocking this thread: see [`closed`](Self::closed).
@@ -230,17 +263,20 @@ impl<T> Sender<T> {
     /// A handle on the channel's sending side that does not keep the channel open.
     #[must_use]
     pub fn downgrade(&self) -> WeakSender<T> {
-        WeakSender(self.0.downgrade(), self.1)
+        WeakSender {
+            queue: Arc::clone(&self.queue),
+            made: self.made,
+        }
     }
 
     /// Whether both send into the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
+        Arc::ptr_eq(&self.queue, &other.queue)
     }
 
     fn at(&self) -> At {
-        (self.1.lock(self), Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 }
 
@@ -252,8 +288,15 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
-        let received = waiting(self.inside.recv(), self.at()).await;
-        received.map_err(|_| RecvError)
+        let mut waits = Waits::new(&self.queue, For::Item);
+        let received = poll_fn(
+            |cx| match self.queue.pop_or_wait(&mut waits.place, cx.waker()) {
+                Popped::Empty => Poll::Pending,
+                Popped::Item(item) => Poll::Ready(Ok(item)),
+                Popped::Closed => Poll::Ready(Err(RecvError)),
+            },
+        );
+        waiting(received, self.at()).await
     }
 
     /// The next item; `None`: the channel is closed, and every item has been received. This is
@@ -288,10 +331,14 @@ impl<T> Receiver<T> {
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&self) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Ok(item) => Ok(item),
-            Err(TryRecvError::Closed) => Err(RecvError),
-            Err(TryRecvError::Empty) => wait_for(self.recv(), "Receiver::recv"),
+        let popped = look_for_a_while(|| match self.queue.pop() {
+            Popped::Empty => None,
+            Popped::Item(item) => Some(Ok(item)),
+            Popped::Closed => Some(Err(RecvError)),
+        });
+        match popped {
+            Some(received) => received,
+            None => wait_for(self.recv(), "Receiver::recv"), // no closure, for `track_caller`
         }
     }
 
@@ -300,10 +347,11 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is none now, or there will be none.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.inside.try_recv().map_err(|error| match error {
-            async_channel::TryRecvError::Empty => TryRecvError::Empty,
-            async_channel::TryRecvError::Closed => TryRecvError::Closed,
-        })
+        match self.queue.pop() {
+            Popped::Item(item) => Ok(item),
+            Popped::Empty => Err(TryRecvError::Empty),
+            Popped::Closed => Err(TryRecvError::Closed),
+        }
     }
 
     /// The items as they come, until the channel is closed and empty: a blocking iterator, which
@@ -323,7 +371,7 @@ impl<T> Receiver<T> {
     /// Whether both receive from the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
-        self.inside.same_channel(&other.inside)
+        Arc::ptr_eq(&self.queue, &other.queue)
     }
 
     fn at(&self) -> At {
@@ -394,54 +442,54 @@ impl<'a, T> IntoIterator for &'a Receiver<T> {
 
 /// What both ends have.
 macro_rules! end {
-    ($end:ident, $field:tt) => {
+    ($end:ident, $side:ident) => {
         impl<T> $end<T> {
             /// Closes the channel: nothing can be sent any more, what is queued can still be
             /// received. False: it was closed.
             pub fn close(&self) -> bool {
-                self.$field.close()
+                self.queue.close()
             }
 
             /// Whether the channel was closed, or all handles of one side are gone.
             #[must_use]
             pub fn is_closed(&self) -> bool {
-                self.$field.is_closed()
+                self.queue.is_closed()
             }
 
             /// Whether nothing is queued.
             #[must_use]
             pub fn is_empty(&self) -> bool {
-                self.$field.is_empty()
+                self.len() == 0
             }
 
             /// Whether there is no room for an item.
             #[must_use]
             pub fn is_full(&self) -> bool {
-                self.$field.is_full()
+                self.capacity().is_some_and(|capacity| self.len() >= capacity)
             }
 
             /// The number of items that are queued.
             #[must_use]
             pub fn len(&self) -> usize {
-                self.$field.len()
+                self.queue.len()
             }
 
             /// The number of items that the channel holds; `None`: any number.
             #[must_use]
             pub fn capacity(&self) -> Option<usize> {
-                self.$field.capacity()
+                self.queue.capacity()
             }
 
             /// The number of receivers.
             #[must_use]
             pub fn receiver_count(&self) -> usize {
-                self.$field.receiver_count()
+                self.queue.ends(Side::Receivers)
             }
 
             /// The number of senders.
             #[must_use]
             pub fn sender_count(&self) -> usize {
-                self.$field.sender_count()
+                self.queue.ends(Side::Senders)
             }
         }
 
@@ -449,22 +497,40 @@ macro_rules! end {
     };
 }
 
-end!(Sender, 0);
-end!(Receiver, inside);
+end!(Sender, Senders);
+end!(Receiver, Receivers);
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone(), self.1)
+        self.queue.add_end(Side::Senders);
+        Self {
+            queue: Arc::clone(&self.queue),
+            made: self.made,
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.queue.remove_end(Side::Senders);
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
+        self.queue.add_end(Side::Receivers);
         Self {
-            inside: self.inside.clone(),
+            queue: Arc::clone(&self.queue),
             made: self.made,
-            shared: self.shared.clone(),
+            place: None,
         }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.queue.give_up(For::Item, &mut self.place);
+        self.queue.remove_end(Side::Receivers);
     }
 }
 
@@ -472,19 +538,22 @@ impl<T> Clone for Receiver<T> {
 impl<T> Stream for Receiver<T> {
     type Item = T;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let at = self.at().0;
-        let polled = self.project().inside.poll_next(cx);
-        if polled.is_pending() {
-            note_pending(cx.waker(), at);
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let Self { queue, place, .. } = &mut *self;
+        match queue.pop_or_wait(place, cx.waker()) {
+            Popped::Item(item) => Poll::Ready(Some(item)),
+            Popped::Closed => Poll::Ready(None),
+            Popped::Empty => {
+                note_pending(cx.waker(), self.at().0);
+                Poll::Pending
+            }
         }
-        polled
     }
 }
 
 impl<T> FusedStream for Receiver<T> {
     fn is_terminated(&self) -> bool {
-        self.inside.is_terminated()
+        self.is_closed() && self.is_empty()
     }
 }
 
@@ -492,13 +561,19 @@ impl<T> WeakSender<T> {
     /// A sender, unless the channel is closed.
     #[must_use]
     pub fn upgrade(&self) -> Option<Sender<T>> {
-        Some(Sender(self.0.upgrade()?, self.1))
+        self.queue.add_sender_if_open().then(|| Sender {
+            queue: Arc::clone(&self.queue),
+            made: self.made,
+        })
     }
 }
 
 impl<T> Clone for WeakSender<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone(), self.1)
+        Self {
+            queue: Arc::clone(&self.queue),
+            made: self.made,
+        }
     }
 }
 

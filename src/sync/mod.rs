@@ -47,20 +47,18 @@
 //! `Mutex` and `RwLock` serve those who wait in the order in which they came. Newcomers that want
 //! such a lock alone may overtake them for a moment: the first is woken when the lock becomes free,
 //! and if it finds the lock taken again, it gets the lock next. So nobody starves, and threads that
-//! take a lock in turns do not switch each time. A waiter for a `ReentrantMutex` or a `Semaphore`
-//! is woken in that order, too, but a task that asks at the moment when a place becomes free may
-//! get it before the woken waiter, which then waits behind the others. When a waiting future is
-//! dropped, its lock, permit or notification goes to the next waiter: see [Cancellation]. A future
-//! that waits and is not polled any more (one that a `select!` has left alive) keeps its place or
-//! may have the lock, and keeps all others waiting: drop it.
+//! take a lock in turns do not switch each time. A waiter for a `ReentrantMutex`, a `Semaphore` or
+//! a `channel` is woken in that order, too, but a task that asks at the moment when a place becomes
+//! free (or an item comes) may get it before the woken waiter, which then waits behind the others.
+//! When a waiting future is dropped, its lock, permit or notification goes to the next waiter: see
+//! [Cancellation]. A future that waits and is not polled any more (one that a `select!` has left
+//! alive) keeps its place or may have the lock, and keeps all others waiting: drop it.
 //!
 //! # Wakers of your own
 //!
 //! A waker that you write may run other code, in `wake` or in its destructor, and that code may use
-//! the very object that keeps the waker. The types of this crate allow that. The types of
-//! `async-channel` (below) do not: such a waker deadlocks, because they clone, wake and drop wakers
-//! under a lock. So let `wake` only note what is to be done, and let the waker
-//! own nothing whose destructor unlocks, sends or receives.
+//! the very object that keeps the waker. All types of this module allow that: none clones, wakes or
+//! drops a waker under a lock.
 //!
 //! # Blocking
 //!
@@ -82,12 +80,6 @@
 //! thread has the lock. Use the blocking forms there only where nothing can make them wait. (A wait
 //! may be short, but is a wait.)
 //!
-//! # What of this is another crate's
-//!
-//! [`channel`] is around `async-channel`, which decides in which order its waiters are served. It
-//! clones, wakes and drops wakers under a lock, which matters for [wakers of your
-//! own](#wakers-of-your-own).
-//!
 //! # Read next
 //!
 //! [This page] lists the equivalents of Python's primitives.
@@ -105,9 +97,8 @@
 //! [This page]: crate::_documentation::from_python
 //! [`timeout`]: crate::timeout
 
-// For work on this module: what those crates have is wrapped, so that its blocking methods wait as
-// all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
-// a list of waiters (`wait_list`, `parking/waiters.rs`).
+// For work on this module: each primitive is a thin layer over a list of waiters
+// (`parking/waiters.rs`); `mutex` says how the blocking methods wait.
 
 #[cfg(all(feature = "sync", not(loom)))]
 mod barrier;
@@ -140,6 +131,8 @@ mod raw_reentrant;
 mod rw_lock;
 pub(crate) mod semaphore;
 mod wait_list;
+#[cfg(feature = "sync")]
+mod waiting_queue;
 #[cfg(all(feature = "sync", not(loom)))]
 pub mod watch;
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use trefoil::CancelToken;
 use trefoil::sync::{
-    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, broadcast, watch,
+    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, broadcast,
+    channel, watch,
 };
 
 use crate::deadline::within_deadline;
@@ -200,6 +201,33 @@ fn a_waker_may_use_what_it_waits_for() {
             async move { receiver.recv().await }
         };
         may_use(wait, uses, || assert!(sender.send(1).is_ok()));
+
+        let (sender, receiver) = channel::bounded(1);
+        let (used, other) = (sender.clone(), receiver.clone());
+        let uses = move || {
+            assert!(used.len() <= 1 && !other.is_closed());
+            drop(other.try_recv());
+            begin(other.recv());
+            drop(used.downgrade().upgrade());
+        };
+        may_use(|| receiver.recv(), uses, || sender.try_send(1).unwrap());
+
+        let (sender, receiver) = channel::bounded(1);
+        sender.try_send(1).unwrap();
+        let used = sender.clone();
+        let uses = move || {
+            _ = used.try_send(1);
+            begin(used.send(1));
+        };
+        may_use(|| sender.send(1), uses, || drop(receiver.try_recv()));
+
+        let (sender, receiver) = channel::bounded::<()>(1);
+        let used = sender.clone();
+        let uses = move || {
+            begin(used.closed());
+            assert!(used.is_closed() || used.is_empty());
+        };
+        may_use(|| sender.closed(), uses, || drop(receiver.close()));
 
         let token = CancelToken::new();
         let used = token.clone();
