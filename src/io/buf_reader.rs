@@ -320,9 +320,9 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     /// Appends everything up to and including the next `delimiter`, or up to the end; returns the
     /// number of bytes, 0 at the end.
     ///
-    /// It uses as much memory as the piece is long. For untrusted input, set a limit, with
-    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or with a
-    /// [`timeout`](crate::timeout).
+    /// It uses as much memory as the piece is long. For untrusted input, set a limit: with
+    /// [`Lines::max_len`](super::Lines::max_len), or with `take` of the crate `futures`
+    /// (`AsyncReadExt`), which wraps this reader or a reference to it.
     ///
     /// # Errors
     ///
@@ -385,15 +385,17 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     }
 
     async fn find(&mut self, delimiter: u8) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_find(cx, delimiter)).await
+        poll_fn(|cx| self.poll_find(cx, delimiter, usize::MAX)).await
     }
 
     /// The number of bytes up to and including the next `delimiter`, or up to the end. They are
-    /// then in the buffer.
+    /// then in the buffer. Or the number of bytes in the buffer, if there is no `delimiter` in them
+    /// and they are `most` or more: no more are read then.
     pub(super) fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
         delimiter: u8,
+        most: usize,
     ) -> Poll<io::Result<usize>> {
         let mut searched = match self.searched {
             Some((byte, count)) if byte == delimiter => count,
@@ -406,7 +408,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
             }
             searched = self.buffer().len();
             self.searched = Some((delimiter, searched));
-            if ready!(self.poll_more(cx))? == 0 {
+            if searched >= most || ready!(self.poll_more(cx))? == 0 {
                 return Poll::Ready(Ok(searched));
             }
         }

@@ -37,6 +37,7 @@ use super::read_write::text;
 #[must_use = "it reads nothing until it is asked for a line"]
 pub struct Lines<R> {
     reader: BufReader<R>,
+    max_len: usize,
 }
 
 impl<R: AsyncRead + Unpin> BufReader<R> {
@@ -58,11 +59,39 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn lines(self) -> Lines<R> {
-        Lines { reader: self }
+        Lines {
+            reader: self,
+            max_len: usize::MAX,
+        }
     }
 }
 
 impl<R> Lines<R> {
+    /// Sets a limit to the length of a line in bytes, without its end, for input that is not
+    /// trusted. A longer line is an error (`InvalidData`), and nothing more is read: each later call
+    /// returns that error, too. Without this, a line uses as much memory as it is long.
+    ///
+    /// (A limit for [`BufReader::read_until`] is `take` of the crate `futures`.)
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"short\nlonger than that").await?;
+    ///     let mut lines = BufReader::new(near).lines().max_len(5);
+    ///     assert_eq!(lines.next_line().await?.as_deref(), Some("short"));
+    ///     let error = lines.next_line().await.unwrap_err(); // although `far` is still open
+    ///     assert_eq!(error.to_string(), "a line is longer than 5 bytes");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn max_len(mut self, bytes: usize) -> Self {
+        self.max_len = bytes;
+        self
+    }
+
     /// Returns the reader, whose next byte begins the next line.
     ///
     /// ```
@@ -85,11 +114,12 @@ impl<R> Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// The next line, without its end; `None` after the last. A line uses as much memory as it is
-    /// long.
+    /// long: for input that is not trusted, set a [`max_len`](Self::max_len).
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8; the next call returns the next line. Errors of the reader.
+    /// `InvalidData` if it is not UTF-8; the next call returns the next line. The same kind if it is
+    /// longer than `max_len`. Errors of the reader.
     ///
     /// # Cancel safety
     ///
@@ -141,14 +171,23 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<String>>> {
-        let count = ready!(self.reader.poll_find(cx, b'\n'))?;
+        // (The end of a line may have two bytes.)
+        let most = self.max_len.saturating_add(2);
+        let count = ready!(self.reader.poll_find(cx, b'\n', most))?;
         if count == 0 {
             return Poll::Ready(None);
         }
-        let mut line = self.reader.read_out(count);
-        if line.pop_if(|end| *end == b'\n').is_some() {
-            line.pop_if(|end| *end == b'\r');
+        let line = &self.reader.buffer()[..count];
+        let line = match line.strip_suffix(b"\n") {
+            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+            None => line,
+        };
+        if line.len() > self.max_len {
+            let what = format!("a line is longer than {} bytes", self.max_len);
+            return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, what))));
         }
+        let line = line.to_vec();
+        self.reader.consume(count);
         Poll::Ready(Some(text(line)))
     }
 }

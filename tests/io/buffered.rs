@@ -598,3 +598,42 @@ fn a_seek_of_a_file_that_is_given_up_is_made_or_not() {
         std::fs::remove_file(&path).unwrap();
     });
 }
+
+/// A line that is too long is an error before it has ended, and little more than it is kept.
+#[test]
+fn a_limit_to_the_length_of_a_line() {
+    within_deadline(|| {
+        run(async {
+            for end in ["\n", "\r\n"] {
+                let text = format!("12345{end}{end}1234{end}123456{end}1{end}");
+                for pieces in [false, true] {
+                    let mut lines: Pin<Box<dyn futures::Stream<Item = Result<String>>>> =
+                        match pieces {
+                            true => Box::pin(BufReader::new(Drops::of(&*text)).lines().max_len(5)),
+                            false => Box::pin(
+                                BufReader::new(Cursor::new(text.clone())).lines().max_len(5),
+                            ),
+                        };
+                    for line in ["12345", "", "1234"] {
+                        assert_eq!(StreamExt::next(&mut lines).await.unwrap().unwrap(), line);
+                    }
+                    for _ in 0..2 {
+                        let error = StreamExt::next(&mut lines).await.unwrap().unwrap_err();
+                        assert_eq!(error.kind(), ErrorKind::InvalidData);
+                        assert_eq!(error.to_string(), "a line is longer than 5 bytes");
+                    }
+                }
+            }
+            let mut lines = BufReader::new(futures::io::repeat(b'x'))
+                .lines()
+                .max_len(1 << 20);
+            assert!(lines.next().await.unwrap().is_err());
+            assert!(lines.into_inner().buffer().len() < 2 << 20);
+            // The last line has no end.
+            for (text, fits) in [("12345", true), ("123456", false), ("12345\r", false)] {
+                let mut lines = BufReader::new(Cursor::new(text)).lines().max_len(5);
+                assert_eq!(lines.next().await.unwrap().is_ok(), fits, "{text:?}");
+            }
+        });
+    });
+}
