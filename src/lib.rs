@@ -132,7 +132,7 @@ pub mod adapters;
 #[cfg(feature = "event-loop")]
 #[doc(inline)]
 pub use event_loop::root::{
-    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, run, spawn, yield_now,
+    EventLoop, EventLoopBuilder, LoopHandle, LoopStats, SlowPoll, run, spawn, yield_now,
 };
 #[cfg(all(feature = "threads", feature = "processes"))]
 #[doc(inline)]

@@ -69,7 +69,7 @@
 // do in one poll. `local` is the part that only its thread uses, `shared` the part for other
 // threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks, and
-// `slow_poll` watches their polls. `reactor` and `source_waiters` turn readiness into wake-ups;
+// `slow_poll` watches their polls; `stats` has numbers for other threads. `reactor` and `source_waiters` turn readiness into wake-ups;
 // `virtual_clock` decides when such a clock jumps. The inbox and the flags next to it are the only
 // atomic protocol here, and have a model. There is no unsafe code.
 //
@@ -99,6 +99,7 @@ mod shared;
 mod simulated;
 mod slow_poll;
 mod source_waiters;
+mod stats;
 mod task_table;
 mod time_slice;
 mod turn;
@@ -120,6 +121,7 @@ pub(crate) mod root {
     pub use super::builder::{EventLoop, EventLoopBuilder, run};
     pub use super::handle::{LoopHandle, spawn};
     pub use super::slow_poll::SlowPoll;
+    pub use super::stats::LoopStats;
     pub use super::yield_now::yield_now;
 }
 #[doc(hidden)]

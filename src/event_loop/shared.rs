@@ -33,6 +33,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
+use super::stats::LoopCounts;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::{Mutex, MutexGuard, Parker, Unparker};
 use crate::parking::marker;
@@ -70,6 +71,7 @@ pub(crate) struct SharedLoop {
     clock: OnceLock<Arc<Clock>>,
     /// For tasks that other threads spawn.
     queue_limit: Option<QueueLimit>,
+    pub(super) counts: CachePadded<LoopCounts>,
 }
 
 /// Work for the loop's thread that another thread cannot do.
@@ -111,6 +113,7 @@ impl SharedLoop {
             hook,
             clock: OnceLock::new(),
             queue_limit,
+            counts: CachePadded::default(),
         }
     }
 

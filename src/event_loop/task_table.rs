@@ -37,6 +37,11 @@ impl TaskTable {
         self.tasks.iter().map(|(_, task)| task)
     }
 
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }

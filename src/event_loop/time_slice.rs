@@ -105,6 +105,12 @@ impl TimeSlice {
         self.timers = true;
     }
 
+    /// How many polls there were.
+    #[inline]
+    pub(super) fn polls(&self) -> u32 {
+        self.polls
+    }
+
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.over

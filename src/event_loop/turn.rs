@@ -352,6 +352,13 @@ impl<'a> Turns<'a> {
         is_due
     }
 
+    /// Lets other threads see what this loop has, and counts the polls since the last call. The
+    /// slice is renewed next.
+    fn publish(&self) {
+        let stats = self.local.stats();
+        self.local.shared.counts.publish(&stats, self.slice.polls());
+    }
+
     /// Waits for events, because no task can run.
     fn wait(&mut self) {
         self.local.shrink();
@@ -414,6 +421,7 @@ impl<'a> Turns<'a> {
             SleepPlace::Poller
         };
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
+            self.publish();
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
             let result = park::away(|| {
                 let _noted = events::sleeps();
@@ -438,6 +446,7 @@ impl<'a> Turns<'a> {
 
     /// Asks the kernel for events, without waiting.
     fn look(&mut self) {
+        self.publish();
         let result = self.local.turn_reactor(Some(Duration::ZERO));
         self.looked(result);
     }
@@ -449,5 +458,11 @@ impl<'a> Turns<'a> {
         }
         self.slice.renew();
         self.local.wake_all();
+    }
+}
+
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        self.publish();
     }
 }

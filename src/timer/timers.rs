@@ -125,6 +125,13 @@ impl<T> Timers<T> {
         }
     }
 
+    /// How many timers there are.
+    #[cfg(feature = "event-loop")]
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Ends a pending timer, and returns its payload.
     #[inline]
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {

@@ -20,6 +20,7 @@ mod queue_limit;
 mod roots;
 mod running;
 mod slow_poll;
+mod stats;
 #[path = "../support/loops.rs"]
 mod support;
 mod threads;

@@ -78,6 +78,11 @@ impl Local {
         self.timers.borrow_mut().next_deadline()
     }
 
+    #[inline]
+    pub(in crate::event_loop) fn count_timers(&self) -> usize {
+        self.timers.borrow().len()
+    }
+
     /// How long it is until the next deadline.
     pub(in crate::event_loop) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.next_timer()?;
