@@ -9,24 +9,35 @@
 //! 3. A call whose future is dropped is made all the same, and nothing waits for it, neither the
 //!    end of a loop nor that of the program (`io/fs`).
 //!
+//! When a queue has all its helpers and a call waits, a timer looks again every [`STUCK`], and once
+//! no call has ended in between, this is reported to the hook for failures that are never taken
+//! (`task::notice`): once, until no call waits any more. [`stats`] has the numbers at any time.
+//!
 //! Lookups have a queue of their own, because a name server that does not answer holds each of them
 //! up for many seconds: files do not wait behind them. They never wait for one another, so they
 //! need fewer helpers.
 //!
 //! `threads` changes only under the lock, in the critical section that looks at the queue, so a
-//! queued call is never left to a helper that has ended. If the system refuses a thread while there
-//! is none, [`run`] returns an error that says so, and nothing is queued.
+//! queued call is never left to a helper that has ended.
+//!
+//! If the system refuses a thread while helpers run, the call is queued, since one of them may take
+//! it; but they may all be stuck, so a helper is owed (`blocking_threads`). If none runs, or nobody
+//! would ask again for what is owed, [`run`] returns an error that says so, and nothing is queued.
 //!
 //! Checked by `tests/io/` (a name is looked up, numbers need no thread) and below.
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
 
 use crate::blocking_threads;
 use crate::events;
 use crate::loom::{Mutex, MutexGuard};
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
+use crate::timer;
 
 /// What a call waits for.
 #[derive(Clone, Copy)]
@@ -40,6 +51,10 @@ pub(crate) enum CallKind {
 /// How many helpers the queue of each [`CallKind`] may have. Two pages of the documentation state
 /// these numbers: `io::fs`, `io::lookup_host`.
 const MOST_HELPERS: [usize; 2] = [512, 128];
+
+/// For how long no call may end before those that wait are reported. The page of `TaskReport` states
+/// it.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
@@ -71,7 +86,18 @@ where
         io::Error::new(kind, format!("{what}: {error}"))
     })?;
     state.calls.push_back(runnable);
+    if state.threads >= queue.most && !state.is_watched {
+        queue.watch(&mut state);
+    }
     Ok(task)
+}
+
+/// How many helpers the queue of this kind has, how many calls wait for one, and how many helpers it
+/// may have.
+pub(crate) fn stats(kind: CallKind) -> (usize, usize, usize) {
+    let queue = queue(kind);
+    let state = queue.state.lock();
+    (state.threads, state.calls.len(), queue.most)
 }
 
 fn queue(kind: CallKind) -> &'static CallQueue {
@@ -80,12 +106,20 @@ fn queue(kind: CallKind) -> &'static CallQueue {
     let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
         task::context::register_fork_handler();
-        MOST_HELPERS.map(CallQueue::new)
+        [CallKind::File, CallKind::Lookup].map(|kind| {
+            let what = match kind {
+                CallKind::File => "files",
+                CallKind::Lookup => "lookups of names",
+            };
+            CallQueue::new(what, MOST_HELPERS[kind as usize])
+        })
     });
     &queues[kind as usize]
 }
 
 struct CallQueue {
+    /// What its calls are about.
+    what: &'static str,
     most: usize,
     state: Mutex<CallQueueState>,
 }
@@ -95,11 +129,32 @@ struct CallQueueState {
     calls: VecDeque<Runnable>,
     /// Helpers that serve, or are about to.
     threads: usize,
+    /// Helpers that begin when the system gives threads again.
+    owed: usize,
+    /// How many calls have ended.
+    ended: u64,
+    /// A timer looks after the calls that wait.
+    is_watched: bool,
+    /// That they wait for stuck calls was reported.
+    is_reported: bool,
+}
+
+/// Looks again after [`STUCK`] if any call has ended since so many had.
+struct Look {
+    queue: &'static CallQueue,
+    ended: u64,
+}
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        self.queue.look(self.ended);
+    }
 }
 
 impl CallQueue {
-    fn new(most: usize) -> Self {
+    fn new(what: &'static str, most: usize) -> Self {
         Self {
+            what,
             most,
             state: Mutex::default(),
         }
@@ -109,15 +164,58 @@ impl CallQueue {
     /// released.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, CallQueueState>> {
         let mut state = self.state.lock();
-        if state.threads >= self.most {
+        if state.threads + state.owed >= self.most {
             return Ok(state);
         }
         match blocking_threads::start(|| self.serve()) {
             Ok(()) => state.threads += 1,
-            Err(error) if state.threads == 0 => return Err(error),
-            Err(_) => {} // the running helpers will take the call
+            Err(error) if state.threads == 0 || !timer::asks_again() => return Err(error),
+            Err(_) => {
+                state.owed += 1;
+                blocking_threads::owe(|| self.serve_late());
+            }
         }
         Ok(state)
+    }
+
+    /// Looks at the calls that wait after a while.
+    fn watch(&'static self, state: &mut CallQueueState) {
+        let ended = state.ended;
+        let look = Look { queue: self, ended };
+        // If the system gives no thread for it, the next call asks again.
+        state.is_watched = timer::wake_after(STUCK, Waker::from(Arc::new(look)));
+    }
+
+    /// Reports that calls wait, if none has ended since so many had.
+    fn look(&'static self, ended: u64) {
+        let mut state = self.state.lock();
+        state.is_watched = false;
+        if state.calls.is_empty() || state.is_reported {
+            return;
+        }
+        if state.ended != ended {
+            return self.watch(&mut state);
+        }
+        state.is_reported = true;
+        let what = format!(
+            "all {} threads for {} are in calls of which none has ended for a second, and {} more \
+             wait (`io::stats` has the numbers)",
+            self.most,
+            self.what,
+            state.calls.len()
+        );
+        drop(state);
+        // The hook is user code, which must not hold up this thread, the timer's.
+        blocking_threads::start_sometime(move || task::notice(&what, None));
+    }
+
+    /// Serves as a helper that was owed.
+    fn serve_late(&self) {
+        let mut state = self.state.lock();
+        state.owed -= 1;
+        state.threads += 1;
+        drop(state);
+        self.serve();
     }
 
     fn serve(&self) {
@@ -128,8 +226,10 @@ impl CallQueue {
                 state.threads -= 1;
                 return;
             };
+            state.is_reported &= !state.calls.is_empty();
             drop(state);
             call.run();
+            self.state.lock().ended += 1;
         }
     }
 }
@@ -233,7 +333,7 @@ mod tests {
     #[test]
     fn stuck_calls_get_so_many_threads_and_no_more() {
         static QUEUE: OnceLock<CallQueue> = OnceLock::new();
-        let queue = QUEUE.get_or_init(|| CallQueue::new(5));
+        let queue = QUEUE.get_or_init(|| CallQueue::new("tests", 5));
         let (release, stuck) = mpsc::channel();
         let (begun, tasks) = block(queue, 20, stuck);
         until(|| begun.load(Relaxed) == 5);

@@ -9,8 +9,8 @@
 //! 3. If the system has refused a descriptor for the child (it is then known by its number), or if
 //!    it cannot be reaped although it has ended (a debugger has it), it is checked from time to
 //!    time.
-//! 4. If the system refuses the thread, the child stays in a list, and the next call of `adopt`
-//!    tries again.
+//! 4. If the system refuses the thread, the children wait for it with the other entries of that
+//!    thread, which is owed (`blocking_threads`).
 //!
 //! A child keeps its number until its status is fetched. Only if the host lets the system discard
 //! its children, or waits for them itself, could another child have the number by then: that is why
@@ -27,12 +27,10 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use crate::loom::Mutex;
 use crate::sys::child::Handle;
 #[cfg(feature = "event-loop")]
 use crate::sys::child::{Id, fetch_by_id};
-use crate::sys::fork::PerProcess;
-use crate::timer::{UNREPORTED_PERIOD, WatchedFds, enter};
+use crate::timer::{UNREPORTED_PERIOD, WatchedFds, keep};
 
 /// Why the status of a child that has ended may not be known.
 pub(crate) const STATUS_IS_LOST: &str =
@@ -68,23 +66,12 @@ impl Wake for Orphan {
 
 /// Makes sure that this child does not stay a zombie.
 pub(crate) fn adopt(child: Orphan) {
-    let child = Arc::new(child);
-    let mut all = std::mem::take(&mut *left().lock());
-    all.push(child);
-    for child in all {
-        let end = match &*child {
-            Orphan::Held(end) => Some(end.clone()),
-            #[cfg(feature = "event-loop")]
-            Orphan::Numbered(_) => None,
-        };
-        wait_for(child, end);
-    }
-}
-
-/// The children that no thread waits for. A forked child has none of its parent's children.
-fn left() -> &'static Mutex<Vec<Arc<Orphan>>> {
-    static LEFT: PerProcess<Mutex<Vec<Arc<Orphan>>>> = PerProcess::new();
-    LEFT.get_or_init(Mutex::default)
+    let end = match &child {
+        Orphan::Held(end) => Some(end.clone()),
+        #[cfg(feature = "event-loop")]
+        Orphan::Numbered(_) => None,
+    };
+    wait_for(Arc::new(child), end);
 }
 
 fn wait_for(child: Arc<Orphan>, end: Option<Arc<Handle>>) {
@@ -93,7 +80,5 @@ fn wait_for(child: Arc<Orphan>, end: Option<Arc<Handle>>) {
     }
     let until = end.is_none().then(|| Instant::now() + UNREPORTED_PERIOD);
     let interest = WatchedFds([end.map(|end| (end as _, PollFlags::IN)), None]);
-    if enter(interest, until, Waker::from(child.clone())).is_err() {
-        left().lock().push(child);
-    }
+    keep(interest, until, Waker::from(child));
 }

@@ -9,7 +9,7 @@
 //!
 //! **Protocol.**
 //! 1. [`push`] only appends. The thread exists while something is queued. If the system gives none,
-//!    the next `push` asks for one again.
+//!    it is owed, and the next `push` asks for one, too.
 //! 2. While `ROOM` bytes or more are queued, [`has_room`] says no, and rings a bell later. A
 //!    driver then stops reading from its workers, which block as they would without a pool: nothing
 //!    is lost.
@@ -61,6 +61,8 @@ struct Backlog {
     /// How many bytes were dropped since the last line about that.
     dropped: usize,
     has_thread: bool,
+    /// A thread that was refused is owed.
+    is_owed: bool,
     /// To be rung when there is room. (Only drivers wait for that.)
     #[cfg(feature = "processes")]
     bells: Vec<Arc<Bell>>,
@@ -91,6 +93,10 @@ pub(crate) fn push(bytes: &[u8]) {
         backlog.dropped += bytes.len();
     }
     backlog.has_thread = backlog.has_thread || super::start(|| queue.write()).is_ok();
+    if !backlog.has_thread && !backlog.is_owed {
+        backlog.is_owed = true;
+        super::owe(|| queue.write_late());
+    }
 }
 
 /// Whether more should be pushed now. Otherwise `bell` is rung when there is room.
@@ -129,6 +135,16 @@ impl Backlog {
 }
 
 impl Queue {
+    /// Writes on the thread that was owed, unless another does so since.
+    fn write_late(&self) {
+        let mut backlog = self.backlog.lock();
+        backlog.is_owed = false;
+        if !std::mem::replace(&mut backlog.has_thread, true) {
+            drop(backlog);
+            self.write();
+        }
+    }
+
     /// Writes what is queued, until nothing is.
     fn write(&self) {
         let mut backlog = self.backlog.lock();

@@ -39,7 +39,7 @@ use crate::loom::{Mutex, MutexGuard, Parker, Unparker};
 use crate::parking::marker;
 use crate::sys::poller::Poller;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{Hook, Inbox, Runnable, SleepPlace};
+use crate::task::{Hook, Inbox, Runnable, SleepPlace, notice};
 use crate::timer::{Clock, TimerKey};
 
 /// A flag: the root future was woken.
@@ -243,6 +243,11 @@ impl SharedLoop {
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Passes a notice to the loop's hook, or the process's.
+    pub(crate) fn notice(&self, what: &str) {
+        notice(what, self.hook.clone());
     }
 
     /// Wakes the loop where it sleeps.

@@ -15,7 +15,8 @@
 //!    descriptor, in a parker, which is faster at both ends. (An earlier wake-up may end a sleep at
 //!    once, so the loop checks everything again after each.)
 //!
-//! Nothing wakes an idle loop.
+//! Nothing wakes an idle loop, unless the system has refused a thread to this process: then the loop
+//! asks for it again now and then (`blocking_threads`).
 //!
 //! On a loop with a virtual clock step 4 ends differently: if there is no work, and no task waits
 //! for something outside (see [`super::virtual_clock`]), the clock is moved to the next deadline.
@@ -52,6 +53,7 @@ use crate::parking::{marker, park};
 use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
+use crate::timer::ask_again;
 
 /// Turns the loop until `future`, its root future, is ready. The caller has entered the loop.
 #[track_caller]
@@ -206,9 +208,9 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
     if !is_idle(local) {
         return Some(Instant::now());
     }
-    let left = local.until_next_timer()?;
-    let left = left.min(pace(local).unwrap_or(Duration::MAX));
-    Instant::now().checked_add(left)
+    let left = local.until_next_timer();
+    let left = left.map(|left| left.min(pace(local).unwrap_or(Duration::MAX)));
+    Instant::now().checked_add(sooner(left, ask_again())?)
 }
 
 /// Ends the loop. This must be the loop's thread.
@@ -281,6 +283,11 @@ fn pace(local: &Local) -> Option<Duration> {
     let clock = local.virtual_clock()?;
     let has = |task: &TaskRef| local.has(task);
     Some(clock.pace(has, local.waits_for_descriptors()))
+}
+
+/// The shorter of two waits; `None`: without a limit.
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 /// Moves a virtual clock to the next deadline, if no task waits for something outside.
@@ -410,8 +417,10 @@ impl<'a> Turns<'a> {
         (ran, is_due)
     }
 
-    /// Waits for events or a wake-up, at most for `timeout`.
+    /// Waits for events or a wake-up, at most for `timeout`, or until it is time to ask again for a
+    /// thread that the system has refused.
     fn sleep(&mut self, timeout: Option<Duration>) {
+        let timeout = sooner(timeout, ask_again());
         let shared = &self.local.shared;
         // The poller is needed only to watch descriptors.
         let parks = !self.local.has_sources();
@@ -446,6 +455,7 @@ impl<'a> Turns<'a> {
 
     /// Asks the kernel for events, without waiting.
     fn look(&mut self) {
+        ask_again();
         self.publish();
         let result = self.local.turn_reactor(Some(Duration::ZERO));
         self.looked(result);

@@ -13,6 +13,7 @@
 //! | [`fs`] | files, off the loop |
 //! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
 //! | [`AsyncFd`] | other descriptors |
+//! | [`stats`] | how many calls off the loop run, and wait |
 //!
 //! Sockets and pipes have inherent `async` methods, on `&self`: one task may read while another
 //! writes, through an `Arc` or on the same loop through an `Rc`. Streams also implement the
@@ -101,6 +102,7 @@ mod retry_without_event;
 #[cfg(unix)]
 mod signal;
 mod source;
+mod stats;
 mod stdio;
 mod stream;
 mod tcp_listener;
@@ -132,6 +134,7 @@ pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind};
+pub use stats::{CallStats, IoStats, stats};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::{TcpIncoming, TcpListener};
 pub use tcp_socket::TcpSocket;

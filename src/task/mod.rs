@@ -141,6 +141,8 @@ pub(crate) use inbox::{Inbox, SleepPlace};
 pub(crate) use raw::cell::{Newborn, closure, promise};
 pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
+#[cfg(feature = "event-loop")]
+pub(crate) use unobserved::notice;
 
 /// The executor's side, which users never see, for the models in `tests/trefoil-checks/` and the
 /// benchmarks of the cell.

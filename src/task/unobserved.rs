@@ -7,7 +7,8 @@
 //! one, otherwise the process's, which by default prints one line on standard error. A cancelled
 //! task does not count, because its end was requested; but detached calls that are cancelled
 //! because their process pool was dropped are reported, all of them once
-//! ([`TaskReport::deliver_lost`]). (`process/value/kept_results.rs` reports the error of a
+//! ([`TaskReport::deliver_lost`]). The hook also gets *notices* of what no caller learns of
+//! otherwise, and what is no task's failure ([`notice`]). (`process/value/kept_results.rs` reports the error of a
 //! `Remote`, which many tasks may take, if none has taken it.)
 
 use std::fmt;
@@ -25,6 +26,8 @@ use crate::sys::fork::PerProcess;
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
 /// A failure that was never taken: the argument of the hook.
+///
+/// Or a *notice* ([`is_notice`](Self::is_notice)).
 ///
 /// Its `Display` form is a line for a log, and a line more for each line break in the error's text,
 /// indented: names and texts are without what a terminal would obey.
@@ -50,6 +53,7 @@ pub struct TaskReport {
     pub(super) name: Option<Box<str>>,
     pub(super) site: &'static Location<'static>,
     pub(super) error: TaskError,
+    pub(super) is_notice: bool,
 }
 
 impl TaskReport {
@@ -71,15 +75,38 @@ impl TaskReport {
         self.site
     }
 
-    /// The error that the task ended with.
+    /// The error that the task ended with, or the text of a notice.
     #[must_use]
     pub fn error(&self) -> &TaskError {
         &self.error
+    }
+
+    /// Whether no task has failed: something is wrong that no caller learns of otherwise. Its id is
+    /// no task's, and [`spawned_at`](Self::spawned_at) is in this crate. There are two:
+    ///
+    /// - All threads for files or for names (`io::stats`) are in calls of which
+    ///   none has ended for a second, and another call waits. This is reported again when calls wait
+    ///   once more after none did.
+    /// - A socket was used on another thread than its loop's, for the first time in this process:
+    ///   the error that its user got may have been dropped by a library.
+    ///
+    /// ```
+    /// trefoil::on_unobserved(|report| {
+    ///     let kind = if report.is_notice() { "warning" } else { "error" };
+    ///     eprintln!("{kind}: {report}");
+    /// });
+    /// ```
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.is_notice
     }
 }
 
 impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_notice {
+            return Lines(&self.error).fmt(f);
+        }
         write!(f, "detached task {}", self.id)?;
         if let Some(name) = &self.name {
             write!(f, " `{}`", Printable(name))?;
@@ -100,8 +127,8 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
     })
 }
 
-/// Sets the hook for failures that are never taken, for the whole process, except for executors
-/// with their own hook. The default prints the report on standard error, from another thread: the
+/// Sets the hook for failures that are never taken, and for [notices](TaskReport::is_notice), for
+/// the whole process, except for executors with their own hook. The default prints the report on standard error, from another thread: the
 /// one that reports does not wait for a reader. If nobody reads, a mebibyte is kept and what comes
 /// then is dropped; a line counts the dropped bytes. The end of `main`, and `exit`, wait a second
 /// at most for what is still to be written.
@@ -162,6 +189,20 @@ impl TaskReport {
         });
         contain(|| drop(self)); // a panic's payload is user code, too
     }
+}
+
+/// Passes a notice to `hook`, or to the process's.
+#[cfg(feature = "event-loop")]
+#[track_caller]
+pub(crate) fn notice(what: &str, hook: Option<Hook>) {
+    let notice = TaskReport {
+        id: TaskId::next(),
+        name: None,
+        site: Location::caller(),
+        error: TaskError::failed(what),
+        is_notice: true,
+    };
+    notice.report(hook);
 }
 
 fn default_hook(report: &mut TaskReport) {

@@ -18,9 +18,16 @@
 //!    section that checks whether the timers are empty, so no entry is left to a job that has
 //!    ended.
 //!
-//! If the system refuses the thread, the waiting task is woken at once: it reads the clock itself
-//! and asks again. That is a busy wait, but it ends, and it is not a hang. If the system refuses
-//! the bell, the job looks at its entries every [`BLIND`].
+//! If the system refuses the thread, the thread that polls the waiting task waits in its place for
+//! a moment, at most [`BLIND`], and wakes the task, which reads the clock itself and asks again. So
+//! whatever polls it is held up until the system gives a thread, but nothing spins, and nothing
+//! waits for ever. Of many tasks one waits in such a moment, and the others pass
+//! ([`Waiter::stands_in`]). An entry that nobody polls ([`Waiter::keep`]) stays, and the thread is
+//! owed (`blocking_threads`). If the system refuses the bell, the job looks at its entries every
+//! [`BLIND`].
+//!
+//! While it runs, the job also asks for threads that are owed to others. Where no loop runs, it is
+//! the only one that does, and is started for that (`timer::asks_again`).
 //!
 //! Wakers are user code: they are cloned, called and dropped outside the lock, and one that
 //! panics does not end the thread.
@@ -30,6 +37,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::timekeeper::Timekeeper;
@@ -37,13 +45,14 @@ use super::timers::{TimerKey, Timers};
 use super::watched::{Bell, Watched, WatchedFds, look};
 use crate::blocking_threads;
 use crate::blocking_threads::contain;
-use crate::loom::Mutex;
+use crate::loom::{Mutex, MutexGuard};
 use crate::sys::fork::{self, PerProcess};
 
 /// How long the idle job stays: starting it takes longer than ringing.
 const JOB_LINGERS: Duration = Duration::from_millis(200);
 
-/// How often the job looks at its entries if it has no bell.
+/// How often the job looks at its entries if it has no bell, and a task's thread at the clock if
+/// there is no job.
 const BLIND: Duration = Duration::from_millis(10);
 
 /// The latest deadline: in some thirty years.
@@ -60,6 +69,10 @@ struct WaiterState {
     /// The descriptors that some of the timers also wait for.
     watched: Watched,
     running: bool,
+    /// The job that could not be started is owed.
+    is_owed: bool,
+    /// The deadline of the task that waited last in place of the job, and until when it did.
+    stood_in: Option<(Instant, Instant)>,
     /// The bell of the job, while it runs.
     bell: Option<Arc<Bell>>,
     /// Until when the job polls if the bell does not ring.
@@ -77,6 +90,8 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
                 timers: Timers::new(),
                 watched: Watched::default(),
                 running: false,
+                is_owed: false,
+                stood_in: None,
                 bell: None,
                 until: Instant::now(),
             }),
@@ -103,12 +118,30 @@ impl Waiter {
         waker: Waker,
     ) -> Result<TimerKey, Waker> {
         let mut state = self.state.lock();
-        if !state.running {
-            if blocking_threads::start(|| waiter().run()).is_err() {
-                return Err(waker);
-            }
-            state.running = true;
+        if !state.is_run() {
+            return Err(waker);
         }
+        Ok(self.add(state, deadline, interest, waker))
+    }
+
+    /// The same for what nobody polls: if the system refuses the thread, the entry waits for it.
+    #[cfg(feature = "__descriptors")]
+    pub(super) fn keep(&self, deadline: Instant, interest: WatchedFds, waker: Waker) {
+        let mut state = self.state.lock();
+        if !state.is_run() && !state.is_owed {
+            state.is_owed = true;
+            blocking_threads::owe(|| waiter().run_late());
+        }
+        self.add(state, deadline, Some(interest), waker);
+    }
+
+    fn add(
+        &self,
+        mut state: MutexGuard<'_, WaiterState>,
+        deadline: Instant,
+        interest: Option<WatchedFds>,
+        waker: Waker,
+    ) -> TimerKey {
         let rings = interest.is_some() || deadline < state.until;
         let key = state.timers.insert(deadline, waker);
         if let Some(interest) = interest {
@@ -119,7 +152,35 @@ impl Waiter {
         if rings {
             ring(bell);
         }
-        Ok(key)
+        key
+    }
+
+    /// For a task that waits for `deadline` and that [`enter`](Self::enter) has refused: until when
+    /// this thread should wait in place of the job. `None`: another task does so.
+    pub(super) fn stands_in(&self, deadline: Instant) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        // A task whose turn has come again has seen all the others.
+        let passes = state
+            .stood_in
+            .is_some_and(|(last, until)| last != deadline && now < until + BLIND);
+        if passes {
+            return None;
+        }
+        let until = deadline.min(now + BLIND);
+        state.stood_in = Some((deadline, until));
+        Some(until)
+    }
+
+    /// Runs the job that was owed, unless another has been started since.
+    #[cfg(feature = "__descriptors")]
+    fn run_late(&self) {
+        let mut state = self.state.lock();
+        state.is_owed = false;
+        if !std::mem::replace(&mut state.running, true) {
+            drop(state);
+            self.run();
+        }
     }
 
     /// Runs the job.
@@ -129,6 +190,7 @@ impl Waiter {
             if bell.is_none() {
                 bell = Bell::new().ok().map(Arc::new);
             }
+            let owes = blocking_threads::ask_again();
             let mut state = self.state.lock();
             let WaiterState {
                 timers, watched, ..
@@ -146,7 +208,7 @@ impl Waiter {
             let watched = watched.list();
             let next = timers.next_deadline();
             let idle = next.is_none() && woken.is_empty();
-            if idle && lingers {
+            if idle && lingers && owes.is_none() {
                 state.running = false;
                 state.bell = None;
                 return;
@@ -157,7 +219,7 @@ impl Waiter {
                 (Some(_), None) => JOB_LINGERS,
                 (Some(_), Some(_)) => FAR,
             };
-            let most = Instant::now() + most;
+            let most = Instant::now() + owes.map_or(most, |pause| pause.min(most));
             let until = next.map_or(most, |next| next.min(most));
             (state.until, state.bell) = (until, bell.clone());
             drop(state);
@@ -170,11 +232,29 @@ impl Waiter {
     }
 }
 
+impl WaiterState {
+    /// Whether the job runs, or can be started.
+    fn is_run(&mut self) -> bool {
+        self.running = self.running || blocking_threads::start(|| waiter().run()).is_ok();
+        self.running
+    }
+}
+
+/// Calls `waker` after this time, on the helper thread, whatever loop runs here. `false`: the system
+/// gives no thread for that.
+#[cfg(feature = "event-loop")]
+pub(crate) fn wake_after(pause: Duration, waker: Waker) -> bool {
+    waiter().enter(Instant::now() + pause, None, waker).is_ok()
+}
+
 impl Timekeeper for Waiter {
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
         match self.enter(deadline, None, waker) {
             Ok(key) => key,
             Err(waker) => {
+                if let Some(until) = self.stands_in(deadline) {
+                    sleep(until.saturating_duration_since(Instant::now()));
+                }
                 blocking_threads::wake(waker);
                 TimerKey::STALE
             }

@@ -39,12 +39,20 @@ mod watched;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+#[cfg(feature = "event-loop")]
+use std::task::Waker;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "event-loop")]
+use crate::blocking_threads::PAUSE;
+#[cfg(feature = "event-loop")]
+pub(crate) use crate::blocking_threads::ask_again;
 pub(crate) use clock::{Clock, Held, end, later};
+#[cfg(feature = "event-loop")]
+pub(crate) use helper_thread::wake_after;
 #[cfg(feature = "__descriptors")]
-pub(crate) use ready::{Ready, enter};
+pub(crate) use ready::{Ready, keep};
 pub(crate) use timekeeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
@@ -134,6 +142,13 @@ debug!(
     deadline = self.deadline,
     armed = matches!(self.state, AlarmState::Armed(..))
 );
+
+/// Whether somebody asks the system again for threads that it has refused: the loop that runs here,
+/// or the helper thread, if there is one to be had.
+#[cfg(feature = "event-loop")]
+pub(crate) fn asks_again() -> bool {
+    timekeeper::current().is_some() || wake_after(PAUSE, Waker::noop().clone())
+}
 
 fn current() -> Arc<dyn Timekeeper> {
     timekeeper::current().unwrap_or_else(|| helper_thread::waiter().clone())

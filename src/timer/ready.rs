@@ -8,17 +8,16 @@ use std::time::Instant;
 use super::helper_thread::{FAR, Waiter, waiter};
 use super::timekeeper::Timekeeper;
 use super::timers::TimerKey;
-use super::watched::WatchedFds;
+use super::watched::{WatchedFds, look};
 
-/// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
-/// is no thread to wait.
-pub(crate) fn enter(
-    interest: WatchedFds,
-    until: Option<Instant>,
-    waker: Waker,
-) -> Result<TimerKey, Waker> {
-    let until = until.unwrap_or_else(|| Instant::now() + FAR);
-    waiter().enter(until, Some(interest), waker)
+/// Calls `waker` once one of these descriptors is ready, or the deadline has passed. If there is no
+/// thread to wait, it waits for that, too.
+pub(crate) fn keep(interest: WatchedFds, until: Option<Instant>, waker: Waker) {
+    waiter().keep(or_never(until), interest, waker);
+}
+
+fn or_never(until: Option<Instant>) -> Instant {
+    until.unwrap_or_else(|| Instant::now() + FAR)
 }
 
 /// Completes when an event may have happened, or the deadline has passed.
@@ -46,12 +45,18 @@ impl Future for Ready {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(interest) = self.interest.take() {
-            let entered = enter(interest, self.until, cx.waker().clone());
-            // There is no thread, so the task checks and asks again.
-            self.entered = entered
-                .map(|key| (&**waiter(), key))
-                .map_err(Waker::wake)
-                .ok();
+            let until = or_never(self.until);
+            let waiter = waiter();
+            match waiter.enter(until, Some(interest.clone()), cx.waker().clone()) {
+                Ok(key) => self.entered = Some((waiter, key)),
+                Err(waker) => {
+                    // There is no thread, so the task checks and asks again.
+                    if let Some(until) = waiter.stands_in(until) {
+                        look(None, &[(TimerKey::STALE, interest)], until);
+                    }
+                    waker.wake();
+                }
+            }
             return Poll::Pending;
         }
         match self.entered {

@@ -601,3 +601,53 @@ fn a_process_that_was_stopped_finds_overdue_timers() {
         },
     );
 }
+
+/// The thread that polls waits a little instead: nothing spins, and each ends in time.
+#[cfg(target_os = "linux")]
+#[test]
+fn deadlines_without_a_loop_where_the_system_gives_no_thread() {
+    use crate::support::{ONE_HEAP, threads_are_refused};
+    alone(
+        "time::deadlines_without_a_loop_where_the_system_gives_no_thread",
+        ONE_HEAP,
+        || {
+            threads_are_refused(true);
+            for count in [1, 20] {
+                let polls = Cell::new(0);
+                let first = Instant::now() + Duration::from_millis(200);
+                let mut all: Vec<_> = (0..count)
+                    .map(|n| {
+                        let length = Duration::from_millis(200 + n);
+                        Box::pin(timeout(
+                            length,
+                            poll_fn(|_| {
+                                polls.set(polls.get() + 1);
+                                Poll::<()>::Pending
+                            }),
+                        ))
+                    })
+                    .collect();
+                let both = poll_fn(|cx| {
+                    all.retain_mut(|one| match one.as_mut().poll(cx) {
+                        Poll::Pending => true,
+                        Poll::Ready(ended) => {
+                            assert!(ended.is_err());
+                            false
+                        }
+                    });
+                    if all.is_empty() {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                });
+                timeout(LONG, both).join().unwrap();
+                assert!(Instant::now() >= first);
+                // One waits ten milliseconds at a time, and the others pass meanwhile.
+                let rounds = polls.get() / count;
+                assert!((5..100).contains(&rounds), "{rounds} rounds of {count}");
+            }
+            assert_eq!(count_threads("trefoil-helper"), 0);
+        },
+    );
+}

@@ -5,17 +5,18 @@ use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::Stdio;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_io::AsyncWrite;
 use rustix::process::{Signal as Raw, kill_process};
 use trefoil::io::{
-    AsyncFd, Command, Signal, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, ctrl_c,
-    fs, lookup_host, stdin,
+    self, AsyncFd, Command, Signal, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream,
+    ctrl_c, fs, lookup_host, stdin,
 };
 use trefoil::time::{sleep, timeout};
 use trefoil::{Completer, TaskError, join_all, run, spawn, yield_now};
@@ -25,6 +26,8 @@ use crate::support::{
     LONG, alone, count_fds, count_threads, no_children, nothing_left, pair, wait_until,
     within_deadline,
 };
+#[cfg(target_os = "linux")]
+use crate::support::{ONE_HEAP, fifo, poll_once, threads_are_refused};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -360,6 +363,115 @@ fn files_and_names_without_threads_say_so() {
         // A caller that gets the error needs no report beside it.
         assert_eq!(reports.try_iter().collect::<Vec<_>>(), [""; 0]);
     });
+}
+
+/// No other call comes that would ask for a thread: the loop does.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_behind_a_stuck_one_is_made_when_there_are_threads_again() {
+    alone(
+        "faults::a_call_behind_a_stuck_one_is_made_when_there_are_threads_again",
+        ONE_HEAP,
+        || {
+            let path = fifo("behind");
+            run(async {
+                let stuck = spawn(fs::File::open(path.clone()));
+                while io::stats().files.busy == 0 || io::stats().files.waiting > 0 {
+                    sleep(MOMENT).await;
+                }
+                threads_are_refused(true);
+                let mut reads: Vec<_> = (0..3).map(|_| spawn(fs::read("/proc/stat"))).collect();
+                assert!(timeout(10 * MOMENT, &mut reads[0]).await.is_err());
+                assert_eq!(io::stats().files.waiting, 3);
+                threads_are_refused(false);
+                for read in reads {
+                    assert!(
+                        !timeout(LONG, read)
+                            .await
+                            .unwrap()
+                            .unwrap()
+                            .unwrap()
+                            .is_empty()
+                    );
+                }
+                assert!(!stuck.is_finished());
+                drop(std::fs::File::options().write(true).open(&path).unwrap());
+                stuck.await.unwrap().unwrap();
+            });
+            std::fs::remove_file(path).unwrap();
+        },
+    );
+}
+
+/// Where no loop runs, a call is accepted only if somebody asks for a thread again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_without_a_loop_is_made_later_or_refused() {
+    alone(
+        "faults::a_call_without_a_loop_is_made_later_or_refused",
+        ONE_HEAP,
+        || {
+            let path = fifo("refused");
+            let mut stuck = pin!(fs::File::open(path.clone()));
+            assert!(poll_once(&mut stuck).is_pending());
+            wait_until("the call begins", || io::stats().files.waiting == 0);
+            threads_are_refused(true);
+            let Poll::Ready(Err(error)) = poll_once(&mut pin!(fs::read("/proc/stat"))) else {
+                panic!("nobody will ask for a thread");
+            };
+            assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{error}");
+            threads_are_refused(false);
+            let mut alarm = pin!(timeout(LONG, std::future::pending::<()>()));
+            assert!(poll_once(&mut alarm).is_pending());
+            threads_are_refused(true);
+            let mut read = pin!(fs::read("/proc/stat"));
+            assert!(poll_once(&mut read).is_pending());
+            thread::sleep(10 * MOMENT);
+            assert!(poll_once(&mut read).is_pending());
+            threads_are_refused(false);
+            let start = Instant::now();
+            let bytes = loop {
+                match poll_once(&mut read) {
+                    Poll::Ready(bytes) => break bytes,
+                    Poll::Pending => assert!(start.elapsed() < LONG),
+                }
+                thread::sleep(MOMENT);
+            };
+            assert!(!bytes.unwrap().is_empty());
+            drop(std::fs::File::options().write(true).open(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+        },
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn dropped_children_are_reaped_when_there_are_threads_again() {
+    alone(
+        "faults::dropped_children_are_reaped_when_there_are_threads_again",
+        ONE_HEAP,
+        || {
+            run(async {
+                let sleeper = |_| Command::new("sleep").arg("600").spawn().unwrap();
+                let children: Vec<_> = (0..5).map(sleeper).collect();
+                let ids: Vec<_> = children.iter().map(|child| child.id()).collect();
+                threads_are_refused(true);
+                drop(children);
+                for id in ids {
+                    let id = rustix::process::Pid::from_raw(id as i32).unwrap();
+                    kill_process(id, Raw::KILL).unwrap();
+                }
+                sleep(10 * MOMENT).await;
+                assert!(!no_children(), "there is no thread that would reap them");
+                threads_are_refused(false);
+                let start = Instant::now();
+                while !no_children() {
+                    assert!(start.elapsed() < LONG);
+                    sleep(MOMENT).await;
+                }
+            });
+        },
+    );
 }
 
 #[test]

@@ -39,6 +39,8 @@ mod sockets;
 mod standard;
 #[cfg(unix)]
 mod stress;
+#[cfg(target_os = "linux")]
+mod stuck;
 #[path = "../support/loops.rs"]
 mod support;
 mod transfer;

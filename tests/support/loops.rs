@@ -58,6 +58,34 @@ pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of its descriptors", || count_fds() <= fds);
 }
 
+/// For `alone`, before `threads_are_refused`: small allocations succeed where there is no room for a
+/// stack, since there is one heap, which grows by large steps and does not shrink.
+pub(crate) const ONE_HEAP: &str =
+    "export MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824";
+
+/// Whether this process gets no other thread from now on: there is no room for another stack. (No
+/// thread may have ended before, since its stack would be used again.)
+#[cfg(target_os = "linux")]
+pub(crate) fn threads_are_refused(refused: bool) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let used = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+    let room = pages * rustix::param::page_size() as u64 + (1 << 20);
+    let current = refused.then_some(room);
+    let maximum = None;
+    setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
+}
+
+/// A pipe without a writer, whose `open` waits for one.
+#[cfg(target_os = "linux")]
+pub(crate) fn fifo(name: &str) -> std::path::PathBuf {
+    use rustix::fs::{CWD, FileType, mknodat};
+    let path = std::env::temp_dir().join(format!("trefoil-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    mknodat(CWD, &path, FileType::Fifo, 0o600.into(), 0).unwrap();
+    path
+}
+
 pub(crate) fn panic_message(f: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it must panic");
     match payload.downcast::<String>() {

@@ -7,7 +7,7 @@
 //! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
 //! one message's descriptors at most. They count as held (`held_descriptors`) until they are
 //! closed, as far as the limit allows: other links then receive fewer. If the system refuses a
-//! thread, they stay here until the next are refused.
+//! thread, they stay here until it gives one.
 //!
 //! Tests: `tests/process/hostile.rs`.
 
@@ -24,7 +24,7 @@ type Message = (Vec<OwnedFile>, Option<HeldDescriptors>);
 #[derive(Default)]
 struct Refused {
     waiting: Vec<Message>,
-    /// The thread exists.
+    /// The thread exists, or is owed.
     is_served: bool,
 }
 
@@ -35,8 +35,8 @@ pub(super) fn close(descriptors: Vec<OwnedFile>) {
     let held = HeldDescriptors::count(descriptors.len());
     let mut state = refused.lock();
     state.waiting.push((descriptors, held));
-    if !state.is_served {
-        state.is_served = blocking_threads::start(|| serve(refused)).is_ok();
+    if !std::mem::replace(&mut state.is_served, true) {
+        blocking_threads::start_sometime(|| serve(refused));
     }
 }
 

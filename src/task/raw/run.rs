@@ -400,6 +400,7 @@ impl TaskRef {
             name: self.name().map(Box::from),
             site: self.spawned_at(),
             error,
+            is_notice: false,
         }
     }
 
