@@ -25,8 +25,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering}; // a flag that is set once: no protocol
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -221,7 +221,9 @@ impl<T: AsFd> Source<T> {
 /// another one.
 #[inline]
 fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
-    let local = this_loop()?;
+    let Some(local) = current::local() else {
+        return Err(elsewhere(bound.get(), no_loop()));
+    };
     let bound = bound.get_or_init(|| Bound {
         shared: local.shared.clone(),
         key: OnceLock::new(),
@@ -229,9 +231,26 @@ fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
         shares: Default::default(),
     });
     if !Arc::ptr_eq(&bound.shared, &local.shared) {
-        return Err(another_loop());
+        return Err(elsewhere(Some(bound), another_loop()));
     }
     Ok((local, bound))
+}
+
+/// The error of an operation that does not run on its source's loop. The first one is reported, too,
+/// if the source has a loop: it was moved, probably by a library, and that may drop the error.
+#[cold]
+fn elsewhere(bound: Option<&Bound>, error: io::Error) -> io::Error {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    if let Some(bound) = bound
+        && !REPORTED.swap(true, Ordering::Relaxed)
+    {
+        bound.shared.notice(
+            "a socket or pipe was used on another thread than that of its event loop, and its user \
+             got an error. Was it given to a library that moves it there? (`tokio::spawn` does, \
+             and so do the WebSockets of axum: see \"Crates that want tokio\" in FROM_TOKIO.)",
+        );
+    }
+    error
 }
 
 #[cold]

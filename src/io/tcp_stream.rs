@@ -105,7 +105,8 @@ impl TcpStream {
         Ok(self)
     }
 
-    /// Reads, as [`read`](Self::read) does, but leaves the bytes in the stream.
+    /// Reads, as [`read`](Self::read) does, but leaves the bytes in the stream. So it does not wait
+    /// for more bytes than have come: code that needs more reads them.
     ///
     /// # Errors
     ///

@@ -148,3 +148,39 @@ fn what_is_bound_or_connected_without_a_loop_fails_at_once() {
         needs_a_loop(udp.connect("127.0.0.1:1"));
     });
 }
+
+/// A library may move a stream to another thread, and drop the error that it gets there.
+#[test]
+fn the_first_use_of_a_stream_off_its_loop_is_reported_once() {
+    alone(
+        "moved::the_first_use_of_a_stream_off_its_loop_is_reported_once",
+        "",
+        || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let of_loop = move |report: &trefoil::TaskReport| {
+                assert!(report.is_notice());
+                tell.send(report.to_string()).unwrap();
+            };
+            let event_loop = trefoil::EventLoop::builder().on_unobserved(of_loop).build();
+            event_loop.unwrap().block_on(async {
+                let (near, far) = pair().await;
+                near.write_all(b"x").await.unwrap();
+                assert!(told.try_recv().is_err());
+                thread::spawn(move || {
+                    // This is used here first, by whoever sees the error.
+                    needs_a_loop(TcpListener::bind("127.0.0.1:0"));
+                    needs_a_loop(near.read(&mut [0; 8]));
+                    needs_a_loop(far.read(&mut [0; 8]));
+                })
+                .join()
+                .unwrap();
+            });
+            let notice = told.recv().unwrap();
+            assert!(
+                notice.contains("another thread than that of its event loop"),
+                "{notice}"
+            );
+            assert!(told.try_recv().is_err(), "once");
+        },
+    );
+}
