@@ -64,8 +64,7 @@
 //!
 //! Features above single connections (detecting a client's version, graceful shutdown, a pool of
 //! clients) are in the crate hyper-util, whose `server::conn::auto` and `server::graceful` need
-//! nothing but the above. `tests/trefoil-adapters/examples/hyper_server.rs` does without
-//! hyper-util.
+//! nothing but the above: `tests/trefoil-adapters/examples/hyper_server.rs` uses the former.
 //!
 //! # How connections end
 //!

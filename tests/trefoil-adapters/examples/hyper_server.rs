@@ -1,22 +1,25 @@
 //! An HTTP server on the event loop: HTTP/1 and HTTP/2 on one port, and a graceful shutdown.
 //!
 //! Shows hyper on trefoil ([`trefoil::adapters::hyper`]): connections are tasks, services share a
-//! counter through an `Rc`, and the loop's timers limit slow clients. The program has a client,
+//! counter through an `Rc`, hyper-util finds out the version, and the loop's timers limit slow
+//! clients. The program has a client,
 //! too, which uses both versions, so that it ends by itself. Run it with
 //! `cargo run -p trefoil-adapters --example hyper_server`.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, client, server};
+use hyper::{Request, Response, StatusCode, client};
+use hyper_util::server::conn::auto;
 use trefoil::adapters::hyper::{LoopExecutor, LoopTimer};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::sync::channel::{self, Sender};
@@ -88,7 +91,7 @@ async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
 }
 
 /// Takes connections until it is told to stop, and waits for their ends.
-async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) {
+pub(crate) async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) {
     // Nothing is ever sent: the channel is closed when all connections have dropped their senders.
     let (alive, all_gone) = channel::bounded::<Infallible>(1);
     while let Some(accepted) = unless(&stop, listener.accept()).await {
@@ -108,43 +111,47 @@ async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) 
     let _all_gone = timeout(PATIENCE, all_gone.recv()).await;
 }
 
-/// One connection, in the version that its client speaks.
+/// One connection, in the version that its client speaks. When told to stop, it accepts no more
+/// requests, and answers those that it has.
 async fn connection(
     stream: TcpStream,
     served: Rc<Cell<u32>>,
     stop: CancelToken,
     _alive: Sender<Infallible>,
 ) {
-    let service = service_fn(move |request| answer(request, served.clone()));
+    let has_asked = Cell::new(false);
+    let service = service_fn(|request| {
+        has_asked.set(true);
+        answer(request, served.clone())
+    });
+    // It reads until it knows the version. (`peek` would not wait for more bytes than one.)
+    let mut server = auto::Builder::new(LoopExecutor);
+    server
+        .http1()
+        .timer(LoopTimer)
+        .header_read_timeout(PATIENCE);
+    server
+        .http2()
+        .timer(LoopTimer)
+        .keep_alive_interval(PATIENCE);
+    let mut connection = pin!(server.serve_connection(stream, service));
+    let silence = async {
+        sleep(PATIENCE).await;
+        if has_asked.get() {
+            pending::<()>().await; // from here on, the limits above apply
+        }
+    };
     // An error here means that the client has gone or sends nonsense: there is nobody to report it
     // to.
-    let _ = match timeout(PATIENCE, speaks_http2(&stream)).await {
-        Ok(Ok(true)) => {
-            let connection = server::conn::http2::Builder::new(LoopExecutor)
-                .timer(LoopTimer)
-                .keep_alive_interval(PATIENCE)
-                .serve_connection(stream, service);
-            drive(
-                connection,
-                &stop,
-                server::conn::http2::Connection::graceful_shutdown,
-            )
-            .await
-        }
-        Ok(Ok(false)) => {
-            let connection = server::conn::http1::Builder::new()
-                .timer(LoopTimer)
-                .header_read_timeout(PATIENCE)
-                .serve_connection(stream, service);
-            drive(
-                connection,
-                &stop,
-                server::conn::http1::Connection::graceful_shutdown,
-            )
-            .await
-        }
-        _ => Ok(()),
+    let goes_on = trefoil::select! {
+        _ = connection.as_mut() => false,
+        _ = silence => false,
+        _ = stop.cancelled() => true,
     };
+    if goes_on {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
 }
 
 async fn answer(
@@ -165,31 +172,6 @@ async fn answer(
         path => Response::new(format!("you asked for {path}")),
     };
     Ok(response)
-}
-
-/// HTTP/2 begins with `PRI * HTTP/2.0`, and no method of HTTP/1 with `PRI`.
-async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut begin = [0; 3];
-    loop {
-        match stream.peek(&mut begin).await? {
-            0 => return Ok(false),
-            count if begin[..count] != b"PRI"[..count] => return Ok(false),
-            3 => return Ok(true),
-            // Only a few bytes have come: wait for the others.
-            _ => sleep(Duration::from_millis(1)).await,
-        }
-    }
-}
-
-/// Serves a connection until its end. When told to stop, it accepts no more requests, and answers
-/// those that it has.
-async fn drive<C: Future>(connection: C, stop: &CancelToken, end: fn(Pin<&mut C>)) -> C::Output {
-    let mut connection = pin!(connection);
-    if let Some(result) = unless(stop, connection.as_mut()).await {
-        return result;
-    }
-    end(connection.as_mut());
-    connection.await
 }
 
 /// The output of the future; `None` if the token is cancelled first.

@@ -3,6 +3,9 @@
 //! Cargo builds them before it runs all tests of this package; for this file alone, build them
 //! first: `cargo build -p trefoil-adapters --examples`.
 
+#[allow(dead_code)] // its `main`
+#[path = "../examples/hyper_server.rs"]
+mod hyper_example;
 mod support;
 
 use std::process::Command;
@@ -56,6 +59,40 @@ fn https_server() {
          nobody else has read that you asked for /again\n\
          a stranger: invalid peer certificate: UnknownIssuer\n"
     );
+}
+
+/// A client that has sent only the first byte of a request costs nothing.
+#[test]
+fn hyper_server_waits_without_polling() {
+    use std::time::Duration;
+    use trefoil::io::{TcpListener, TcpStream};
+    within_deadline(|| {
+        let event_loop = trefoil::EventLoop::builder().virtual_time().build();
+        event_loop.unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stop = trefoil::CancelToken::new();
+            let serving = hyper_example::serve(listener, Default::default(), stop.clone());
+            let serving = trefoil::spawn(serving);
+            let client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"P").await.unwrap();
+            let polls = || trefoil::LoopHandle::current().stats().polls;
+            trefoil::time::sleep(Duration::from_millis(100)).await;
+            let before = polls();
+            trefoil::time::sleep(Duration::from_millis(200)).await;
+            assert!(polls() - before < 20, "{}", polls() - before);
+            client
+                .write_all(b"OST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            let mut begin = [0; 15];
+            client.read_exact(&mut begin).await.unwrap();
+            assert_eq!(&begin, b"HTTP/1.1 200 OK");
+            stop.cancel();
+            drop(client);
+            serving.await.unwrap();
+        });
+    });
 }
 
 #[test]
