@@ -70,6 +70,7 @@ struct WaiterState {
     watched: Watched,
     running: bool,
     /// The job that could not be started is owed.
+    #[cfg(feature = "__descriptors")]
     is_owed: bool,
     /// The deadline of the task that waited last in place of the job, and until when it did.
     stood_in: Option<(Instant, Instant)>,
@@ -90,6 +91,7 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
                 timers: Timers::new(),
                 watched: Watched::default(),
                 running: false,
+                #[cfg(feature = "__descriptors")]
                 is_owed: false,
                 stood_in: None,
                 bell: None,
