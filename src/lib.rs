@@ -250,6 +250,7 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/TESTING.md")]
     pub mod testing {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}

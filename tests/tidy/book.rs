@@ -12,11 +12,12 @@
 //!    for rustdoc, which copies no pictures.
 //! 5. A README that a registry shows has no relative links, which lead nowhere there, and the pages
 //!    that it links exist in rustdoc.
-//! 6. Each variable of the environment that the crate or an example reads is in the table of
+//! 6. A link to a place names a heading of its page. (`.ci/links` asks the same of what rustdoc made.)
+//! 7. Each variable of the environment that the crate or an example reads is in the table of
 //!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
-use crate::words::links;
+use crate::words::{links, resolve};
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
@@ -26,6 +27,11 @@ const VARIABLES: &str = "docs/DEPLOYMENT.md";
 fn says(tree: &[File], path: &str, text: &str) -> bool {
     let mut files = tree.iter().filter(|file| file.path == path);
     files.any(|file| file.lines.iter().any(|line| line.raw.contains(text)))
+}
+
+/// A link without the place that it names.
+fn page_of(link: &str) -> &str {
+    link.split('#').next().unwrap_or_default()
 }
 
 fn page(path: &str) -> Option<&str> {
@@ -56,10 +62,11 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
             let there = tree.iter().any(|file| page(&file.path) == Some(target));
             if file.path == SUMMARY && !there {
                 report(at, format!("there is no page {target}"));
-            } else if file.path != SUMMARY && target.ends_with(".md") {
+            } else if file.path != SUMMARY && page_of(target).ends_with(".md") {
+                let page = page_of(target);
                 report(
                     at,
-                    format!("link as [{target}], and end the page with `[{target}]: {target}`"),
+                    format!("link as [{page}], and end the page with `[{page}]: {page}`"),
                 );
             }
         }
@@ -75,7 +82,7 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
                 at,
                 format!("{target} is in no book: name the file in backquotes"),
             );
-        } else if target.ends_with(".md")
+        } else if page_of(target).ends_with(".md")
             && (link != target || !says(tree, LINKS, &format!("[{target}]: ")))
         {
             report(
@@ -163,7 +170,53 @@ pub(crate) fn published(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// The name that GitHub, a book and rustdoc give to a heading.
+fn place_of(heading: &str) -> String {
+    let kept = heading
+        .trim()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
 /// Rule 6.
+pub(crate) fn anchored(file: &File, tree: &[File]) -> Vec<Finding> {
+    if !file.path.ends_with(".md") {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        for link in links(&line.raw).filter(|link| !link.contains(':')) {
+            let Some((page, place)) = link.split_once('#') else {
+                continue;
+            };
+            let path = match page {
+                "" => Some(file.path.clone()),
+                page => resolve(&file.path, page),
+            };
+            let mut pages = tree.iter().filter(|file| Some(&file.path) == path.as_ref());
+            let is_there = pages.any(|page| {
+                let headings = page.lines.iter().filter(|line| line.raw.starts_with('#'));
+                headings
+                    .map(|line| line.raw.trim_start_matches('#'))
+                    .any(|name| place_of(name) == place)
+            });
+            if !is_there {
+                findings.push(Finding::new(
+                    file,
+                    at,
+                    "place",
+                    format!("{link}: no heading has this name"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Rule 7.
 pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     let is_read = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !is_read || file.is_for_tests() {
@@ -211,6 +264,8 @@ mod tests {
         );
         assert_eq!(count("docs/A.md", "[B.md]: B.md"), 1); // rustdoc does not know it
         assert_eq!(count("docs/A.md", "[a]: A.md"), 1);
+        assert_eq!(count("docs/A.md", "see [a](A.md#a)"), 1);
+        assert_eq!(count("docs/A.md", "[A.md]: A.md#a"), 1);
         assert_eq!(count("docs/A.md", "[a]: ../src/lib.rs"), 1);
         assert_eq!(count("README.md", "[a](docs/A.md)"), 0);
     }
@@ -245,6 +300,27 @@ mod tests {
         assert_eq!(count("README.md", "[docs/A.md]: docs/A.md"), 1);
         assert_eq!(count("crates/a/README.md", "![a](a.webp)"), 1);
         assert_eq!(count("tests/trefoil-checks/README.md", "[a](a.md)"), 0);
+    }
+
+    #[test]
+    fn a_place_that_a_page_lacks_is_reported() {
+        let tree = [File::new(
+            "docs/A.md",
+            "# The A\n## What's in `it`, today?\n",
+        )];
+        let count = |link: &str| {
+            anchored(
+                &File::new("docs/b/B.md", &format!("# B\n[x]({link})")),
+                &tree,
+            )
+            .len()
+        };
+        assert_eq!(count("../A.md#the-a"), 0);
+        assert_eq!(count("../A.md#whats-in-it-today"), 0);
+        assert_eq!(count("../A.md#b"), 1);
+        assert_eq!(count("../C.md#the-a"), 1);
+        assert_eq!(count("#c"), 1);
+        assert_eq!(count("https://x.y/z#c"), 0);
     }
 
     #[test]

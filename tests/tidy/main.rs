@@ -105,6 +105,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(book::whole(file));
         findings.extend(book::pictured(file, tree));
         findings.extend(book::published(file, tree));
+        findings.extend(book::anchored(file, tree));
         findings.extend(book::told(file, tree));
     }
     findings

@@ -184,7 +184,7 @@ pub(crate) fn links(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A relative link as a path of the checkout; `None` for anything else.
-fn resolve(from: &str, link: &str) -> Option<String> {
+pub(crate) fn resolve(from: &str, link: &str) -> Option<String> {
     let link = link.split('#').next()?;
     if link.is_empty() || link.contains("::") || link.contains(':') || !link.contains(['.', '/']) {
         return None;
