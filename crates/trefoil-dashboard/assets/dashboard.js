@@ -1,4 +1,4 @@
-// The page. Every text of the program becomes a text of the page, by `textContent` alone.
+// The page. Every text of the program becomes a text of the page, by `textContent` alone (`say`, `hint`).
 "use strict";
 {
   const POINTS = 120; // of a graph: two minutes
@@ -30,8 +30,16 @@
 
   // Elements.
 
+  // What changes the direction of a text, or cannot be seen, is shown as an escape: a name cannot look like another.
+  // (Ends of lines and tabs stay: messages have them.)
+  const COMMANDS = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+  const shown = (text) => text.replace(COMMANDS, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
   const say = (node, text) => {
-    if (node.textContent !== text) node.textContent = text;
+    const words = shown(text);
+    if (node.textContent !== words) node.textContent = words;
+  };
+  const hint = (node, text) => {
+    node.title = shown(text ?? "");
   };
   const make = (tag, className) => {
     const node = document.createElement(tag);
@@ -44,7 +52,26 @@
     while (parent.children.length < items.length) parent.append(create());
     items.forEach((item, n) => fill(parent.children[n], item));
   };
-  // A cell is a text, or { text, className, title, press }.
+  // What is behind the words "more" of a cell, and stays open while rows come and go.
+  const opened = new Set();
+  const sayMore = (cell, text, { key, words }) => {
+    if (cell.children.length !== 2) {
+      const more = make("details");
+      const summary = make("summary");
+      summary.textContent = "more";
+      more.append(summary, make("pre"));
+      cell.replaceChildren(make("div"), more);
+    }
+    const [first, more] = cell.children;
+    say(first, text);
+    say(more.lastChild, words);
+    more.open = opened.has(key);
+    more.firstChild.onclick = () => {
+      if (more.open) opened.delete(key);
+      else opened.add(key);
+    };
+  };
+  // A cell is a text, or { text, className, title, press, more }.
   const table = (parent, columns, rows) => {
     let body = parent.querySelector("tbody");
     const head = columns.map(([name]) => name).join("|");
@@ -67,10 +94,12 @@
     fit(body, rows, () => make("tr"), (row, cells) => {
       fit(row, cells, () => make("td"), (cell, value) => {
         const column = columns[[...row.children].indexOf(cell)];
-        const { text, className, title, press } = typeof value === "string" ? { text: value } : value;
+        const { text, className, title, press, more } = typeof value === "string" ? { text: value } : value;
         cell.className = [column[1] ?? "", className ?? ""].join(" ").trim();
-        cell.title = title ?? "";
-        if (press) {
+        hint(cell, title);
+        if (more) {
+          sayMore(cell, text, more);
+        } else if (press) {
           let button = cell.querySelector("button");
           if (!button) {
             button = make("button");
@@ -251,11 +280,12 @@
       looks.splice(0, looks.length - LOOKS);
       const [who, svg, what] = node.children;
       say(who, line.name);
-      who.title = line.pid === null ? `${number.format(line.count)} tasks and polls have begun here` : `${number.format(line.count)} items are there`;
+      const count = number.format(line.count);
+      hint(who, line.pid === null ? `${count} tasks and polls have begun here` : `${count} items are there`);
       drawStrip(svg, looks);
       what.classList.toggle("idle", line.runs === null);
       say(what, line.runs === null ? "nothing" : `${line.runs}, for ${duration(line.since_us)}`);
-      what.title = line.detail ?? "";
+      hint(what, line.detail);
     });
   };
   const drawMaps = ({ maps, maps_in_all: all }) => {
@@ -268,7 +298,7 @@
     }, (node, map) => {
       const [who, bar, what] = node.children;
       say(who, map.label === "" ? map.kind : map.label);
-      who.title = map.caller === "" ? map.kind : `${map.kind}, called on the thread ${map.caller}`;
+      hint(who, map.caller === "" ? map.kind : `${map.kind}, called on the thread ${map.caller}`);
       if (map.total === null) bar.removeAttribute("value");
       else {
         bar.max = Math.max(1, map.total);
@@ -284,7 +314,7 @@
   const drawSample = (now) => {
     const elapsed = before ? now.time_ms - before.time_ms : 0;
     const { program } = now;
-    document.title = `${program.name} · trefoil`;
+    document.title = `${shown(program.name)} · trefoil`;
     say(at("program"), program.name || "trefoil");
     const facts = [`process ${program.pid}`, `${program.processors} processors`];
     if (program.process) {
@@ -322,7 +352,7 @@
     say(at("thread-count"), program.threads.length > 0 ? number.format(program.threads.length) : "");
     if (at("threads").open) {
       const then = new Map((before?.program.threads ?? []).map((thread) => [thread.id, thread.processor_ms]));
-      const columns = [["thread", ""], ["number", "number"], ["state", ""], ["processor", "number"], ["in all", "number"]];
+      const columns = [["thread", "name"], ["number", "number"], ["state", ""], ["processor", "number"], ["in all", "number"]];
       table(at("thread-table"), columns, program.threads.map((thread) => [
         thread.name,
         String(thread.id),
@@ -346,20 +376,28 @@
     });
     say(at("failure-count"), counted(failures));
     at("no-failures").hidden = failures.total > 0;
-    const failureColumns = [["at", ""], ["task", ""], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
+    const failureColumns = [["at", ""], ["task", "name"], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
     table(at("failures"), failureColumns, [...failures.kept].reverse().map((failure) => [
       { text: clock(failure.time_ms), className: "time" },
-      { text: failure.name ?? failure.site, title: `task ${failure.task}, spawned at ${failure.site}` },
+      failure.name ?? failure.site,
       failure.item === null ? "" : String(failure.item),
-      { text: failure.error, title: failure.backtrace },
+      {
+        text: failure.error,
+        more: {
+          key: `${failure.time_ms} ${failure.task} ${failure.item}`,
+          words: [`task ${failure.task}, spawned at ${failure.site}`, failure.backtrace ?? ""].join("\n").trim(),
+        },
+      },
       failure.attempts === null ? "" : String(failure.attempts),
       failure.last_words ?? "",
     ]));
     say(at("slow-count"), counted(slow));
     at("no-slow").hidden = slow.total > 0;
-    table(at("slow"), [["at", ""], ["task", ""], ["blocked its loop for", "number"]], [...slow.kept].reverse().map((poll) => [
+    const slowColumns = [["at", ""], ["task", "name"], ["spawned at", ""], ["blocked its loop for", "number"]];
+    table(at("slow"), slowColumns, [...slow.kept].reverse().map((poll) => [
       { text: clock(poll.time_ms), className: "time" },
-      { text: poll.name ?? poll.site, title: `task ${poll.task}, spawned at ${poll.site}` },
+      poll.name ?? `task ${poll.task}`,
+      poll.site,
       duration(poll.elapsed_ms * 1000),
     ]));
   };
@@ -379,7 +417,7 @@
     at("task-group").hidden = view.group === null;
     say(at("task-group-name"), view.group ?? "");
     if (view.by === "tree" || view.group !== null) {
-      const columns = [["task", ""], ["name", ""], ["state", ""], ["for", "number"], ["polls", "number"], ["runs on", ""], ["spawned at", ""]];
+      const columns = [["task", ""], ["name", "name"], ["state", ""], ["for", "number"], ["polls", "number"], ["runs on", ""], ["spawned at", ""]];
       table(at("task-table"), columns, view.tasks.map((task) => [
         { text: `${"· ".repeat(Math.min(task.depth, 12))}#${task.id}`, title: task.kind },
         task.name ?? "",
@@ -390,7 +428,7 @@
         task.site,
       ]));
     } else {
-      const columns = [["group", ""], ["tasks", "number"], ["queued", "number"], ["running", "number"], ["waiting", "number"], ["polls", "number"]];
+      const columns = [["group", "name"], ["tasks", "number"], ["queued", "number"], ["running", "number"], ["waiting", "number"], ["polls", "number"]];
       table(at("task-table"), columns, view.groups.map((group) => [
         saved ? group.label : { text: group.label, press: () => choose({ group: group.label, page: 0 }) },
         number.format(group.tasks),

@@ -93,6 +93,28 @@ mod tests {
         }
     }
 
+    /// Two functions of the script write texts, and show what would change their direction.
+    #[test]
+    fn no_text_passes_by_the_function_that_escapes_it() {
+        let written = |place: &str| -> Vec<&str> {
+            let lines = SCRIPT.lines().filter(|line| line.contains(place));
+            lines.map(str::trim).collect()
+        };
+        let texts = [
+            "if (node.textContent !== words) node.textContent = words;",
+            r#"summary.textContent = "more";"#,
+            "cell.textContent = name;", // the head of a column
+        ];
+        assert_eq!(written(".textContent = "), texts);
+        let titles = [
+            r#"node.title = shown(text ?? "");"#,
+            "card.bar.title = `${number.format(ended)} of ${number.format(ended + c.pending)} items have ended`;",
+            "document.title = `${shown(program.name)} · trefoil`;",
+        ];
+        assert_eq!(written(".title = "), titles);
+        assert_eq!(written("shown = (text)").len(), 1);
+    }
+
     #[test]
     fn no_text_ends_the_element_with_the_data() {
         let text = "</script><script>alert(1)</script><!-- <script";

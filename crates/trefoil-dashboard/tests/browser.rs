@@ -117,7 +117,7 @@ fn the_page_draws_updates_and_survives() {
     browser.eval("document.querySelector('#task-table tbody tr button').click()");
     browser.wait("!document.getElementById('task-group').hidden && document.querySelectorAll('#task-table tbody tr').length === 100");
     browser.eval("document.querySelector('[data-by=tree]').click()");
-    browser.wait("document.getElementById('page-number').textContent.startsWith('page 1 of ')");
+    browser.wait("!document.getElementById('page-after').disabled"); // the answer has come
     browser.eval("document.getElementById('page-after').click()");
     browser.wait("document.getElementById('page-number').textContent.startsWith('page 2 of ')");
 
@@ -181,6 +181,82 @@ fn the_page_draws_updates_and_survives() {
 fn slow(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(100));
     n
+}
+
+/// Names are whole, where a worker crashed can be opened, and nothing turns a text round.
+#[test]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
+fn failures_are_read_as_they_are() {
+    let dashboard = serve("127.0.0.1:0").unwrap();
+    let (on_threads, in_workers) = (dashboard.recorder(), dashboard.recorder());
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_unobserved(move |report| on_threads.failure(report))
+        .build()
+        .unwrap();
+    let procs = ProcessPool::builder()
+        .workers(1)
+        .on_unobserved(move |report| in_workers.failure(report))
+        .build()
+        .unwrap();
+    let mut browser = Browser::start("failures");
+    let size = json!({"width": 1100, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    browser.call("Emulation.setDeviceMetricsOverride", size);
+    browser.open(&dashboard.url());
+    browser.wait(LIVE);
+    let rows = |n: usize| format!("document.querySelectorAll('#failures tbody tr').length === {n}");
+
+    procs.call(aborts).name("aborts").spawn(()).detach();
+    browser.wait(&rows(1));
+    let lines = "(() => {
+        const range = document.createRange();
+        range.selectNodeContents(document.querySelector('#failures td.name'));
+        return [range.toString(), range.getClientRects().length];
+    })()";
+    assert_eq!(browser.eval(lines), json!(["aborts", 1]));
+
+    let frames = "document.querySelector('#failures tr:last-child pre')";
+    assert_eq!(browser.eval(&format!("{frames}.checkVisibility()")), false);
+    browser.eval("document.querySelector('#failures summary').click()");
+    browser.wait(&format!("{frames}.checkVisibility()"));
+    assert_eq!(
+        browser.eval(&format!("{frames}.textContent.includes('browser.rs')")),
+        true
+    );
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        assert_eq!(
+            browser.eval(&format!("{frames}.textContent.split('\\n').length > 3")),
+            true
+        );
+    }
+
+    // The next failure is above it: what is open stays open.
+    let turned = "report\u{202e}fdp.exe\u{1b}[2J";
+    pool.spawn(move || panic!("{turned}\nsecond line"))
+        .named(turned)
+        .detach();
+    browser.wait(&rows(2));
+    let open = "[...document.querySelectorAll('#failures details')].map((part) => part.open)";
+    assert_eq!(browser.eval(open), json!([false, true]));
+    let shown = "document.querySelector('#failures td.name').textContent";
+    assert_eq!(browser.eval(shown), r"report\u{202e}fdp.exe\u{1b}[2J");
+    let why = "document.querySelector('#failures td.text').innerText.split('\\n').slice(0, 2)";
+    let first = browser.eval(why);
+    assert!(
+        first[0]
+            .as_str()
+            .unwrap()
+            .ends_with(r"report\u{202e}fdp.exe\u{1b}[2J"),
+        "{first}"
+    );
+    assert_eq!(first[1], "second line");
+    browser.screenshot("failures");
+    assert!(browser.console.is_empty(), "{:?}", browser.console);
+}
+
+fn aborts((): ()) {
+    eprintln!("{}", "the last words of a worker are long ".repeat(20));
+    std::process::abort()
 }
 
 #[test]
