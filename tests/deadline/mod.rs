@@ -21,6 +21,13 @@ pub(crate) fn sample(rounds: usize) -> usize {
     }
 }
 
+/// The rounds of [`sample`], or as many as there are in a third of the time that a test has: for
+/// rounds in which threads take turns. On a busy machine each turn waits for the other's processor.
+pub(crate) fn rounds(rounds: usize) -> impl Iterator<Item = usize> {
+    let start = Instant::now();
+    (0..sample(rounds)).take_while(move |round| *round == 0 || start.elapsed() < LIMIT / 3)
+}
+
 /// Runs `f` on a separate thread, and returns its result or resumes its panic. Panics if it takes
 /// too long.
 pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
