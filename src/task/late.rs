@@ -60,7 +60,7 @@ impl Late {
     }
 
     /// A call has not ended within `limit`, waiting included. `item`: how long its one item had
-    /// run, and in which worker, if it ran then or had not begun.
+    /// run, and in which worker, if it ran then or is known not to have begun.
     pub(crate) fn whole(limit: Duration, item: Option<(Duration, Option<u32>)>) -> Self {
         Self::after(limit).with(|known| {
             known.from_call = true;
@@ -89,12 +89,15 @@ impl Late {
         self.0.as_ref()?.item.index
     }
 
-    /// How long the call had run when it was stopped; zero: it had not begun. `None` for a wait
-    /// that was given up: the awaited work may still be running. Also `None` for a `map`,
-    /// `map_each` or `imap` whose limit as a whole is over
-    /// ([`within`](crate::ProcessCall::within)): some of its items have run; and for a call that
-    /// had run before and did not then, because it waited for a retry, or its result was being
-    /// decoded.
+    /// How long the call had run when it was stopped; zero: it has not begun, and does not. `None`
+    /// for a wait that was given up: the awaited work may still be running. Also `None` where the
+    /// limit of a whole call is over ([`within`](crate::ProcessCall::within)), for
+    /// - a `map`, `map_each` or `imap`: some of its items have run;
+    /// - a call that had run before and did not then, because it waited for a retry, or its result
+    ///   was being decoded;
+    /// - a call that a [plain worker](crate::ProcessPoolBuilder::plain_workers), or one on another
+    ///   machine, was sent and has not answered: it may have begun, or begin until the worker
+    ///   learns of it. Nobody knows.
     #[must_use]
     pub fn ran(&self) -> Option<Duration> {
         self.0.as_ref()?.ran

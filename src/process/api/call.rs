@@ -124,7 +124,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// that is the limit or more, the item has timed out, also if it ended before the pool noticed:
     /// its result, or its panic, is lost. The pool's stops an item without an answer, and an answer
     /// comes after the result has been encoded: so an item may also time out in that. (A result
-    /// that arrives later than the limit, of an item that answered in time, counts.) With
+    /// that arrives later than the limit, of an item that answered in time, counts.) Neither clock
+    /// stops while this process or the worker is stopped, by Ctrl-Z or a debugger: what has not
+    /// answered by then may have timed out. With
     /// [`Duration::ZERO`] an item does not run: it has timed out as soon as the pool has it.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
@@ -137,15 +139,18 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// How long the whole call may take, from the call to its end, waiting included: what has not
     /// ended by then ends with [`TaskError::TimedOut`]. What has not begun does not run, and its
-    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free; what runs is stopped
-    /// as by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer,
+    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free (but a
+    /// [plain worker](crate::ProcessPoolBuilder::plain_workers), or one on another machine, may
+    /// begin what it has been sent until it learns of it: then [`Late::ran`](crate::Late::ran) is
+    /// `None`); what runs is stopped as by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer,
     /// however much is queued; a `timeout`, which may be set as well, bounds how long an item keeps
     /// its worker.
     ///
     /// The time begins when `spawn`, `map` or another of these methods is called, also where
     /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
     /// ends when the result has been decoded (which is not interrupted). The clock is that of this
-    /// process alone. The time is the whole call's:
+    /// process alone, and goes on while this process is stopped (by Ctrl-Z, for example). The time
+    /// is the whole call's:
     ///
     /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
     ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not

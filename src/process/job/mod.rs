@@ -151,7 +151,7 @@ impl Options {
     };
 
     /// The error of a call whose whole time is over; `item`: how long its one item has run, and
-    /// where, if it runs or has not begun.
+    /// where, if it runs or is known not to have begun.
     pub(crate) fn too_late(&self, item: Option<(Duration, Option<u32>)>) -> TaskError {
         let limit = self.within.unwrap_or_default();
         TaskError::TimedOut(Late::whole(limit, item))
@@ -357,8 +357,12 @@ impl Job {
         !self.work.numbered && !self.work.each
     }
 
-    /// The `error` of the item at `index`, which it names if there are several.
-    pub(crate) fn error_of(&self, index: usize, error: TaskError) -> TaskError {
+    /// The `error` of the item at `index`, which it names if there are several, and which knows how
+    /// often the item was started in vain.
+    pub(crate) fn error_of(&self, index: usize, mut error: TaskError) -> TaskError {
+        if let TaskError::WorkerDied(exit) = &mut error {
+            exit.attempts = exit.attempts.max(self.starts(index));
+        }
         if self.is_one() {
             error
         } else {

@@ -22,18 +22,18 @@ impl Unusual {
 
 impl Job {
     /// The item at `index` was running when its worker died, perhaps out of memory, or it has timed
-    /// out. Returns how often it has been started, and whether it may be started again.
-    pub(crate) fn attempted(&mut self, index: usize, out_of_memory: bool) -> (u32, bool) {
+    /// out. Whether it may be started again.
+    pub(crate) fn attempted(&mut self, index: usize, out_of_memory: bool) -> bool {
         let options = &self.work.options;
         if !options.may_retry() {
-            return (1, false);
+            return false;
         }
         let again = self.unusual.get_or_insert_default();
         let (starts, is_lone) = again.starts.entry(index).or_default();
         *starts = starts.saturating_add(1);
         *is_lone |= out_of_memory && options.retry_alone;
         let most = options.retry.saturating_add(u32::from(*is_lone));
-        (*starts, *starts <= most)
+        *starts <= most
     }
 
     /// How often the item at `index` was started in vain, if it may be started again.

@@ -11,7 +11,9 @@
 //!    frame is checked when its first item could be late; if another item runs then, again when
 //!    that one could be late. That is one check for each timeout and frame, not for each item.
 //!    Finished results are read before a check, so no item is blamed that ended in time.
-//!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole.
+//!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole. Its
+//!    gates are closed before anything is said of what has begun; a plain worker that has the item
+//!    and has not reported it may have begun it, so nothing is said of that one.
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
 //!    never does (W25); if it is plain, does not answer how far it got, and runs no wanted item;
@@ -45,12 +47,16 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
+use crate::process::job::Job;
 use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
 
 /// How many limits of ended jobs may always be kept.
 const MOST_FORGOTTEN: usize = 64;
+
+/// For how long an item has run that has begun: zero means that it has not.
+const SHORTEST: Duration = Duration::from_nanos(1);
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -304,7 +310,7 @@ impl Sched {
         let stopped = self.is_stopped();
         let job = self.jobs.get_mut(&id);
         let job = job.filter(|job| job.work.options.retry_on_timeout && !stopped);
-        job.is_some_and(|job| job.attempted(at, false).1)
+        job.is_some_and(|job| job.attempted(at, false))
     }
 
     /// Whether the time of a job is over.
@@ -341,22 +347,14 @@ impl Sched {
     }
 
     fn end_late(&mut self, id: u64, now: Instant) {
+        self.close_gates(id); // what has begun by then is known
         let runs = self.running(id);
-        let Some(job) = self.jobs.get_mut(&id) else {
+        let Some(job) = self.jobs.get(&id) else {
             return;
         };
         let is_one = job.is_one();
-        let ran = match runs {
-            Some((index, frame)) => {
-                let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
-                let ran = now.saturating_duration_since(frame.noted(&self.epoch));
-                Some((ran, Some(worker.pid)))
-            }
-            // It has run: it waits to run again, or its result is being decoded.
-            None if job.starts(0) > 0 || job.is_read() => None,
-            None => Some((Duration::ZERO, None)),
-        };
-        let error = job.work.options.too_late(ran.filter(|_| is_one));
+        let ran = self.ran(id, job, runs, now).filter(|_| is_one);
+        let error = job.work.options.too_late(ran);
         self.counters.stats.lock().timed_out += job.pending;
         events::noticed(Trouble::LateItem);
         if is_one && let Some((index, position)) = runs {
@@ -365,9 +363,50 @@ impl Sched {
             self.item_error(id, 0, error, Some(source), now);
             return self.finish_if_settled(id);
         }
-        let late = std::mem::take(&mut job.pending);
-        self.counters.count(0, late);
+        let late = self
+            .jobs
+            .get_mut(&id)
+            .map(|job| std::mem::take(&mut job.pending));
+        self.counters.count(0, late.unwrap_or(0));
         self.fail(id, 0, error, now);
+    }
+
+    /// Workers begin no more items of the job `id`, as far as the parent can keep them from it.
+    fn close_gates(&mut self, id: u64) {
+        for worker in &mut self.workers {
+            for position in 0..worker.frames.len() {
+                if worker.frames[position].job == id {
+                    worker.cut_off(position, 0);
+                }
+            }
+        }
+    }
+
+    /// How long the one item of `job`, whose gates are closed, has run, and in which worker; zero:
+    /// it has not begun, and will not. `None`: nobody knows, or it has begun and does not run now.
+    fn ran(
+        &self,
+        id: u64,
+        job: &Job,
+        runs: Option<(usize, usize)>,
+        now: Instant,
+    ) -> Option<(Duration, Option<u32>)> {
+        if let Some((index, position)) = runs {
+            let worker = &self.workers[index];
+            let noted = worker.frames[position].noted(&self.epoch);
+            // (It may have begun since the driver has looked at its clock.)
+            let ran = now.saturating_duration_since(noted).max(SHORTEST);
+            return Some((ran, Some(worker.pid)));
+        }
+        // It waits to run again, or its result is being decoded.
+        let has_run = job.starts(0) > 0 || job.is_read();
+        let may_run = |worker: &Worker| {
+            let has_it = |frame: &SentFrame| frame.job == id && frame.done < frame.end;
+            worker.peer.may_run_unseen() && worker.frames.iter().any(has_it)
+        };
+        // (The other copy may have run.)
+        let is_unknown = job.work.options.may_have_copies() || self.workers.iter().any(may_run);
+        (!has_run && !is_unknown).then_some((Duration::ZERO, None))
     }
 
     /// The frame of the job `id` whose item runs: its worker, and its position there.

@@ -97,14 +97,11 @@ impl Sched {
         let (mut blamed, mut retried) = (Vec::new(), Vec::new());
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.attempted(at, exit.out_of_memory());
-            if again && !stopped {
+            if job.attempted(at, exit.out_of_memory()) && !stopped {
                 job.pause(at);
                 retried.push(frame.piece.part(item as usize, item as usize + 1));
             } else {
-                let mut exit = exit.clone();
-                exit.attempts = attempts;
-                blamed.push((at, TaskError::WorkerDied(Box::new(exit))));
+                blamed.push((at, TaskError::WorkerDied(Box::new(exit.clone()))));
             }
         }
         self.enqueue(id, true);

@@ -175,11 +175,12 @@ impl Sched {
     pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
         for id in self.ids() {
-            let job = self.jobs.get(&id);
-            // (The one item of a call has ended, if it is being kept or decoded.)
-            if !job.is_some_and(|job| job.is_one() && job.is_read()) {
-                self.fail(id, 0, error.clone(), now);
-            }
+            let error = match self.jobs.get(&id).filter(|job| job.is_one()) {
+                Some(job) if job.is_read() => continue, // it has ended, and is kept or decoded
+                Some(job) => job.error_of(0, error.clone()),
+                None => error.clone(),
+            };
+            self.fail(id, 0, error, now);
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
             worker.stage = Stage::Retiring;

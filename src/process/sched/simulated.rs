@@ -14,6 +14,7 @@
 //! - in a job whose items are waited for one by one, each is answered exactly once;
 //! - an item whose end its caller learns is not pending any more (`stats`);
 //! - an item ends in `TimedOut` if and only if it has run for that long;
+//! - an item of which an error says that it did not begin has not begun, and never does;
 //! - a job with a limit that includes waiting ends then, and none of its items begins later;
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
@@ -469,8 +470,26 @@ impl World {
                 "its items fail, not it"
             );
         }
+        // (One that was copied has been started more often.)
+        let counts = |item: Item, error: &TaskError| {
+            if let TaskError::WorkerDied(exit) = error
+                && !self.jobs[&item.0].hedge
+            {
+                let ran = self.ran.get(&item).copied();
+                assert_eq!(exit.attempts(), ran.unwrap_or(0).max(1), "{item:?}");
+            }
+        };
+        for (id, result) in &book.ended {
+            match result {
+                Err(error) if !self.jobs[id].each && self.jobs[id].size == 1 => {
+                    counts((*id, 0), error);
+                }
+                _ => {}
+            }
+        }
         for ((id, item), error) in &book.errors {
             may(id, error);
+            counts((*id, *item), error);
             if let TaskError::WorkerDied(_) = error {
                 let died = self.fatal.contains(&(*id, *item));
                 assert!(died || self.hopeless, "exact blame");
@@ -500,7 +519,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let mut kept = 0;
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     let (mut hopeless, mut fetched, mut missed, mut needs) = (0, 0, 0, 0);
-    let mut lone = 0;
+    let (mut lone, mut denied) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -519,6 +538,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         kept += world.kept;
         needs += world.most_needs.saturating_sub(1);
         lone += world.lone;
+        denied += u64::from(world.book.lock().unwrap().denied);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
         (fetched, missed) = (fetched + world.fetched, missed + world.missed);
@@ -547,6 +567,10 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     assert!(
         hopeless <= worlds() / 50,
         "{hopeless} worlds without hope are too many"
+    );
+    assert!(
+        denied > worlds(),
+        "{denied} had not begun: it tests nothing"
     );
     assert!(needs > 0, "items with memory never ran side by side");
     assert!(

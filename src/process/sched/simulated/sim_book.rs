@@ -41,6 +41,8 @@ pub(super) struct Book {
     pub(super) answered: HashSet<Item>,
     /// When each item was last started.
     pub(super) started: HashMap<Item, Instant>,
+    /// How many jobs have ended in an error that says that their item did not begin.
+    pub(super) denied: u32,
     pub(super) now: Option<Instant>,
     pub(super) counters: Option<Arc<Counters>>,
     /// How many items of each job have been fed and have not ended for its caller.
@@ -59,10 +61,25 @@ impl Book {
         assert!(pending <= most, "{pending} items are pending, of {most}");
     }
 
+    /// Whether an error has said that the item did not begin.
+    pub(super) fn is_denied(&self, item: Item) -> bool {
+        let whole = self
+            .ended
+            .get(&item.0)
+            .and_then(|ended| ended.as_ref().err());
+        let of_item = |error: &&TaskError| error.item().is_none_or(|at| at as u64 == item.1);
+        whole.filter(of_item).is_some_and(denies) || self.errors.get(&item).is_some_and(denies)
+    }
+
     pub(super) fn overtime(&self, item: Item, timeout: Duration) -> bool {
         let started = self.started.get(&item);
         started.is_some_and(|at| self.now.is_some_and(|now| *at + timeout <= now))
     }
+}
+
+/// Whether the error says that its item did not begin.
+pub(super) fn denies(error: &TaskError) -> bool {
+    matches!(error, TaskError::TimedOut(late) if late.ran() == Some(Duration::ZERO))
 }
 
 pub(super) struct BookSink {
@@ -96,6 +113,10 @@ impl Sink for BookSink {
             assert!(late, "{item:?} had time left");
         }
         assert!(self.values.insert(index as u64), "one answer for each item");
+        assert!(
+            !denies(&error) || !book.started.contains_key(&item),
+            "{item:?}: {error}"
+        );
         book.errors.insert(item, error);
     }
 
@@ -110,6 +131,12 @@ impl Sink for BookSink {
             assert!(late, "nothing was late");
         }
         book.answers(self.id, u64::MAX);
+        if let Err(error) = &result {
+            book.denied += u32::from(denies(error));
+            let at = error.item().unwrap_or(0) as u64;
+            let is_true = !denies(error) || !book.started.contains_key(&(self.id, at));
+            assert!(is_true, "{at} of {}: {error}", self.id);
+        }
         let before = book.ended.insert(self.id, result);
         assert!(before.is_none(), "a job ends once");
         None

@@ -1,6 +1,7 @@
 //! Single calls, and who waits for them.
 
 use super::*;
+use crate::process::sched::workers::Stage;
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -156,4 +157,49 @@ fn an_elastic_pool_tries_again_for_what_waits() {
     }
     assert_eq!(failed, 5);
     assert!(later > 0, "the second item waits for ever behind the first");
+}
+
+/// The error of a call whose time is over, of which its worker `does` something just before; how
+/// long it says that the call has run.
+fn ran_when_late(plain: bool, does: impl FnOnce(&mut World)) -> Option<Duration> {
+    let mut world = World::with_workers(1, plain);
+    let mut options = CallOptions::default();
+    options.until = Some(world.now + Duration::from_millis(1));
+    let id = world.call_with(options);
+    world.act();
+    does(&mut world);
+    world.now += Duration::from_millis(1);
+    world.act();
+    match &world.book.lock().unwrap().ended[&id] {
+        Err(TaskError::TimedOut(late)) => late.ran(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An error says that an item has not begun only where that is known: not of one that has begun
+/// since the driver looked at its clock, nor of one that a plain worker has and has not reported.
+#[test]
+fn an_error_says_what_is_known_of_a_beginning() {
+    for plain in [false, true] {
+        let unseen = ran_when_late(plain, |_| {});
+        assert_eq!(unseen, (!plain).then_some(Duration::ZERO));
+        let begun = ran_when_late(plain, |world| {
+            world.takes(0, 50);
+            world.hear(0, true);
+            let second = world.epoch.nanos(world.now + Duration::from_secs(1));
+            world.sched.workers[0].frames[0].gate().starts(second);
+        });
+        assert!(begun.is_some_and(|ran| ran > Duration::ZERO), "{begun:?}");
+    }
+    // A frame that has come back from a plain worker did not begin there.
+    let back = ran_when_late(true, |world| {
+        world.sched.workers[0].stage = Stage::Retiring; // so it is not sent again
+        world.sched.take_all_back(0, world.now);
+        world.act();
+        while let Some(frame) = world.sim(0).unread.pop_front() {
+            world.read(0, &frame);
+        }
+        world.hear(0, true);
+    });
+    assert_eq!(back, Some(Duration::ZERO));
 }

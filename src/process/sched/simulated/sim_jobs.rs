@@ -151,11 +151,11 @@ impl World {
     pub(super) fn call_with(&mut self, options: CallOptions) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
-        let timeout = options.timeout;
+        let (timeout, until) = (options.timeout, options.until);
         let sink = BookSink {
             id,
             timeout,
-            until: options.until,
+            until,
             values: HashSet::new(),
             book: self.book.clone(),
         };
@@ -163,6 +163,7 @@ impl World {
         let known = Known {
             size: 1,
             timeout,
+            until,
             ..Known::default()
         };
         self.jobs.insert(id, known);

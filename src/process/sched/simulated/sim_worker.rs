@@ -290,6 +290,11 @@ impl World {
             assert!(sim.initialized, "{item:?} comes before the initializer");
             assert!(!sim.retires, "{item:?} begins on a worker that retires");
             assert!(self.replace_after.is_none_or(|most| sim.served <= most));
+            let is_denied = self.book.lock().unwrap().is_denied(item);
+            assert!(
+                !is_denied,
+                "it was said of {item:?} that it would not begin"
+            );
             let known = self.jobs[&item.0];
             // (A plain worker may not have heard yet that its time is over.)
             let in_time = known.until.is_none_or(|until| self.now < until);
