@@ -224,95 +224,169 @@ pub struct Capsule {
     frames: std::ops::Range<usize>,
 }
 
+/// A file that is being read. What it says of its own lengths is not believed, so no more is read
+/// than what it had until then was good for.
+struct Source<R> {
+    from: R,
+    bytes: Vec<u8>,
+    /// How many bytes the system says that it has.
+    length: usize,
+}
+
+/// How many bytes are read at least.
+const BLOCK: usize = 1 << 16;
+
+impl<R: Read> Source<R> {
+    /// Reads as many bytes more as there are from `at` on. An error if there are no more.
+    fn more(&mut self, at: usize) -> io::Result<()> {
+        let left = self.length - self.bytes.len();
+        let count = (self.bytes.len() - at).max(BLOCK).min(left);
+        match self
+            .from
+            .by_ref()
+            .take(count as u64)
+            .read_to_end(&mut self.bytes)?
+        {
+            0 => Err(invalid(DAMAGED)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What `parse` makes of the bytes from `at` to `end`, or of as many of them as it needs;
+    /// `None`: it needs more.
+    fn parse<T>(
+        &mut self,
+        (at, end): (usize, usize),
+        mut parse: impl FnMut(&[u8]) -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        loop {
+            let known = self.bytes.get(at..self.bytes.len().min(end));
+            if let Some(found) = parse(known.unwrap_or_default())? {
+                return Ok(found);
+            }
+            if self.bytes.len() >= end {
+                return Err(invalid(DAMAGED));
+            }
+            self.more(at.min(self.bytes.len()))?;
+        }
+    }
+}
+
 const DAMAGED: &str = "is damaged or incomplete";
+const NO_CAPSULE: &str = "holds no item that a pool of this version has kept";
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
 
 impl Capsule {
-    /// Reads a file, all of it.
+    /// Reads a file.
     ///
     /// # Errors
     /// What the system says; [`InvalidData`](io::ErrorKind::InvalidData) if the file is none, is
-    /// incomplete or was changed. Of another file no more than its first bytes are read.
+    /// incomplete or was changed. Of such a file little more is read than what is sound.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         // (To open a FIFO would wait for its other end.)
         let known = fs::metadata(path)?;
         let read = if known.is_file() {
-            let mut file = fs::File::open(path)?.take(known.len());
-            let mut bytes = Vec::new();
-            let mut first = file.by_ref().take(MAGIC.len() as u64);
-            first.read_to_end(&mut bytes)?;
-            if bytes == MAGIC {
-                file.read_to_end(&mut bytes)?;
-            }
-            Self::read(bytes)
+            Self::read(fs::File::open(path)?, known.len())
         } else {
-            Err("is not a regular file")
+            Err(invalid("is not a regular file"))
         };
-        read.map_err(|why| {
-            let message = format!("{} {why}", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, message)
+        read.map_err(|error| match error.get_ref() {
+            Some(why) => io::Error::new(error.kind(), format!("{} {why}", path.display())),
+            None => error, // the system's
         })
     }
 
-    fn read(bytes: Vec<u8>) -> Result<Self, &'static str> {
-        match Self::parse(bytes)? {
+    fn read(from: impl Read, length: u64) -> io::Result<Self> {
+        match Self::parse(from, length)? {
             (capsule, true) => Ok(capsule),
-            (_, false) => Err(DAMAGED),
+            (_, false) => Err(invalid(DAMAGED)),
         }
     }
 
-    /// The capsule in `bytes`, and whether its checksum fits.
-    fn parse(bytes: Vec<u8>) -> Result<(Self, bool), &'static str> {
-        if !bytes.starts_with(MAGIC) {
-            return Err("holds no item that a pool of this version has kept");
-        }
-        let (all, sum) = bytes.split_last_chunk().ok_or(DAMAGED)?;
-        let rest = all.get(MAGIC.len()..).and_then(<[u8]>::split_first_chunk);
-        let (length, rest) = rest.ok_or(DAMAGED)?;
-        let head = usize::try_from(u64::from_le_bytes(*length)).ok();
-        let (head, frames) = head
-            .and_then(|at| rest.split_at_checked(at))
-            .ok_or(DAMAGED)?;
-        let frames = all.len() - frames.len()..all.len();
-        let mut expected = 0u32;
-        let mut add = |part: &[u8]| expected = expected.rotate_left(1) ^ checksum(part);
-        add(MAGIC);
-        add(length);
-        add(head);
-        let head = postcard::take_from_bytes::<CapsuleHead>(head);
-        let (head, []) = head.map_err(|_| DAMAGED)? else {
-            return Err(DAMAGED);
+    /// The capsule in so many bytes, and whether its checksum fits.
+    fn parse(from: impl Read, length: u64) -> io::Result<(Self, bool)> {
+        let mut source = Source {
+            from,
+            bytes: Vec::new(),
+            length: usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?,
         };
-        let (mut at, mut calls, mut is_whole) = (frames.start, 0, false);
-        while at < frames.end {
-            let frame = Frame::decode(&all[at..frames.end]);
-            let (frame, length) = frame.ok().flatten().ok_or(DAMAGED)?;
-            let body = match frame {
-                Frame::Batch {
-                    batch: BatchHead { count: 1, .. },
-                    items: body,
-                    ..
-                }
-                | Frame::Context { bytes: body, .. }
-                | Frame::Copy { bytes: body, .. } => body.len(),
-                Frame::Descriptors(_) => 0,
-                _ => return Err(DAMAGED),
+        let (mut expected, mut sum) = (0u32, [0; 4]);
+        let mut add = |part: &[u8]| expected = expected.rotate_left(1) ^ checksum(part);
+        let end = source.length.saturating_sub(sum.len());
+        let begin = (0, MAGIC.len().min(source.length));
+        source.parse(begin, |bytes| match bytes {
+            MAGIC => Ok(Some(())),
+            _ if MAGIC.starts_with(bytes) && bytes.len() < begin.1 => Ok(None),
+            _ => Err(invalid(NO_CAPSULE)),
+        })?;
+        add(MAGIC);
+        let head = source.parse((MAGIC.len(), end), |bytes| {
+            let Some((length, _)) = bytes.split_first_chunk() else {
+                return Ok(None);
             };
-            is_whole = matches!(frame, Frame::Batch { .. });
-            calls += usize::from(is_whole);
-            let end = at + length;
-            add(&all[at..end - body]);
-            add(&all[end - body..end]);
-            at = end;
+            add(length);
+            Ok(Some(u64::from_le_bytes(*length)))
+        })?;
+        let at = MAGIC.len() + size_of::<u64>();
+        let frames = usize::try_from(head)
+            .ok()
+            .and_then(|head| at.checked_add(head));
+        let frames = frames
+            .filter(|frames| *frames <= end)
+            .ok_or_else(|| invalid(DAMAGED))?;
+        let head = source.parse((at, frames), |bytes| {
+            match postcard::take_from_bytes::<CapsuleHead>(bytes) {
+                Ok((head, [])) if at + bytes.len() == frames => {
+                    add(bytes);
+                    Ok(Some(head))
+                }
+                // (With more bytes it may be another one.)
+                Ok((_, [])) | Err(postcard::Error::DeserializeUnexpectedEnd) => Ok(None),
+                _ => Err(invalid(DAMAGED)),
+            }
+        })?;
+        let (mut at, mut calls, mut is_whole) = (frames, 0, false);
+        while at < end {
+            at += source.parse((at, end), |bytes| {
+                let frame = Frame::decode(bytes).map_err(|_| invalid(DAMAGED))?;
+                let Some((frame, length)) = frame else {
+                    return Ok(None);
+                };
+                let body = match frame {
+                    Frame::Batch {
+                        batch: BatchHead { count: 1, .. },
+                        items: body,
+                        ..
+                    }
+                    | Frame::Context { bytes: body, .. }
+                    | Frame::Copy { bytes: body, .. } => body.len(),
+                    Frame::Descriptors(_) => 0,
+                    _ => return Err(invalid(DAMAGED)),
+                };
+                is_whole = matches!(frame, Frame::Batch { .. });
+                calls += usize::from(is_whole);
+                add(&bytes[..length - body]);
+                add(&bytes[length - body..length]);
+                Ok(Some(length))
+            })?;
         }
-        let fits = expected == u32::from_le_bytes(*sum);
+        source.parse((end, source.length), |bytes| {
+            Ok(bytes.first_chunk().map(|last| sum = *last))
+        })?;
+        let fits = expected == u32::from_le_bytes(sum);
         let is_whole = is_whole && calls == head.calls.len();
         let capsule = Self {
-            bytes,
+            bytes: source.bytes,
             head,
-            frames,
+            frames: frames..end,
         };
-        is_whole.then_some((capsule, fits)).ok_or(DAMAGED)
+        is_whole
+            .then_some((capsule, fits))
+            .ok_or_else(|| invalid(DAMAGED))
     }
 
     /// The frame after the first `at` bytes of all, and how many bytes it has.
@@ -461,7 +535,8 @@ mod tests {
     #[test]
     fn an_argument_comes_out_as_it_went_in() {
         for chunk in chunks() {
-            let capsule = Capsule::read(written(chunk)).unwrap();
+            let bytes = written(chunk);
+            let capsule = Capsule::read(&*bytes, bytes.len() as u64).unwrap();
             assert_eq!(capsule.argument::<Argument>().unwrap(), argument());
             assert_eq!((capsule.item(), capsule.error()), (Some(3), "the error"));
             assert!(capsule.argument::<Vec<String>>().is_err());
@@ -502,19 +577,44 @@ mod tests {
                         bytes[to..to + length].copy_from_slice(&moved[from..from + length]);
                     }
                 }
-                assert!(bytes == whole || Capsule::read(bytes).is_err());
+                let read = Capsule::read(&*bytes, bytes.len() as u64);
+                assert!(bytes == whole || read.is_err());
             }
             // With a checksum that fits, too, whatever was changed.
             for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
                 let mut bytes = whole.clone();
                 let at = MAGIC.len() + roll(bytes.len() - MAGIC.len());
                 bytes[at] = roll(256) as u8;
-                if let Ok((capsule, _)) = Capsule::parse(bytes) {
+                if let Ok((capsule, _)) = Capsule::parse(&*bytes, bytes.len() as u64) {
                     let _ = capsule.argument::<Argument>();
                     let _ = capsule.to_string();
                 }
             }
         }
-        assert!(Capsule::read(Vec::new()).is_err());
+        assert!(Capsule::read(io::empty(), 0).is_err());
+    }
+
+    /// A file may say of itself what it likes: of one that is no capsule little is read, however
+    /// long it is.
+    #[test]
+    fn no_more_is_read_than_is_sound() {
+        let [chunk, ..] = chunks();
+        let whole = written(chunk);
+        let known = [
+            whole[..0].to_vec(),
+            MAGIC.to_vec(), // a head of no bytes, or of any number
+            [MAGIC, &u32::MAX.to_le_bytes()].concat(),
+            [MAGIC, &(1u64 << 31).to_le_bytes()].concat(),
+            whole,
+        ];
+        for (at, bytes) in known.iter().enumerate() {
+            for rest in [0, 1, 2, 7, 255] {
+                let endless = bytes.chain(io::repeat(rest));
+                let mut endless = endless.take(1 << 20);
+                let error = Capsule::read(&mut endless, 3 << 30).err().unwrap();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                assert!(endless.limit() > 0, "{at} {rest}: all of it was read");
+            }
+        }
     }
 }
