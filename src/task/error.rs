@@ -63,7 +63,8 @@ pub enum TaskError {
     WouldBlock,
     /// The closure, future or call panicked.
     Panicked(Box<Panic>),
-    /// The worker process that ran the call died.
+    /// The worker process that ran the call died; or the connection to it broke, so that nobody
+    /// knows whether it ran the call.
     WorkerDied(Box<WorkerExit>),
     /// An argument or a result could not cross to or from a worker process.
     Codec(Box<CodecError>),
@@ -354,7 +355,8 @@ impl WorkerExit {
     }
 
     /// How many times the call was started, this time included (1 if it never was: the pool has
-    /// failed). An item and its [copy](crate::ProcessCall::hedge) count as one.
+    /// failed). An item and its [copy](crate::ProcessCall::hedge) count as one. Where the
+    /// connection to a worker breaks, what it had been sent and had not answered counts as started.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -500,7 +502,7 @@ impl Error for WorkerExit {}
 /// assert!(error.type_name().ends_with("Shy") && error.to_string().contains("stays at home"));
 /// # Ok::<_, trefoil::PoolError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CodecError {
     pub(crate) type_name: &'static str,
     pub(crate) direction: CodecDirection,
@@ -550,6 +552,13 @@ impl fmt::Display for CodecError {
             f,
             "{what} of type `{type_name}` could not be {done}: {detail}"
         )
+    }
+}
+
+/// The same text, with the item.
+impl fmt::Debug for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{self}", self.item)
     }
 }
 
@@ -620,11 +629,13 @@ mod tests {
             CodecDirection::EncodeResult,
             "too odd".into(),
         );
-        let text = TaskError::Codec(Box::new(codec)).to_string();
-        assert_eq!(
-            text,
-            "a result of type `alloc::string::String` could not be encoded: too odd"
-        );
+        let codec = TaskError::Codec(Box::new(codec)).with_item(3);
+        let text = "a result of type `alloc::string::String` could not be encoded: too odd";
+        assert_eq!(codec.to_string(), format!("item 3: {text}"));
+        let TaskError::Codec(own) = codec else {
+            panic!()
+        };
+        assert_eq!(format!("{own:?}"), format!("item 3: {text}"));
         assert_eq!(
             io::Error::from(TaskError::timed_out()).kind(),
             io::ErrorKind::TimedOut

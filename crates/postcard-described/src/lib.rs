@@ -283,7 +283,9 @@ impl Description {
 }
 
 /// Why something could not be written or read.
-#[derive(Debug, thiserror::Error)]
+///
+/// The `Debug` form is the variant's name with the text of `Display` behind it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The type asks what comes next, and is read without the description.
@@ -325,6 +327,24 @@ pub enum Error {
          `String`)"
     )]
     Described(String),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Undescribed => "Undescribed",
+            Self::LeftOver(_) => "LeftOver",
+            Self::TooDeep => "TooDeep",
+            Self::TooMany => "TooMany",
+            Self::Codec(_) => "Codec",
+            Self::Io(_) => "Io",
+            Self::Serialize(_) => "Serialize",
+            Self::Deserialize(_) => "Deserialize",
+            Self::Value(_) => "Value",
+            Self::Described(_) => "Described",
+        };
+        write!(f, "{name}({self})")
+    }
 }
 
 fn bytes(left: usize) -> String {

@@ -24,7 +24,9 @@ use crate::task::TaskError;
 /// let refused = ProcessPool::with_workers(usize::MAX);
 /// assert!(matches!(refused, Err(PoolError::Start(_))));
 /// ```
-/// `{:?}` prints the same as `{}`, so that a `main` that returns it prints what to do.
+///
+/// The `Debug` form, which a `main` that returns it prints, is the variant's name with the text of
+/// `Display` behind it.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -70,7 +72,15 @@ pub enum PoolError {
 
 impl fmt::Debug for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        let name = match self {
+            Self::NotInitialized => "NotInitialized",
+            Self::TooDeep { .. } => "TooDeep",
+            Self::Initializer(_) => "Initializer",
+            Self::Argument(_) => "Argument",
+            Self::Launcher(_) => "Launcher",
+            Self::Start(_) => "Start",
+        };
+        write!(f, "{name}({self})")
     }
 }
 
@@ -131,7 +141,7 @@ mod tests {
     #[test]
     fn a_main_that_returns_it_says_what_to_do() {
         let error = PoolError::NotInitialized;
-        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{error:?}"), format!("NotInitialized({error})"));
     }
 
     #[test]

@@ -264,7 +264,9 @@ impl fmt::Display for Trouble {
 }
 
 /// Why there is no result.
-#[derive(Debug, thiserror::Error)]
+///
+/// The `Debug` form is the variant's name with the text of `Display` behind it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
     /// The folder of a cache cannot be made or read, or an entry cannot be removed.
@@ -288,4 +290,15 @@ pub enum CacheError {
     /// The computation has failed, or must not wait here.
     #[error(transparent)]
     Task(#[from] TaskError),
+}
+
+impl fmt::Debug for CacheError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Folder { .. } => "Folder",
+            Self::Key { .. } => "Key",
+            Self::Task(_) => "Task",
+        };
+        write!(f, "{name}({self})")
+    }
 }

@@ -358,7 +358,9 @@ impl<X> fmt::Debug for Journaled<X> {
 }
 
 /// Why a map with a journal has no result, or an item of it.
-#[derive(Debug, thiserror::Error)]
+///
+/// The `Debug` form is the variant's name with the text of `Display` behind it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// The file cannot be opened, read, locked or made; or not written when the map begins.
@@ -442,4 +444,39 @@ pub enum JournalError {
     /// The computation has failed, or must not wait here.
     #[error(transparent)]
     Task(#[from] TaskError),
+}
+
+impl fmt::Debug for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::File { .. } => "File",
+            Self::InUse(_) => "InUse",
+            Self::NoJournal(_) => "NoJournal",
+            Self::Damaged { .. } => "Damaged",
+            Self::OtherMap { .. } => "OtherMap",
+            Self::OtherItem { .. } => "OtherItem",
+            Self::ShorterList { .. } => "ShorterList",
+            Self::Key { .. } => "Key",
+            Self::Blamed { .. } => "Blamed",
+            Self::Task(_) => "Task",
+        };
+        write!(f, "{name}({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_unwrap_prints_says_what_to_do() {
+        let path = PathBuf::from("squares.trefoil");
+        for (error, name) in [
+            (JournalError::NoJournal(path.clone()), "NoJournal"),
+            (JournalError::OtherItem { path, index: 7 }, "OtherItem"),
+            (TaskError::WouldBlock.into(), "Task"),
+        ] {
+            assert_eq!(format!("{error:?}"), format!("{name}({error})"));
+        }
+    }
 }
