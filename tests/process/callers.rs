@@ -97,6 +97,39 @@ tests! {
         }
     }
 
+    /// What is counted of a call is so when it returns, also while another worker initializes.
+    fn stats_are_true_when_a_call_has_returned() {
+        let scratch = Scratch::new("stats");
+        let begins = |path: String| {
+            if trefoil::process::worker_index() == Some(1) {
+                until(|| noted(&path) > 0);
+            }
+        };
+        let builder = ProcessPool::builder().workers(2).initializer(scratch.text(), begins);
+        let procs = builder.build().unwrap();
+        let mut ended = 0;
+        let mut is_true = |items: u64| {
+            ended += items;
+            let stats = procs.stats();
+            let now = (stats.busy, stats.pending, stats.completed + stats.failed);
+            assert_eq!(now, (0, 0, ended), "{stats:?}");
+        };
+        for n in 1..sample(400) as u64 {
+            let n = n % 50 + 1;
+            procs.map_each(0..n, double);
+            is_true(n);
+            procs.map_each(0..n, |n: u64| vec![n.to_string(); 3]);
+            is_true(n);
+            procs.map_each(0..n, |n: u64| if n % 3 > 0 { std::panic::resume_unwind(Box::new(n)) });
+            is_true(n);
+            procs.map(0..n, double).unwrap();
+            is_true(n);
+            assert!(procs.imap(0..n, double).all(|result| result.is_ok()));
+            is_true(n);
+        }
+        note(&scratch.text(), 1);
+    }
+
     /// The same while the caller keeps the other worker busy with calls that follow so closely that
     /// it never sends.
     fn what_waits_behind_a_long_call_is_taken_over_between_calls_that_follow_closely() {

@@ -63,6 +63,7 @@ use crate::sync::semaphore::give_back;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
 use self::rules::state::Rules;
+use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
@@ -361,14 +362,15 @@ impl Sched {
         self.broken.is_none() && index < self.rules.slots_end && (idle || waits)
     }
 
-    /// Counts the workers whose items have not all been answered.
+    /// Counts the workers that have items of calls which have not been answered.
     pub(crate) fn count_busy(&self) {
         self.count_dropped(0);
     }
 
     /// The same, and so many items that will not run.
     fn count_dropped(&self, items: u64) {
-        let is_busy = |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
+        let runs = |frame: &SentFrame| frame.job != INITIALIZE && frame.done < frame.end;
+        let is_busy = |worker: &&Worker| worker.frames.iter().any(runs);
         let busy = self.workers.iter().filter(is_busy).count();
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);

@@ -78,7 +78,9 @@ impl Counters {
 pub struct ProcessStats {
     /// How many worker processes there are now.
     pub workers: usize,
-    /// How many of them have something to do.
+    /// How many of them have items of calls: after the results of all calls it is 0. One that runs
+    /// an item counts until that ends, or its process has been killed, also after the item's caller
+    /// has its `TimedOut` or `Cancelled`. An initializer does not count.
     pub busy: usize,
     /// How many items wait or run. Items that were just handed over by `spawn`, or wait for a
     /// [`Remote`](crate::process::Remote), may be missing. Those of a call that was cancelled, or
