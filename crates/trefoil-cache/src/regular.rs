@@ -44,11 +44,24 @@ pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<Fil
     options.open(path)
 }
 
-/// Reads a regular file.
-pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+/// Reads a regular file, if its first bytes, as many as `head`, and its length are what
+/// `is_sound` expects. Otherwise no more is read, and the error is of the kind `InvalidData`.
+pub(crate) fn read(
+    path: &Path,
+    head: usize,
+    is_sound: impl FnOnce(&[u8], usize) -> bool,
+) -> io::Result<(Vec<u8>, Metadata)> {
     let (file, about) = open(path, File::options().read(true))?;
+    let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
+    let mut first = Vec::new();
+    (&file).take(head as u64).read_to_end(&mut first)?;
+    if !is_sound(&first, length) {
+        return Err(ErrorKind::InvalidData.into());
+    }
     let mut bytes = reserved(about.len())?;
-    (&file).take(about.len()).read_to_end(&mut bytes)?;
+    bytes.extend_from_slice(&first);
+    let left = about.len().saturating_sub(first.len() as u64);
+    (&file).take(left).read_to_end(&mut bytes)?;
     Ok((bytes, about))
 }
 
@@ -79,8 +92,24 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usi
     }
 }
 
+/// An error if a file must not be as long as this: to write beyond its limit for files
+/// (`RLIMIT_FSIZE`) ends a program by a signal.
+pub(crate) fn may_be(length: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        let limit = getrlimit(Resource::Fsize).current;
+        if limit.is_some_and(|limit| length > limit) {
+            return Err(rustix::io::Errno::FBIG.into());
+        }
+    }
+    let _ = length; // elsewhere there is no limit
+    Ok(())
+}
+
 /// Writes all of `bytes` from `at` on.
 pub(crate) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    may_be(at.saturating_add(bytes.len() as u64))?;
     let mut done = 0;
     while done < bytes.len() {
         let (rest, at) = (&bytes[done..], at.saturating_add(done as u64));
@@ -117,6 +146,7 @@ pub(crate) fn replace(
     bytes: &[u8],
     written: Written,
 ) -> io::Result<()> {
+    may_be(bytes.len() as u64)?;
     let mut file = File::create_new(temporary)?;
     let _ = file.try_lock(); // there may be no locks here
     let mut written_all = || {

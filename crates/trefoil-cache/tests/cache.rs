@@ -91,6 +91,44 @@ fn a_second_call_computes_nothing_in_another_cache_neither() {
     assert!(!function.contains(&7).unwrap());
 }
 
+/// What serde does not write is missing when a result is computed, too.
+#[test]
+fn a_hit_is_what_was_computed() {
+    #[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
+    struct Skips {
+        a: u64,
+        #[serde(skip)]
+        b: u64,
+    }
+    let folder = Folder::new("skips");
+    let cache = folder.open();
+    let skips = cache.function("skips", 1, |a: u64| Skips { a, b: 7 });
+    let (computed, hit) = (skips.call(&4).unwrap(), skips.call(&4).unwrap());
+    assert!(computed.is_computed() && hit.is_hit());
+    assert_eq!(computed.into_inner(), Skips { a: 4, b: 0 });
+    assert_eq!(hit.into_inner(), Skips { a: 4, b: 0 });
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..2 {
+        let all = pool.cached(&skips).map(0..9).unwrap();
+        assert!(all.iter().all(|one| one.b == 0), "{all:?}");
+    }
+}
+
+/// A file that is none of the cache's is not read, however long it is.
+#[test]
+fn a_long_file_is_not_believed() {
+    let folder = Folder::new("long");
+    let cache = folder.open().on_trouble(|trouble| panic!("{trouble}"));
+    let long = cache.function("long", 1, |n: u64| vec![n; 1 << 12]);
+    assert!(long.call(&4).unwrap().is_computed());
+    let path = long.entry(&4).unwrap().unwrap().path().to_owned();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(1 << 42).unwrap(); // (it takes no room on the disk)
+    assert!(matches!(long.explain(&4).unwrap(), Explanation::Damaged(_)));
+    assert!(long.call(&4).unwrap().is_computed());
+    assert!(long.call(&4).unwrap().is_hit());
+}
+
 #[test]
 fn a_miss_is_explained() {
     let folder = Folder::new("explain");

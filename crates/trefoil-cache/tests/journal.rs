@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trefoil::{Bulk, Inline, ProcessPool, Shutdown, TaskError, ThreadPool};
+#[cfg(unix)]
+use trefoil_cache::{Cache, Trouble};
 use trefoil_cache::{JournalError, JournaledCall, JournaledExecutor};
 
 /// The path of one test's journal, removed at its end.
@@ -698,6 +700,70 @@ fn a_disk_that_is_full_costs_only_the_recording() {
     fs::remove_file(&items).unwrap();
 }
 
+/// The child of `the_limit_for_files_costs_only_the_recording`: a journal and a cache at a limit of
+/// 64 KiB, with what was reported.
+#[cfg(unix)]
+fn child_is_limited(path: &Path) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    fn report(trouble: &Trouble) {
+        REPORTS.lock().unwrap().push(trouble.to_string());
+    }
+    let limit = Rlimit {
+        current: Some(64 << 10),
+        ..getrlimit(Resource::Fsize)
+    };
+    setrlimit(Resource::Fsize, limit).unwrap();
+    let bytes = |n: usize| vec![n as u8; n];
+    let folder = path.join("cache");
+    let cache = Cache::open(folder).unwrap().on_trouble(report);
+    let kept = cache.function("bytes", 1, bytes);
+    for n in (0..200).chain([70_000, 2_000_000]) {
+        assert_eq!(kept.call(&n).unwrap().into_inner(), bytes(n));
+    }
+    assert!(kept.contains(&199).unwrap() && !kept.contains(&70_000).unwrap());
+    let small = Inline.journal(path.join("small")).on_trouble(report);
+    assert_eq!(small.map(0..1_000, bytes).unwrap()[999], bytes(999));
+    let large = Inline.journal(path.join("large")).on_trouble(report);
+    let large = large.blame_after(1);
+    assert_eq!(
+        large.map([1, 2_000_000], bytes).unwrap()[1],
+        bytes(2_000_000)
+    );
+    let reports = REPORTS.lock().unwrap();
+    assert!(
+        reports.iter().all(|text| text.contains("File too large")),
+        "{reports:?}"
+    );
+    println!("complete {}", reports.len());
+}
+
+/// A program that reaches its limit for files is not ended by a signal.
+#[cfg(unix)]
+fn the_limit_for_files_costs_only_the_recording() {
+    let place = Place::new("limit");
+    fs::create_dir(&place.0).unwrap();
+    let end = again("limit", &place.0).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&end.stdout),
+        "complete 3\n",
+        "{:?}",
+        end.status
+    );
+    let small = Inline.journal(place.0.join("small"));
+    assert!((100..999).contains(&small.recorded().unwrap()));
+    // Without the limit it continues, and blames nobody.
+    let bytes = |n: usize| vec![n as u8; n];
+    assert_eq!(small.map(0..1_000, bytes).unwrap()[999], bytes(999));
+    assert_eq!(small.recorded().unwrap(), 1_000);
+    let large = Inline.journal(place.0.join("large")).blame_after(1);
+    assert_eq!(
+        large.map([1, 2_000_000], bytes).unwrap()[1],
+        bytes(2_000_000)
+    );
+    fs::remove_dir_all(&place.0).unwrap();
+}
+
 fn a_value_that_is_not_read_back_is_the_only_one_missing() {
     /// Its second number is not read back.
     #[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
@@ -727,6 +793,37 @@ fn a_value_that_is_not_read_back_is_the_only_one_missing() {
     assert_eq!(REPORTS.load(Ordering::Relaxed), 1);
     assert_eq!(journal.recorded().unwrap(), 7);
     assert_eq!(journal.map(0..9, half).unwrap()[5], Half(5, 1));
+}
+
+/// What serde does not write is missing in the first run, too: no run has another result.
+fn every_run_has_the_same_results() {
+    #[derive(Clone, Serialize, Deserialize, PartialEq, Debug)]
+    struct Skips {
+        a: u64,
+        #[serde(skip)]
+        b: u64,
+    }
+    let place = Place::new("skips");
+    let pool = ThreadPool::with_threads(2);
+    let skips = |a: u64| Skips { a, b: 7 };
+    for _ in 0..2 {
+        let all = pool.journal(&place.0).map(0..9, skips).unwrap();
+        assert_eq!(all[3], Skips { a: 3, b: 0 });
+        let all = Inline.journal(&place.0).map(0..9, skips).unwrap();
+        assert_eq!(all[8], Skips { a: 8, b: 0 });
+    }
+}
+
+/// The README's bar counts what is recorded, too.
+fn a_bar_follows() {
+    let place = Place::new("bar");
+    Inline.journal(&place.0).map(0..40, |n: u64| n).unwrap();
+    let pool = ThreadPool::with_threads(2);
+    let journal = pool.journal(&place.0);
+    let bar = trefoil_progress::ProgressBar::hidden();
+    let results = journal.imap(0..100, |n: u64| n).unwrap();
+    let all = bar.wrap_iter(results).collect::<Result<Vec<_>, _>>();
+    assert_eq!((all.unwrap().len(), bar.position()), (100, 100));
 }
 
 /// The child of `a_failed_sync_ends_the_recording`.
@@ -958,6 +1055,8 @@ fn main() {
         match &**what {
             "maps" => child_maps(Path::new(path)),
             "syncs" => child_syncs(Path::new(path)),
+            #[cfg(unix)]
+            "limit" => child_is_limited(Path::new(path)),
             "exits" | "item exits" | "exits in order" => child_exits(Path::new(path), what),
             what => child_dies(Path::new(path), what == "dies of workers"),
         }
@@ -975,6 +1074,16 @@ fn main() {
             a_difference_is_the_last_thing,
         ),
         ("nothing_runs_twice", nothing_runs_twice),
+        ("a_bar_follows", a_bar_follows),
+        (
+            "every_run_has_the_same_results",
+            every_run_has_the_same_results,
+        ),
+        #[cfg(unix)]
+        (
+            "the_limit_for_files_costs",
+            the_limit_for_files_costs_only_the_recording,
+        ),
         (
             "a_value_that_is_not_read_back",
             a_value_that_is_not_read_back_is_the_only_one_missing,

@@ -224,10 +224,8 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
             for (key, indices, leading) in places {
                 // (A pool that has ended yields its error once.)
                 let result = computed.next().unwrap_or(Err(last.clone()));
-                match &result {
-                    Ok(result) => self.function.results.keep(&key, result, Duration::ZERO),
-                    Err(error) => last = error.clone(),
-                }
+                let keep = |result| self.function.results.keep(&key, result, Duration::ZERO);
+                let result = result.map(keep).inspect_err(|error| last = error.clone());
                 drop(leading);
                 let is_last = stops && result.is_err();
                 fill(results, &indices, result);

@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::key::Key;
 
 const MAGIC: [u8; 8] = *b"trefoil1";
-const HEADER: usize = 64;
+/// How many bytes stand before the result.
+pub(crate) const HEADER: usize = 64;
 const CHECK: usize = 16;
 
 /// When an entry was computed, and how long that took.

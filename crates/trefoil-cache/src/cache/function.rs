@@ -24,6 +24,9 @@ use crate::key::{Key, KeyError, hash_of, key_of};
 use crate::regular;
 use crate::value::{decode, encode};
 
+/// A longer file `about` has no names of types.
+const ABOUT: usize = 1 << 20;
+
 type KeyOf<A> = dyn Fn(&A) -> Result<Key, KeyError> + Send + Sync;
 type ValidIf = dyn Fn(&Meta) -> bool + Send + Sync;
 
@@ -215,21 +218,23 @@ where
         decode(found.result())
     }
 
-    /// Keeps a result.
-    pub(crate) fn keep(&self, key: &Key, result: &R, took: Duration) {
-        if !self.keeps_errors && is_err(result) {
-            return;
+    /// Keeps a result. Returns it as a hit will.
+    pub(crate) fn keep(&self, key: &Key, result: R, took: Duration) -> R {
+        if !self.keeps_errors && is_err(&result) {
+            return result;
         }
         let place = self.place(key);
         let mut bytes = begin(&place.mark, &Meta::new(took));
-        match encode(result, &mut bytes) {
-            Ok(()) => {
+        match encode(&result, &mut bytes) {
+            Ok(again) => {
                 finish(&mut bytes);
                 self.store.write(&place, &bytes, || self.about());
+                again
             }
             Err(error) => {
                 let message = format!("a {} cannot be kept: {error}", type_name::<R>());
                 self.store.fail(&self.folder, io::Error::other(message));
+                result
             }
         }
     }
@@ -238,8 +243,7 @@ where
     fn compute(&self, key: &Key, compute: impl FnOnce() -> R) -> R {
         let begin = Instant::now();
         let result = compute();
-        self.keep(key, &result, begin.elapsed());
-        result
+        self.keep(key, result, begin.elapsed())
     }
 
     fn entry(&self, arg: &A) -> Result<Option<Entry>, CacheError> {
@@ -276,7 +280,8 @@ where
                 continue;
             }
             let about = self.folder.join(generation).join("about");
-            let about = regular::read(&about).map(|(bytes, _)| bytes);
+            let is_text = |_: &[u8], length| length <= ABOUT;
+            let about = regular::read(&about, 0, is_text).map(|(bytes, _)| bytes);
             let about = String::from_utf8(about.unwrap_or_default()).unwrap_or_default();
             let of = |name: &str| {
                 let line = about.lines().find_map(|line| line.strip_prefix(name));
@@ -673,8 +678,7 @@ where
     async fn compute(&self, key: &Key, arg: A) -> R {
         let begin = Instant::now();
         let result = (self.f)(arg).await;
-        self.results.keep(key, &result, begin.elapsed());
-        result
+        self.results.keep(key, result, begin.elapsed())
     }
 
     management!();

@@ -45,6 +45,9 @@ pub(crate) use version::Version;
 /// of its own; so it does where files cannot be locked, and on Windows. (To replace or remove a
 /// result it waits for up to ten seconds, and fails then.) A hit needs no lock.
 ///
+/// A result is what serde reads back, also when it is computed: a field that is not written
+/// (`#[serde(skip)]`) has its default. (What cannot be encoded is as it was computed.)
+///
 /// A problem with the folder costs the caching, not the computation: if an entry cannot be written,
 /// because the disk is full or the folder is read-only, the result is returned all the same, and
 /// [`on_trouble`](Self::on_trouble)'s hook is called once. What is damaged counts as missing.

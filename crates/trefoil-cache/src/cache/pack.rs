@@ -60,6 +60,9 @@ const FULL: u64 = 256;
 /// half as many. (So it is written anew when it is two to four times as long.)
 const SPARSE: u64 = 128;
 
+/// How much longer a pack may be than a full one: its writers may have had no locks.
+const LOCKLESS: u64 = 1 << 24;
+
 /// Only damage makes longer lists.
 const LONGEST: usize = 1_000;
 
@@ -275,7 +278,12 @@ fn is_at(path: &Path, file: &Metadata) -> bool {
     return now.is_ok() && file.is_file();
 }
 
+/// Reads a pack. A file that is far too long for its slots is none: it is damaged.
 fn bytes(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let slots = Pack::new(file)?.slots;
+    if length > HEAD + slots * (SLOT + FULL) + LOCKLESS {
+        return Err(damaged());
+    }
     let mut bytes = regular::reserved(length)?;
     bytes.resize(length as usize, 0);
     let length = read_at(file, &mut bytes, 0)?;
@@ -367,12 +375,16 @@ pub(crate) fn put(
     if let Some(locked) = &locked {
         before = locked.length;
         let node = (NODE + entry.len()) as u64;
-        match Pack::new(&locked.file) {
+        let read = match Pack::new(&locked.file) {
             Ok(pack) if locked.has_room(pack.slots, node) => {
                 pack.put(mark, entry, before)?;
                 return Ok((before, before + node));
             }
-            Ok(_) => all = locked.bytes()?,
+            Ok(_) => locked.bytes(),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(bytes) => all = bytes,
             // (An empty or a damaged one.)
             Err(error) if [ErrorKind::NotFound, ErrorKind::InvalidData].contains(&error.kind()) => {
             }
@@ -599,6 +611,24 @@ mod tests {
             }
         }
         assert!(right > rounds * 7, "most are still there");
+    }
+
+    /// A long file that is no pack is not read, and the next writer replaces it.
+    #[test]
+    fn a_file_that_is_too_long_is_damage() {
+        let test = Test::new("long");
+        (0..20).for_each(|n| test.put(n, &[n as u8; 10]));
+        let file = File::options().write(true).open(&test.path).unwrap();
+        file.set_len(1 << 42).unwrap(); // (it takes no room on the disk)
+        let error = list(&test.path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let locked = Locked::new(&test.path, false, TO_PUT).unwrap();
+        assert!(locked.bytes().is_err());
+        drop(locked);
+        assert_eq!(test.get(7).unwrap(), [7; 10]);
+        test.put(7, b"new");
+        assert_eq!(test.get(7).unwrap(), b"new");
+        assert!(fs::metadata(&test.path).unwrap().len() < 1 << 20);
     }
 
     /// Numbers that lead in a circle are damage, too.

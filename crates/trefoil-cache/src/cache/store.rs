@@ -25,7 +25,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::entry::{Meta, parse, result_in};
+use super::entry::{HEADER, Meta, look, parse, result_in};
 use super::flight::Flights;
 use super::limit::Limit;
 use super::pack::{self, Contents};
@@ -195,7 +195,8 @@ impl Store {
 
     fn read_file(&self, place: &Place) -> Found {
         let path = place.file();
-        let bytes = regular::read(&path).map(|(bytes, about)| {
+        let is_it = |head: &[u8], length| look(head) == Some((place.mark, length));
+        let bytes = regular::read(&path, HEADER, is_it).map(|(bytes, about)| {
             let used = about.modified().unwrap_or(UNIX_EPOCH);
             self.touch(used, || {
                 // (On Windows, only a file that is open for writing can be stamped.)
@@ -305,7 +306,7 @@ impl Store {
             if let Some(generation) = folder.parent() {
                 // (It may be there. Without it, a miss is explained less well.)
                 let _ = File::create_new(generation.join("about"))
-                    .and_then(|mut file| file.write_all(about().as_bytes()));
+                    .and_then(|file| regular::write_at(&file, about().as_bytes(), 0));
             }
         }
         self.write_once(place, bytes)

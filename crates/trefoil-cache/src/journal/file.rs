@@ -13,14 +13,11 @@ use std::time::{Duration, Instant};
 use super::JournalError;
 #[cfg(unix)]
 use super::raw_at_exit::{self, Registered};
-use super::record::{FIRST, Header, Item, Parsed, Record, has_record, parse, push};
+use super::record::{FIRST, Header, Item, Parsed, Record, Window, parse, push};
 use crate::regular::{self, TEMPORARY, Written};
 
 /// Results of more bytes are in files of their own.
 const LARGE: usize = 1 << 20;
-
-/// How many bytes are read at once.
-const BLOCK: usize = 1 << 20;
 
 /// Where a result is.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +193,7 @@ impl Journal {
         if self.process != std::process::id() {
             return Ok(());
         }
+        regular::may_be(self.end + records.len() as u64)?;
         if !std::mem::replace(&mut self.is_at_end, false) {
             self.file.seek(SeekFrom::Start(self.end))?;
         }
@@ -279,7 +277,7 @@ impl Journal {
             }
             At::Beside(hash) => {
                 let path = folder(&self.path).join(index.to_string());
-                match regular::read(&path) {
+                match regular::read(&path, 0, |_, _| true) {
                     Ok((bytes, _)) => Ok((crate::digest::hash(&bytes) == hash).then_some(bytes)),
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
@@ -290,12 +288,11 @@ impl Journal {
 
     /// Marks this session as one whose items are not counted: it cannot record which have ended.
     /// The record is as long as the one in its place, so it needs no room on the disk.
-    pub(crate) fn forgive(mut self) {
+    pub(crate) fn forgive(self) {
         let mut out = Vec::new();
         push(&mut out, &Record::Forgiven);
-        let at = self.file.seek(SeekFrom::Start(self.session));
         // (If that fails, too, what is under way counts as a death.)
-        let _ = at.and_then(|_| self.file.write_all(&out));
+        let _ = regular::write_at(&self.file, &out, self.session);
     }
 
     /// Records that the session ends in order.
@@ -352,15 +349,10 @@ fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
         source,
     };
     let mut known = Known::default();
-    let (mut bytes, mut at, mut offset) = (Vec::new(), 0, 0);
-    // Reads on, and drops what has been parsed; returns how many bytes have come.
-    let mut more = |bytes: &mut Vec<u8>, at: &mut usize| {
-        bytes.drain(..std::mem::take(at));
-        Read::take(&mut *file, BLOCK as u64).read_to_end(bytes)
-    };
-    while bytes.len() < FIRST.len() && more(&mut bytes, &mut at).map_err(failed)? > 0 {}
-    let first = bytes.len().min(FIRST.len());
-    if bytes[..first] != FIRST[..first] {
+    let (mut window, mut offset) = (Window::default(), 0);
+    while window.rest().len() < FIRST.len() && window.more(file).map_err(failed)? > 0 {}
+    let first = window.rest().len().min(FIRST.len());
+    if window.rest()[..first] != FIRST[..first] {
         return Err(JournalError::NoJournal(path.to_owned()));
     }
     if first < FIRST.len() {
@@ -369,24 +361,24 @@ fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
             _ => Err(JournalError::NoJournal(path.to_owned())),
         };
     }
-    at += first;
+    window.pass(first);
     offset += first as u64;
     loop {
-        match parse(&bytes[at..]) {
+        match parse(window.rest()) {
             Parsed::Record(record, length) => {
                 known.add(&record, offset, length);
-                at += length;
+                window.pass(length);
                 offset += length as u64;
                 continue;
             }
             Parsed::Part => {
-                if more(&mut bytes, &mut at).map_err(failed)? == 0 {
+                if window.more(file).map_err(failed)? == 0 {
                     break;
                 }
             }
             Parsed::Damage(at_least) => {
-                while more(&mut bytes, &mut at).map_err(failed)? > 0 {}
-                if has_record(&bytes[at + at_least..]) {
+                window.pass(at_least);
+                if window.has_record(file).map_err(failed)? {
                     let path = path.to_owned();
                     return Err(JournalError::Damaged { path, offset });
                 }

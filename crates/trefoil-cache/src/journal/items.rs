@@ -226,7 +226,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
             self.refused = Some(error);
             return;
         };
-        self.note(index, item, &result);
+        let result = self.note(index, item, result);
         // (The executor knows only its number in the burst.)
         let result = result.map_err(|error| JournalError::Task(error.with_item(index as usize)));
         self.ready.insert(index, result);
@@ -240,31 +240,44 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
         }
     }
 
-    /// Adds the record of a result to those that are to be written.
-    fn note(&mut self, index: u64, item: Item, result: &Result<R, TaskError>) {
+    /// Adds the record of a result to those that are to be written. Returns the result as it will
+    /// be read back.
+    fn note(
+        &mut self,
+        index: u64,
+        item: Item,
+        result: Result<R, TaskError>,
+    ) -> Result<R, TaskError> {
         let Some(journal) = &mut self.journal else {
-            return;
+            return result;
         };
         match result {
-            Ok(result) if !is_err(result) => {
+            Ok(result) if !is_err(&result) => {
                 let mut encoded = Vec::new();
                 let named = |error: io::Error| {
                     let message = format!("the result of item {index} cannot be recorded: {error}");
                     io::Error::new(error.kind(), message)
                 };
-                if let Err(error) = encode(result, &mut encoded) {
-                    self.note_failure(index);
-                    if !mem::replace(&mut self.is_incomplete, true) {
-                        self.settings.report(MISSING, named(error));
+                let again = match encode(&result, &mut encoded) {
+                    Ok(again) => again,
+                    Err(error) => {
+                        self.note_failure(index);
+                        if !mem::replace(&mut self.is_incomplete, true) {
+                            self.settings.report(MISSING, named(error));
+                        }
+                        return Ok(result);
                     }
-                    return;
-                }
+                };
                 if let Err(error) = journal.record(&mut self.records, index, item, &encoded) {
                     self.flush();
                     self.stop(named(error));
                 }
+                Ok(again)
             }
-            _ => self.note_failure(index),
+            result => {
+                self.note_failure(index);
+                result
+            }
         }
     }
 

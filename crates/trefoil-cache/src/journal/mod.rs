@@ -99,6 +99,9 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// one with `transparent` or `into`, a variant of an `untagged` enum, a `Cow`, a `RefCell`, a
 /// `Mutex`.) Results may have sets of any type.
 ///
+/// A result is what serde reads back, also in the run that computes it: a field that is not written
+/// (`#[serde(skip)]`) has its default. (What cannot be recorded is as it was computed.)
+///
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
 ///
 /// The file has one writer at a time, for which it is locked; the lock ends with the program. It
@@ -190,7 +193,7 @@ impl<X> Journaled<X> {
     }
 
     /// Calls `hook` once if results cannot be recorded any more during a map, because the disk is
-    /// full, for example; and once for the first value that cannot be recorded, because serde does
+    /// full or the file as long as this program's limit allows, for example; and once for the first value that cannot be recorded, because serde does
     /// not read it back as it was, for example. The computation continues. (A file that cannot be
     /// used when the map begins is a [`JournalError::File`].)
     pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {

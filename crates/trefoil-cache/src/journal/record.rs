@@ -11,6 +11,9 @@
 //! only helps to find records behind damage. The length has a check of its own, so that what a
 //! record contains is not taken for a record behind it: a result may be the bytes of a journal.
 
+use std::io::{self, Read};
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 pub(crate) const FIRST: &[u8] = b"trefoil journal 1\n";
@@ -18,6 +21,9 @@ pub(crate) const FIRST: &[u8] = b"trefoil journal 1\n";
 const MARK: [u8; 4] = *b"\xf7trj";
 const HEAD: usize = 12;
 const CHECK: usize = 8;
+
+/// How many bytes are read at once.
+const BLOCK: usize = 1 << 20;
 
 /// The longest body.
 const LONGEST: usize = 16 << 20;
@@ -87,7 +93,7 @@ pub(crate) fn push(out: &mut Vec<u8>, record: &Record<'_>) {
     let begin = out.len();
     out.extend_from_slice(&MARK);
     out.extend_from_slice(&[0; HEAD - 4]);
-    let body = postcard::to_extend(record, std::mem::take(out));
+    let body = postcard::to_extend(record, mem::take(out));
     // (Encoding plain data into a vector cannot fail.)
     *out = body.unwrap_or_default();
     let length = out.len() - begin - HEAD;
@@ -144,11 +150,64 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// Whether there is a whole record anywhere in `bytes`.
-pub(crate) fn has_record(bytes: &[u8]) -> bool {
-    let starts = bytes.windows(MARK.len()).enumerate();
-    let mut starts = starts.filter(|(_, four)| **four == MARK);
-    starts.any(|(at, _)| matches!(parse(&bytes[at..]), Parsed::Record(..)))
+/// Bytes that are read block by block; what has been looked at is dropped.
+#[derive(Default)]
+pub(crate) struct Window {
+    bytes: Vec<u8>,
+    at: usize,
+    is_last: bool,
+}
+
+impl Window {
+    /// What has been read and not passed.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    /// Reads on. Returns how many bytes have come.
+    pub(crate) fn more(&mut self, from: &mut impl Read) -> io::Result<usize> {
+        if self.is_last {
+            return Ok(0);
+        }
+        self.bytes.drain(..mem::take(&mut self.at));
+        let mut block = from.by_ref().take(BLOCK as u64);
+        let count = block.read_to_end(&mut self.bytes)?;
+        self.is_last = count == 0;
+        Ok(count)
+    }
+
+    /// Whether there is a whole record anywhere here, or behind it. No more is in memory than the
+    /// longest record has.
+    pub(crate) fn has_record(&mut self, from: &mut impl Read) -> io::Result<bool> {
+        loop {
+            let rest = self.rest();
+            let marks = rest.windows(MARK.len());
+            let mark = marks.enumerate().find(|(_, four)| **four == MARK);
+            // (A mark may be cut where the bytes end.)
+            let begin = mark.map_or(rest.len().saturating_sub(MARK.len() - 1), |(at, _)| at);
+            let parsed = mark.map_or(Parsed::Part, |_| parse(&rest[begin..]));
+            let passed = match parsed {
+                Parsed::Record(..) => return Ok(true),
+                Parsed::Damage(at_least) => begin + at_least,
+                Parsed::Part => {
+                    let is_cut = mark.is_none();
+                    self.pass(begin);
+                    if self.more(from)? > 0 {
+                        continue;
+                    }
+                    if is_cut {
+                        return Ok(false);
+                    }
+                    1
+                }
+            };
+            self.pass(passed);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +237,56 @@ mod tests {
             assert!(!has_record(&damaged[1..]));
             damaged.extend_from_slice(&bytes[whole..]);
             assert!(has_record(&damaged));
+        }
+    }
+
+    fn has_record(mut bytes: &[u8]) -> bool {
+        Window::default().has_record(&mut bytes).unwrap()
+    }
+
+    /// A file that is no journal any more may be long: it is looked through, and not kept.
+    #[test]
+    fn damage_takes_little_memory() {
+        let mut record = Vec::new();
+        push(&mut record, &Record::Closed);
+        let lone_marks = MARK.repeat(1 << 10);
+        let mut longest = Vec::new();
+        push(&mut longest, &Record::Session);
+        longest[4..8].copy_from_slice(&(LONGEST as u32).to_le_bytes());
+        let check = check_of_length((LONGEST as u32).to_le_bytes());
+        longest[8..HEAD].copy_from_slice(&check);
+        let all = [
+            (vec![0; 1 << 10], 8 * BLOCK, 4 * BLOCK),
+            (lone_marks, 8 * BLOCK, 4 * BLOCK),
+            (longest, 3 * LONGEST, 2 * (LONGEST + 2 * BLOCK)),
+        ];
+        for (part, length, most) in all {
+            for last in [&[][..], &record, &record[1..]] {
+                let mut from = Blocks(part.clone(), length / part.len(), 0).chain(last);
+                let mut window = Window::default();
+                let found = window.has_record(&mut from).unwrap();
+                assert_eq!(found, last == record);
+                let room = window.bytes.capacity();
+                assert!(room <= most, "{room} bytes, of {length}");
+            }
+        }
+    }
+
+    /// So many times these bytes, of which some have been read.
+    struct Blocks(Vec<u8>, usize, usize);
+
+    impl Read for Blocks {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            if self.1 == 0 {
+                return Ok(0);
+            }
+            let count = to.len().min(self.0.len() - self.2);
+            to[..count].copy_from_slice(&self.0[self.2..self.2 + count]);
+            self.2 += count;
+            if self.2 == self.0.len() {
+                (self.1, self.2) = (self.1 - 1, 0);
+            }
+            Ok(count)
         }
     }
 }
