@@ -133,7 +133,9 @@ tests! {
             let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
             let scratch = Scratch::new("within-moment");
             let (mut denied, mut unknown, mut dice) = (HashSet::new(), 0, Dice(7));
-            for n in 0..sample(600) as u64 {
+            // (With gates the moment is short.)
+            let rounds = if plain { 600 } else { 3_000 };
+            for n in 0..sample(rounds) as u64 {
                 let before = procs.spawn(600, keep_busy);
                 let limit = Duration::from_micros(500 + dice.roll(400));
                 let call = procs.call(|(path, n): (String, u64)| note(&path, n)).within(limit);

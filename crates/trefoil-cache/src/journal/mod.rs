@@ -193,9 +193,10 @@ impl<X> Journaled<X> {
     }
 
     /// Calls `hook` once if results cannot be recorded any more during a map, because the disk is
-    /// full or the file as long as this program's limit allows, for example; and once for the first value that cannot be recorded, because serde does
-    /// not read it back as it was, for example. The computation continues. (A file that cannot be
-    /// used when the map begins is a [`JournalError::File`].)
+    /// full or the file is as long as this program's limit allows, for example; and once for the
+    /// first value that cannot be recorded, because serde does not read it back as it was, for
+    /// example. The computation continues. (A file that cannot be used when the map begins is a
+    /// [`JournalError::File`].)
     pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
         self.settings.hook = Some(Arc::new(Box::new(hook)));
         self
