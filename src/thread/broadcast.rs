@@ -191,13 +191,25 @@ fn as_place(registry: &Arc<Registry>, place: usize, f: impl FnOnce()) {
     });
 }
 
+/// The place whose share a worker runs in the middle of its work: its own. Where no two running
+/// threads may have the same index, that with its index, which it may keep while it waits.
+fn acts_for(worker: &Worker) -> Option<usize> {
+    match worker.registry().exclusive {
+        Some(_) => Some(worker.index()),
+        None => worker.is_counted().then(|| worker.place()),
+    }
+}
+
 /// Returns when each worker has had its turn, or the pool has refused the round.
 fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize) + Sync)) {
-    let home = current::with_home(|home| {
-        home.filter(|home| registry.is(home.registry()) && home.is_counted())
-            .map(Worker::place)
+    let (counted, mine) = current::with_home(|home| {
+        let home = home.filter(|home| registry.is(home.registry()));
+        (
+            home.is_some_and(Worker::is_counted),
+            home.and_then(acts_for),
+        )
     });
-    let mine = home.filter(|&index| index < slots.len());
+    let mine = mine.filter(|&index| index < slots.len());
     let mut ask = |waiter: &Worker| {
         let (asked, _) = open(
             waiter,
@@ -205,7 +217,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
                 let lend = |index| scope.alone(move || take(index)).lend(Some(&waiter.ended));
                 let share = |index| (index, Work::Share(lend(index)));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
-                put_shares(registry, home.is_some(), slots, others.map(share).collect());
+                put_shares(registry, counted, slots, others.map(share).collect());
                 if let Some(index) = mine {
                     take(index);
                 }
@@ -215,9 +227,10 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
         );
         asked.unwrap_or_else(|payload| resume_unwind(payload));
     };
-    match home {
-        Some(_) => registry.as_worker(&mut ask),
-        None => as_outside_worker(registry, &mut ask),
+    if counted {
+        registry.as_worker(&mut ask);
+    } else {
+        as_outside_worker(registry, &mut ask);
     }
 }
 

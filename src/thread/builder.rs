@@ -224,6 +224,14 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// No two running threads have the same index, which only the pool's own threads have. For
+    /// `crates/rayon-core`: a waiting thread returns later (`engine/registry/exclusive_indices.rs`).
+    #[doc(hidden)]
+    pub fn exclusive_indices(mut self) -> Self {
+        self.config.exclusive_indices = true;
+        self.caller_helps(false)
+    }
+
     /// Makes the pool and starts its threads.
     ///
     /// # Errors

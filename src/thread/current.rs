@@ -35,7 +35,8 @@ impl Current {
     /// - So do tasks that wait for a lock which a waiting task holds.
     ///
     /// In each of these cases more threads run than there are indices, so two of them share one. So
-    /// the data must allow two users (an atomic, a lock), although that is rare.
+    /// the data must allow two users (an atomic, a lock), although that is rare. (In the pools of
+    /// [rayon's API](crate::_documentation::from_rayon) no index has two.)
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
@@ -76,10 +77,12 @@ pub fn current() -> Option<Current> {
 /// [`num_threads`](Current::num_threads). `None` on other threads, even while they take part in
 /// a pool's work.
 ///
-/// So with as many buffers as the pool is wide, `buffers[index]` is in range. But two threads may
-/// use it at the same time: `Current::index` says when and why. So a buffer must be an atomic or
-/// behind a lock. For a buffer per piece of work, use the state of a
-/// [`map_init`](crate::iter::ParallelIterator::map_init); for one per thread, a `thread_local!`.
+/// It is promised that `buffers[index]` is in range if there are as many buffers as the pool is
+/// wide. It is **not promised that only this thread uses it**: while a spare stands in for a thread
+/// that has waited, two threads may have one index at the same time ([`Current::index`] says when).
+/// So a buffer for each index must be an atomic or behind a lock, never an `UnsafeCell`. Instead of
+/// that, use the state of a [`map_init`](crate::iter::ParallelIterator::map_init) for each piece of
+/// work, or a `thread_local!` for each thread.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -89,6 +92,15 @@ pub fn current() -> Option<Current> {
 #[must_use]
 pub fn current_index() -> Option<usize> {
     current::with_home(|home| home.map(Worker::index))
+}
+
+/// Whether this thread runs work of its own pool, and that has
+/// [exclusive indices](crate::ThreadPoolBuilder::exclusive_indices).
+#[doc(hidden)]
+#[inline]
+#[must_use]
+pub fn has_exclusive_index() -> bool {
+    current::with_innermost_home(|home| home.is_some_and(|it| it.registry().exclusive.is_some()))
 }
 
 /// Lets other tasks run, for a loop that polls for something.

@@ -170,7 +170,12 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
+    // A pool with exclusive indices cannot run more calls than it is wide.
+    let pool = |here: &Arc<Registry>| match &here.exclusive {
+        Some(_) => Arc::clone(ThreadPool::global().registry()),
+        None => Arc::clone(here),
+    };
+    let registry = here(pool); // (`spawn_on` notes its caller.)
     spawn_on(&registry, || super::spawn_blocking::run(f))
 }
 

@@ -92,6 +92,8 @@ pub mod model;
 #[doc(hidden)]
 pub mod model_blocking;
 
+#[doc(hidden)]
+pub use current::has_exclusive_index;
 pub use current::{current, current_index, yield_now};
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;

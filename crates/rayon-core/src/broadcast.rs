@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
 use std::sync::Arc;
 
 use crate::here;
@@ -48,9 +49,8 @@ impl fmt::Debug for BroadcastContext<'_> {
 }
 
 /// Calls `op` once on each thread of the current pool, and returns the results in the order of the
-/// indices.
-/// (With `use_current_thread`, the caller stands for that thread, and there is always another
-/// one: the context has the number of calls.)
+/// indices. (With `use_current_thread` it waits until that thread waits for the pool, or is the
+/// caller.)
 ///
 /// # Panics
 /// If a call does, when all have ended.
@@ -67,23 +67,26 @@ where
     OP: Fn(BroadcastContext<'_>) -> R + Sync,
     R: Send,
 {
-    let members = pool.shared().members;
-    let threads = pool.trefoil().num_threads() + members;
+    let (threads, first) = (pool.shared().threads, pool.shared().first());
     let call = |index| op(BroadcastContext::new(index, threads));
-    // trefoil cannot reach a thread that is no worker of its: this thread stands for it.
-    let first: Vec<_> = (0..members)
-        .map(|index| catch_unwind(AssertUnwindSafe(|| call(index))))
-        .collect();
-    let rest = pool.trefoil().broadcast(|index| call(members + index));
-    let first = first
-        .into_iter()
-        .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)));
-    first.chain(rest).collect()
+    let caught = || catch_unwind(AssertUnwindSafe(|| call(0)));
+    let (seat, seated) = (pool.shared().seat.as_ref(), here::seated());
+    // trefoil cannot reach a thread that is no worker of its.
+    let of_seat = seat.map(|seat| {
+        let mine = here::seat(seated.as_ref()).is_some_and(|mine| ptr::eq(mine, seat));
+        if mine || seat.is_used_here() {
+            caught()
+        } else {
+            seat.wait_and_run(pool.trefoil(), caught)
+        }
+    });
+    let rest = here::waiting(|| pool.trefoil().broadcast(|index| call(first + index)));
+    let of_seat = of_seat.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)));
+    of_seat.into_iter().chain(rest).collect()
 }
 
-/// Calls `op` once on each thread of the current pool, without waiting for that.
-/// (With `use_current_thread`, a task stands for that thread, and there is always another one: the
-/// context has the number of calls.)
+/// Calls `op` once on each thread of the current pool, without waiting for that. (With
+/// `use_current_thread`, on that thread when it waits for the pool.)
 ///
 /// A panic goes to the pool's handler; without one, the process aborts.
 pub fn spawn_broadcast<OP>(op: OP)
@@ -97,19 +100,23 @@ pub(crate) fn spawn_broadcast_in<OP>(pool: &Pool, op: OP)
 where
     OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,
 {
-    let (theirs, members) = (pool.clone(), pool.shared().members);
-    let threads = pool.trefoil().num_threads() + members;
+    let (theirs, first) = (pool.clone(), pool.shared().first());
+    let threads = pool.shared().threads;
     let call = Arc::new(move |index| {
         theirs
             .shared()
             .run_alone(|| op(BroadcastContext::new(index, threads)));
     });
-    let stand_in = Arc::clone(&call);
-    let all = move |index| call(members + index);
+    let of_seat = Arc::clone(&call);
+    let all = move |index| call(first + index);
     pool.trefoil().spawn_broadcast(all).detach();
-    if members > 0 {
-        // trefoil cannot reach a thread that is no worker of its: a task stands for it.
-        pool.clone()
-            .spawn(move || (0..members).for_each(|index| stand_in(index)));
+    if pool.shared().seat.is_some() {
+        // trefoil cannot reach a thread that is no worker of its.
+        let theirs = pool.clone();
+        pool.spawn(move || {
+            if let Some(seat) = &theirs.shared().seat {
+                seat.bring(Box::new(move || of_seat(0)));
+            }
+        });
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Reason;
 use crate::member::{CustomSpawn, DefaultSpawn, ThreadSpawn};
-use crate::pool::{self, PanicHandler, Shared};
+use crate::pool::{self, Handle, PanicHandler, Shared};
+use crate::seat::Seat;
 use crate::{ThreadBuilder, ThreadPool, ThreadPoolBuildError, here, max_num_threads};
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
@@ -69,12 +70,24 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
     /// # Errors
     /// If the system refuses a thread, if this thread is to belong to the pool but belongs to one
     /// already, or if there is a [`spawn_handler`](Self::spawn_handler).
-    pub fn build(mut self) -> Result<ThreadPool, ThreadPoolBuildError> {
-        let (mut builder, members) = self.check()?;
-        let shared = Arc::new(self.shared(members));
+    pub fn build(self) -> Result<ThreadPool, ThreadPoolBuildError> {
+        self.make().map(ThreadPool::of)
+    }
+
+    /// Makes the global pool.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and if there is a global pool already.
+    pub fn build_global(self) -> Result<(), ThreadPoolBuildError> {
+        pool::set_global(self)
+    }
+
+    pub(crate) fn make(mut self) -> Result<Handle, ThreadPoolBuildError> {
+        let mut builder = self.check()?;
+        let shared = Arc::new(self.shared());
         let (theirs, started) = (Arc::clone(&shared), self.start_handler.take());
-        builder = builder.on_start(move |_| {
-            here::belong(&theirs, None);
+        builder = builder.exclusive_indices().on_start(move |_| {
+            here::belong(&theirs, false);
             if let (Some(hook), Some(index)) = (&started, here::current_thread_index()) {
                 theirs.run_alone(|| hook(index));
             }
@@ -87,67 +100,26 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
                 }
             });
         }
-        let pool = builder.build()?;
-        if members > 0 {
-            here::belong(&shared, Some(0));
+        let pool = Some(builder.build()?);
+        if shared.seat.is_some() {
+            here::belong(&shared, true);
         }
-        Ok(ThreadPool::of(pool, shared))
+        Ok(Handle { pool, shared })
     }
 
-    /// Makes the global pool, which is trefoil's, too.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build); and if there is a global pool already, made by either library.
-    pub fn build_global(mut self) -> Result<(), ThreadPoolBuildError> {
-        let callers_help = !self.own_threads_only();
-        let (mut builder, members) = self.check()?;
-        if let Some(hook) = self.start_handler.take() {
-            builder = builder.on_start(move |_| run_hook(&hook));
-        }
-        if let Some(hook) = self.exit_handler.take() {
-            builder = builder.on_exit(move |_| run_hook(&hook));
-        }
-        let shared = Shared {
-            callers_help,
-            ..self.shared(members)
-        };
-        let builder = builder.caller_helps(callers_help);
-        let shared = pool::set_global(shared, builder)?;
-        if members > 0 {
-            here::belong(shared, Some(0));
-        }
-        Ok(())
-    }
-
-    /// The program would miss something on another thread: a name, a stack, what a handler has put
-    /// there.
-    fn own_threads_only(&self) -> bool {
-        let Self {
-            thread_name,
-            stack_size,
-            start_handler,
-            exit_handler,
-            ..
-        } = self;
-        thread_name.is_some()
-            || stack_size.is_some()
-            || start_handler.is_some()
-            || exit_handler.is_some()
-    }
-
-    /// trefoil's settings, and how many of the threads are not its own.
-    fn check(&mut self) -> Result<(trefoil::ThreadPoolBuilder, usize), ThreadPoolBuildError> {
+    /// trefoil's settings.
+    fn check(&mut self) -> Result<trefoil::ThreadPoolBuilder, ThreadPoolBuildError> {
         self.spawn.check()?;
-        let members = usize::from(self.use_current_thread);
+        let first = usize::from(self.use_current_thread);
         if self.use_current_thread && here::belongs() {
             return Err(ThreadPoolBuildError(Reason::Member));
         }
         if self.threads == 0 {
             self.threads = pool::asked_threads().unwrap_or_else(pool::processors);
         }
-        self.threads = self.threads.min(max_num_threads());
         // A pool has a worker, even if the program's own thread is to be the only one.
-        let workers = self.threads.saturating_sub(members).max(1);
+        self.threads = self.threads.clamp(first + 1, max_num_threads());
+        let workers = self.threads - first;
         let mut builder = trefoil::ThreadPool::builder().threads(workers);
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
@@ -155,27 +127,19 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         if let Some(name) = self.thread_name.take() {
             // A closure for this thread alone, so it is asked for all of them now. What stands in
             // for one that waits has one of them, too.
-            let names: Vec<String> = (members..members + workers).map(name).collect();
+            let names: Vec<String> = (first..self.threads).map(name).collect();
             builder = builder.thread_name(move |place| names[place % workers].clone());
         }
-        Ok((builder, members))
+        Ok(builder)
     }
 
-    fn shared(&mut self, members: usize) -> Shared {
+    fn shared(&mut self) -> Shared {
         Shared {
             threads: self.threads,
-            members,
+            seat: self.use_current_thread.then(Seat::new),
             panic_handler: self.panic_handler.take(),
-            callers_help: false,
             handle: OnceLock::new(),
         }
-    }
-}
-
-/// On a thread of the global pool.
-fn run_hook(hook: &Hook) {
-    if let Some(index) = here::current_thread_index() {
-        pool::global().run_alone(|| hook(index));
     }
 }
 
@@ -221,8 +185,9 @@ impl<S> ThreadPoolBuilder<S> {
     }
 
     /// The calling thread counts as the first of the pool: it has the index 0, and what it calls
-    /// outside of `install` uses this pool. It runs nothing of the pool's (but a `broadcast` that
-    /// it calls), and waits for it.
+    /// outside of `install` uses this pool. It runs nothing of the pool's (but its calls of
+    /// broadcasts), and waits for it. The pool has one more thread at least, so two if one was
+    /// asked for.
     pub fn use_current_thread(mut self) -> Self {
         self.use_current_thread = true;
         self

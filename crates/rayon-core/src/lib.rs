@@ -22,6 +22,7 @@ mod member;
 mod pool;
 mod raw_scope;
 mod scope;
+mod seat;
 mod spawn;
 mod yields;
 

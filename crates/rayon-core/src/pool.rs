@@ -10,12 +10,16 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once, OnceLock, Weak};
-use std::{env, fmt, io, process, thread};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::{env, fmt, process, thread};
 
 use crate::broadcast::BroadcastContext;
 use crate::error::Reason;
-use crate::{Scope, ScopeFifo, ThreadPoolBuildError, Yield, here, max_num_threads, spawn, yields};
+use crate::member::ThreadSpawn;
+use crate::seat::Seat;
+use crate::{
+    Scope, ScopeFifo, ThreadPoolBuildError, ThreadPoolBuilder, Yield, here, spawn, yields,
+};
 
 pub(crate) type PanicHandler = dyn Fn(Box<dyn Any + Send>) + Send + Sync;
 
@@ -23,11 +27,9 @@ pub(crate) type PanicHandler = dyn Fn(Box<dyn Any + Send>) + Send + Sync;
 pub(crate) struct Shared {
     /// Of how many the program knows.
     pub(crate) threads: usize,
-    /// How many of them are not trefoil's: these have the first indices.
-    pub(crate) members: usize,
+    /// If one of them, with the index 0, is the program's.
+    pub(crate) seat: Option<Seat>,
     pub(crate) panic_handler: Option<Box<PanicHandler>>,
-    /// Threads from outside may take part in its work.
-    pub(crate) callers_help: bool,
     /// Unset for the global pool, which does not end.
     pub(crate) handle: OnceLock<Weak<Handle>>,
 }
@@ -38,9 +40,9 @@ impl Shared {
         self.handle.get()?.upgrade().map(Pool::Own)
     }
 
-    /// How many workers the global pool has.
-    pub(crate) fn workers(&self) -> usize {
-        trefoil::ThreadPool::global().num_threads()
+    /// The index of trefoil's first thread.
+    pub(crate) fn first(&self) -> usize {
+        usize::from(self.seat.is_some())
     }
 
     /// Runs what nobody waits for.
@@ -76,86 +78,67 @@ impl Drop for Handle {
 /// A pool to which work can be given.
 #[derive(Clone)]
 pub(crate) enum Pool {
-    Global(&'static Arc<Shared>),
+    Global(&'static Handle),
     Own(Arc<Handle>),
 }
 
 impl Pool {
-    pub(crate) fn trefoil(&self) -> &trefoil::ThreadPool {
+    fn handle(&self) -> &Handle {
         match self {
-            Self::Global(_) => trefoil::ThreadPool::global(),
-            Self::Own(handle) => handle.trefoil(),
+            Self::Global(handle) => handle,
+            Self::Own(handle) => handle,
         }
+    }
+
+    pub(crate) fn trefoil(&self) -> &trefoil::ThreadPool {
+        self.handle().trefoil()
     }
 
     pub(crate) fn shared(&self) -> &Shared {
-        match self {
-            Self::Global(shared) => shared,
-            Self::Own(handle) => &handle.shared,
-        }
+        &self.handle().shared
     }
 
     /// Queues what nobody waits for.
-    pub(crate) fn spawn(self, f: impl FnOnce() + Send + 'static) {
-        match self {
-            Self::Global(shared) => {
-                let task = move || shared.run_alone(f);
-                trefoil::ThreadPool::global().spawn(task).detach();
-            }
-            Self::Own(handle) => {
-                let kept = Arc::clone(&handle);
-                let task = move || kept.shared.run_alone(f);
-                handle.trefoil().spawn(task).detach();
-            }
-        }
+    pub(crate) fn spawn(&self, f: impl FnOnce() + Send + 'static) {
+        let kept = self.clone();
+        let task = move || kept.shared().run_alone(f);
+        self.trefoil().spawn(task).detach();
     }
 }
 
-static GLOBAL: OnceLock<Arc<Shared>> = OnceLock::new();
+/// The global pool, which does not end, and the lock under which it is made.
+static GLOBAL: OnceLock<Handle> = OnceLock::new();
+static MAKING: Mutex<()> = Mutex::new(());
 
-/// How many threads of the global pool are not trefoil's.
-pub(crate) fn global_members() -> usize {
-    GLOBAL.get().map_or(0, |global| global.members)
-}
-
-/// What is known of the global pool. The first call makes it, if trefoil has not.
-pub(crate) fn global() -> &'static Arc<Shared> {
+/// The global pool. The first call makes it.
+///
+/// # Panics
+/// If the system refuses even one thread for it.
+pub(crate) fn global() -> &'static Handle {
+    if let Some(global) = GLOBAL.get() {
+        return global;
+    }
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     GLOBAL.get_or_init(|| {
-        static ASKED: Once = Once::new();
-        ASKED.call_once(|| {
-            if let Some(threads) = asked_threads() {
-                let threads = threads.min(max_num_threads());
-                // Refused: there is one already, or `global` tries with one thread.
-                let _refused = trefoil::ThreadPool::builder()
-                    .threads(threads)
-                    .build_global();
-            }
-        });
-        Arc::new(Shared {
-            threads: trefoil::ThreadPool::global().num_threads(),
-            members: 0,
-            panic_handler: None,
-            callers_help: true,
-            handle: OnceLock::new(),
+        let of_one = |_| ThreadPoolBuilder::new().num_threads(1).make();
+        let made = ThreadPoolBuilder::new().make().or_else(of_one);
+        made.unwrap_or_else(|error| {
+            panic!("The global thread pool could not start a thread: {error}")
         })
     })
 }
 
-/// Makes it with these settings.
-pub(crate) fn set_global(
-    shared: Shared,
-    builder: trefoil::ThreadPoolBuilder,
-) -> Result<&'static Arc<Shared>, ThreadPoolBuildError> {
-    let there_is_one = || ThreadPoolBuildError(Reason::Global);
+/// Makes it from these settings.
+pub(crate) fn set_global<S: ThreadSpawn>(
+    builder: ThreadPoolBuilder<S>,
+) -> Result<(), ThreadPoolBuildError> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if GLOBAL.get().is_some() {
-        return Err(there_is_one());
+        return Err(ThreadPoolBuildError(Reason::Global));
     }
-    builder.build_global().map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => there_is_one(),
-        _ => error.into(),
-    })?;
-    // If another thread has looked at the new pool just now, the handler for panics is lost.
-    Ok(GLOBAL.get_or_init(|| Arc::new(shared)))
+    let made = builder.make()?;
+    GLOBAL.get_or_init(|| made);
+    Ok(())
 }
 
 /// What the environment says of the number of threads, as rayon reads it.
@@ -190,11 +173,8 @@ pub struct ThreadPool {
 }
 
 impl ThreadPool {
-    pub(crate) fn of(pool: trefoil::ThreadPool, shared: Arc<Shared>) -> Self {
-        let handle = Arc::new(Handle {
-            pool: Some(pool),
-            shared,
-        });
+    pub(crate) fn of(handle: Handle) -> Self {
+        let handle = Arc::new(handle);
         let _first = handle.shared.handle.set(Arc::downgrade(&handle));
         Self { handle }
     }
@@ -220,12 +200,11 @@ impl ThreadPool {
         OP: FnOnce() -> R + Send,
         R: Send,
     {
-        self.handle.trefoil().install(op)
+        here::waiting(|| self.handle.trefoil().install(op))
     }
 
     /// Calls `op` once on each thread, and returns the results in the order of the indices.
-    /// (With `use_current_thread`, the caller stands for that thread, and there is always another
-    /// one: the context has the number of calls.)
+    /// (With `use_current_thread` it waits until that thread waits for the pool, or is the caller.)
     pub fn broadcast<OP, R>(&self, op: OP) -> Vec<R>
     where
         OP: Fn(BroadcastContext<'_>) -> R + Sync,
@@ -314,9 +293,8 @@ impl ThreadPool {
         spawn::spawn_fifo_in(self.pool(), op);
     }
 
-    /// Calls `op` once on each thread, without waiting for that. (With `use_current_thread`, a task
-    /// stands for that thread, and there is always another one: the context has the number of
-    /// calls.)
+    /// Calls `op` once on each thread, without waiting for that. (With `use_current_thread`, on
+    /// that thread when it waits for the pool.)
     pub fn spawn_broadcast<OP>(&self, op: OP)
     where
         OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,

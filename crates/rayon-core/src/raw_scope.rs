@@ -12,12 +12,15 @@
 //! Tests: rayon's own, and the `compile_fail` examples below.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use trefoil::thread::Scope as TheirScope;
 
+use crate::here;
 use crate::scope::Lines;
+use crate::seat::{Away, Seat};
 
 /// The scope, and what its tasks share beside it.
 struct Inner<'scope, T> {
@@ -25,6 +28,15 @@ struct Inner<'scope, T> {
     shared: NonNull<T>,
     // Invariant, as the lifetime of what tasks may borrow must be.
     lifetime: PhantomData<&'scope mut &'scope ()>,
+}
+
+/// Leaves a seat when it is dropped, until what it puts there is.
+struct Leaves<'a, 'b>(Option<&'a Seat>, &'b Cell<Option<Away<'a>>>);
+
+impl Drop for Leaves<'_, '_> {
+    fn drop(&mut self) {
+        self.1.set(self.0.map(Seat::away));
+    }
 }
 
 impl<T> Clone for Inner<'_, T> {
@@ -51,10 +63,16 @@ impl<'scope, T: Sync + 'scope> Inner<'scope, T> {
                 lifetime: PhantomData,
             })
         };
-        match pool {
-            Some(pool) => pool.scope(body),
-            None => trefoil::scope(body),
-        }
+        let Some(pool) = pool else {
+            return trefoil::scope(body);
+        };
+        // The program's thread in a pool's seat leaves it when the body has ended.
+        let seated = here::seated();
+        let away = Cell::new(None);
+        pool.scope(|scope| {
+            let _leaves = Leaves(here::seat(seated.as_ref()), &away);
+            body(scope)
+        })
     }
 
     /// Spawns a task of the scope, which gets a copy of this.

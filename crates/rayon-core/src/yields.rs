@@ -1,7 +1,5 @@
 //! Letting others go first.
 
-use std::thread;
-
 use crate::here;
 
 /// What a yield has done.
@@ -27,9 +25,6 @@ pub fn yield_local() -> Option<Yield> {
 }
 
 pub(crate) fn let_others_go() -> Yield {
-    match trefoil::thread::current() {
-        Some(_) => trefoil::thread::yield_now(),
-        None => thread::yield_now(),
-    }
+    here::waiting(trefoil::thread::yield_now);
     Yield::Idle
 }

@@ -1,5 +1,5 @@
-//! What is promised beyond rayon's own tests: one global pool for both libraries, waits that run no
-//! strangers, indices, and errors in words.
+//! What is promised beyond rayon's own tests: a global pool of its own, waits that run no strangers,
+//! indices, and errors in words. (That an index has one user: `indices.rs`.)
 #![allow(clippy::disallowed_methods)] // threads of the tests' own
 
 #[path = "../../../tests/deadline/mod.rs"]
@@ -9,11 +9,12 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::io;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use deadline::{alone, within_deadline};
-use rayon_core::{ThreadPool, ThreadPoolBuilder, current_thread_index};
+use rayon_core::{BroadcastContext, ThreadPool, ThreadPoolBuilder, current_thread_index};
 
 fn pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new()
@@ -23,18 +24,20 @@ fn pool(threads: usize) -> ThreadPool {
 }
 
 #[test]
-fn the_global_pool_is_that_of_trefoil() {
-    alone("the_global_pool_is_that_of_trefoil", "", || {
-        trefoil::ThreadPool::builder()
-            .threads(3)
+fn the_global_pool_is_not_that_of_trefoil() {
+    alone("the_global_pool_is_not_that_of_trefoil", "", || {
+        let theirs = trefoil::ThreadPool::builder().threads(3).build_global();
+        let theirs = theirs.unwrap().broadcast(|_| thread::current().id());
+        ThreadPoolBuilder::new()
+            .num_threads(2)
             .build_global()
             .unwrap();
-        assert_eq!(rayon_core::current_num_threads(), 3);
-        let theirs = trefoil::ThreadPool::global().broadcast(|_| thread::current().id());
-        assert_eq!(rayon_core::broadcast(|_| thread::current().id()), theirs);
+        assert_eq!(rayon_core::current_num_threads(), 2);
+        let ours = rayon_core::broadcast(|_| thread::current().id());
+        assert!(ours.len() == 2 && !theirs.iter().any(|id| ours.contains(id)));
         let (tell, told) = mpsc::channel();
         rayon_core::spawn(move || tell.send(thread::current().id()).unwrap());
-        assert!(theirs.contains(&told.recv().unwrap()));
+        assert!(!theirs.contains(&told.recv().unwrap()));
         let error = ThreadPoolBuilder::new().build_global().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -51,7 +54,7 @@ fn the_environment_says_how_many_threads() {
             rayon_core::join(rayon_core::current_num_threads, || ()).0,
             5
         );
-        assert_eq!(trefoil::ThreadPool::global().num_threads(), 5);
+        assert_eq!(rayon_core::broadcast(|_| ()).len(), 5);
     });
 }
 
@@ -187,8 +190,13 @@ fn a_broadcast_that_is_not_waited_for_reaches_each_thread() {
             pool.spawn_broadcast(move |context| {
                 tell.send((context.index(), context.num_threads())).unwrap();
             });
+            let mut calls = Vec::new();
+            while calls.len() < 3 {
+                pool.install(|| ()); // a wait for it, which calls what is for this thread
+                calls.extend(told.try_iter());
+            }
             drop(pool);
-            let mut calls: Vec<_> = told.into_iter().collect();
+            assert!(told.recv().is_err(), "not more than once on each");
             calls.sort_unstable();
             assert_eq!(calls, [(0, 3), (1, 3), (2, 3)]);
         }
@@ -219,6 +227,37 @@ fn a_thread_may_count_as_one_of_a_pool() {
             error.to_string(),
             "The current thread is already part of another thread pool."
         );
+    });
+}
+
+/// Its index has one user, too: calls for it wait until that thread does.
+#[test]
+fn the_calling_threads_index_is_used_by_others_while_it_waits() {
+    within_deadline(|| {
+        let build = |threads| ThreadPoolBuilder::new().num_threads(threads);
+        let pool = build(1).use_current_thread().build().unwrap();
+        assert_eq!(pool.current_num_threads(), 2, "it has a worker, too");
+        assert_eq!(pool.install(current_thread_index), Some(1));
+        let in_seat = AtomicBool::new(true);
+        let check = |context: BroadcastContext<'_>| {
+            assert!(context.index() > 0 || !in_seat.load(Ordering::SeqCst));
+        };
+        let (tell, told) = mpsc::channel();
+        rayon_core::in_place_scope(|scope| {
+            scope.spawn(|_| {
+                tell.send(()).unwrap();
+                rayon_core::broadcast(check);
+                rayon_core::broadcast(|_| rayon_core::broadcast(check).len());
+            });
+            told.recv().unwrap();
+            thread::yield_now();
+            in_seat.store(false, Ordering::SeqCst);
+        });
+        let here = thread::current().id();
+        in_seat.store(true, Ordering::SeqCst);
+        let calls = pool.broadcast(|_| thread::current().id());
+        assert!(calls[0] == here && calls[1] != here);
+        pool.install(|| rayon_core::broadcast(|_| ()));
     });
 }
 

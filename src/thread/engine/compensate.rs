@@ -40,7 +40,7 @@ pub(in crate::thread) struct Compensate;
 
 impl Blocker for Compensate {
     fn enter(&self, waits: bool) {
-        current::with_home(|home| home.map(Worker::block));
+        current::with_home(|home| home.map(|home| home.block(waits)));
         if waits {
             std::mem::forget(Waits::begin(waiters()));
         }

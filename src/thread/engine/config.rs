@@ -41,6 +41,8 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) unobserved: Option<task::Hook>,
     pub(in crate::thread) caller_helps: bool,
     pub(in crate::thread) queue_limit: Option<QueueLimit>,
+    /// No two running threads have the same index.
+    pub(in crate::thread) exclusive_indices: bool,
 }
 
 // ---- how many threads ----
@@ -135,6 +137,7 @@ impl Default for Config {
             unobserved: None,
             caller_helps: true,
             queue_limit: None,
+            exclusive_indices: false,
         }
     }
 }

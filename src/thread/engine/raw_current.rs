@@ -126,3 +126,14 @@ pub(in crate::thread) fn with_home<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R
     // on this thread's stack.
     f(unsafe { pools().home.as_ref() })
 }
+
+/// The pool whose worker this thread is, if that is also the innermost one that it is inside of.
+#[inline]
+pub(in crate::thread) fn with_innermost_home<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    let Pools { current, home } = pools();
+    if ptr::eq(current, home) {
+        with_home(f)
+    } else {
+        f(None)
+    }
+}

@@ -13,6 +13,7 @@
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
 pub(in crate::thread) mod enter;
+pub(in crate::thread) mod exclusive_indices;
 pub(in crate::thread) mod futures;
 pub(in crate::thread) mod indices;
 pub(in crate::thread) mod shutdown;
@@ -38,6 +39,7 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
+use exclusive_indices::ExclusiveIndices;
 use futures::Futures;
 use indices::Indices;
 use slot_list::SlotList;
@@ -155,6 +157,8 @@ pub(in crate::thread) struct Registry {
     unattended: AtomicUsize,
     pub(in crate::thread) threads: ThreadList,
     pub(in crate::thread) indices: Indices,
+    /// In their place, in a pool where no two running threads have the same one.
+    pub(in crate::thread) exclusive: Option<ExclusiveIndices>,
     /// Whether the system has refused a thread for work that is queued.
     refused: AtomicBool,
 }
@@ -165,6 +169,10 @@ impl Registry {
         let sleep = SleepState::new(config.threads, Arc::clone(waiters()));
         let tag = next_tag();
         let injector = Injector::new(config.caller_helps, sleep.urgent());
+        let exclusive = config.exclusive_indices.then(|| {
+            // Such a pool is never resized.
+            ExclusiveIndices::new(config.threads)
+        });
         let registry = Arc::new(Self {
             sleep: CachePadded::new(sleep),
             wake_policy: WakePolicy::default(),
@@ -174,6 +182,7 @@ impl Registry {
             unattended: AtomicUsize::new(0),
             threads: ThreadList::default(),
             indices: Indices::default(),
+            exclusive,
             refused: AtomicBool::new(false),
             tag,
             born: fork::generation(),
@@ -479,9 +488,9 @@ impl Registry {
         }
     }
 
-    /// There is no progress: one more thread runs than should.
+    /// There is no progress: one more thread runs than should, if it can get an index.
     pub(in crate::thread) fn recruit_more(self: &Arc<Self>) {
-        if self.sleep.recruit_more() == Recruited::Missing {
+        if self.exclusive.is_none() && self.sleep.recruit_more() == Recruited::Missing {
             self.start(Need::Runner);
         }
     }

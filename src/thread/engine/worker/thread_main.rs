@@ -34,6 +34,7 @@ impl Worker {
         let registry = self.registry();
         let mut searching = true;
         if registry.sleep.is_spare(&self.slot().sleeper) {
+            self.take_exclusive_index();
             self.take_index();
         }
         // Both hooks get the same index.
@@ -55,6 +56,7 @@ impl Worker {
             self.as_blocked(|| {
                 call(hook);
                 self.end_child();
+                self.leave_index();
             });
         }
     }
@@ -81,6 +83,7 @@ impl Worker {
                 let _noted = events::sleeps();
                 return self.sleep();
             }
+            self.take_exclusive_index();
             let mut work = self.find();
             if work.is_none() {
                 self.ended.count_off();

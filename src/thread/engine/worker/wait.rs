@@ -145,15 +145,16 @@ impl Worker {
     }
 
     /// This worker parks: another thread replaces it. Only the outermost wait counts: a future that
-    /// is polled between two parks of one wait may wait itself.
-    pub(in crate::thread::engine) fn block(&self) {
+    /// is polled between two parks of one wait may wait itself. `waits`: for something in
+    /// particular.
+    pub(in crate::thread::engine) fn block(&self, waits: bool) {
         let depth = self.wait_depth.replace(self.wait_depth.get() + 1);
         self.leave_queues();
         if depth > 0 {
             return;
         }
         self.pause_call();
-        self.lend_index();
+        self.lend_index(!waits || WAITS_FOR_POOL.with(Cell::get));
         if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
@@ -168,6 +169,7 @@ impl Worker {
         if depth > 0 {
             return;
         }
+        self.take_back_index();
         self.return_to_queues();
         self.slot().mailbox.open();
         if !self.slot().continues.swap(false, Ordering::Relaxed) {
