@@ -206,7 +206,7 @@ fn a_waker_may_use_what_it_waits_for() {
         let (used, other) = (sender.clone(), receiver.clone());
         let uses = move || {
             assert!(used.len() <= 1 && !other.is_closed());
-            drop(other.try_recv());
+            _ = other.try_recv();
             begin(other.recv());
             drop(used.downgrade().upgrade());
         };
@@ -219,7 +219,7 @@ fn a_waker_may_use_what_it_waits_for() {
             _ = used.try_send(1);
             begin(used.send(1));
         };
-        may_use(|| sender.send(1), uses, || drop(receiver.try_recv()));
+        may_use(|| sender.send(1), uses, || _ = receiver.try_recv());
 
         let (sender, receiver) = channel::bounded::<()>(1);
         let used = sender.clone();
@@ -227,7 +227,7 @@ fn a_waker_may_use_what_it_waits_for() {
             begin(used.closed());
             assert!(used.is_closed() || used.is_empty());
         };
-        may_use(|| sender.closed(), uses, || drop(receiver.close()));
+        may_use(|| sender.closed(), uses, || _ = receiver.close());
 
         let token = CancelToken::new();
         let used = token.clone();
