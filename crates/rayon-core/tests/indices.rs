@@ -179,7 +179,12 @@ fn hooks_use_an_index_alone() {
         let in_use = InUse::new(2);
         let (starts, ends) = (Arc::clone(&in_use), Arc::clone(&in_use));
         let (tell, told) = mpsc::channel::<()>();
-        let check = |in_use: &InUse, index| in_use.with(|mine| assert_eq!(mine, index));
+        let check = |in_use: &InUse, index| {
+            in_use.with(|mine| {
+                assert_eq!(mine, index);
+                thread::yield_now();
+            });
+        };
         let pool = ThreadPoolBuilder::new()
             .num_threads(2)
             .start_handler(move |index| check(&starts, index))
@@ -191,11 +196,12 @@ fn hooks_use_an_index_alone() {
             .unwrap();
         let other = self::pool(1);
         pool.scope(|scope| {
-            for _ in 0..12 {
+            for _ in 0..40 {
                 scope.spawn(|_| {
                     in_use.with(|_| ());
-                    other.install(thread::yield_now);
-                    in_use.with(|_| thread::yield_now());
+                    // Long enough for others to be started.
+                    other.install(|| thread::sleep(Duration::from_micros(300)));
+                    in_use.with(|_| thread::sleep(Duration::from_micros(100)));
                 });
             }
         });
