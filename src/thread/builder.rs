@@ -224,8 +224,8 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// No two running threads have the same index, which only the pool's own threads have. For
-    /// `crates/rayon-core`: a waiting thread returns later (`engine/registry/exclusive_indices.rs`).
+    /// No two running threads have the same index, which only the pool's own threads have; so a
+    /// wait may end later (`engine/registry/exclusive_indices.rs`). For `crates/rayon-core`.
     #[doc(hidden)]
     pub fn exclusive_indices(mut self) -> Self {
         self.config.exclusive_indices = true;

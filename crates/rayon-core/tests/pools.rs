@@ -1,5 +1,5 @@
-//! What is promised beyond rayon's own tests: a global pool of its own, waits that run no strangers,
-//! indices, and errors in words. (That an index has one user: `indices.rs`.)
+//! What is promised beyond rayon's own tests: a global pool of its own, waits that run no
+//! strangers, indices, and errors that explain why. (That an index has one user: `indices.rs`.)
 #![allow(clippy::disallowed_methods)] // threads of the tests' own
 
 #[path = "../../../tests/deadline/mod.rs"]
