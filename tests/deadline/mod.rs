@@ -5,6 +5,7 @@
 
 use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,17 @@ pub(crate) fn sample(rounds: usize) -> usize {
 pub(crate) fn rounds(rounds: usize) -> impl Iterator<Item = usize> {
     let start = Instant::now();
     (0..sample(rounds)).take_while(move |round| *round == 0 || start.elapsed() < LIMIT / 3)
+}
+
+/// The processor time of this thread: what a test of costs measures, because wall time varies on a
+/// shared machine. (Linux brings it up to date once in some milliseconds, so it is no measure of
+/// less than tens of those. Elsewhere it is wall time.)
+pub(crate) fn processor_time() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // The first field, in nanoseconds.
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|field| field.parse().ok());
+    nanos.map_or_else(|| START.elapsed(), Duration::from_nanos)
 }
 
 /// Runs `f` on a separate thread, and returns its result or resumes its panic. Panics if it takes

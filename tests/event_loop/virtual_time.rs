@@ -17,6 +17,7 @@ use trefoil::{
     yield_now,
 };
 
+use crate::deadline::processor_time;
 use crate::support::{LONG, echo, pair, within_deadline};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -299,8 +300,9 @@ fn peers_on_the_same_loop_do_not_hold_its_clock_for_long() {
 #[test]
 fn a_loop_with_nothing_but_time_ends_in_time() {
     within_deadline(|| {
-        // A million timers over a century.
-        let ((), took) = virtually(async {
+        // Many timers over a century.
+        let begun = processor_time();
+        virtually(async {
             let mut tasks = Vec::new();
             for n in 0..20_000_u64 {
                 tasks.push(spawn(sleep(Duration::from_secs(
@@ -312,7 +314,7 @@ fn a_loop_with_nothing_but_time_ends_in_time() {
             }
             sleep(Duration::MAX / 4).now_or_never_ends();
         });
-        assert!(took < LONG / 2);
+        assert!(processor_time() - begun < LONG / 2);
         // Driven by another loop.
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
         let task = event_loop.handle().spawn(sleep(HOUR));
@@ -335,7 +337,8 @@ fn a_loop_with_nothing_but_time_ends_in_time() {
 fn twenty_thousand_promises_do_not_slow_the_clock() {
     within_deadline(|| {
         const MANY: u32 = 20_000;
-        let ((), took) = virtually(async {
+        let begun = processor_time();
+        virtually(async {
             let start = time::now();
             let (completers, promises): (Vec<_>, Vec<_>) =
                 (0..MANY).map(|_| Completer::<u32>::new()).unzip();
@@ -354,6 +357,7 @@ fn twenty_thousand_promises_do_not_slow_the_clock() {
             assert!(time::now() - start >= MANY * Duration::from_secs(1));
             assert!(time::now() - start < 2 * MANY * Duration::from_secs(1));
         });
+        let took = processor_time() - begun;
         assert!(took < LONG / 4, "{took:?}");
     });
 }

@@ -9,7 +9,7 @@ use trefoil::io::Signal;
 use trefoil::run;
 use trefoil::time::timeout;
 
-use crate::deadline::sample;
+use crate::deadline::rounds;
 use crate::support::{LONG, alone, count_fds, poll_once, wait_until};
 
 pub(crate) fn raise(signal: Raw) {
@@ -218,16 +218,19 @@ fn a_signal_that_comes_as_the_handler_is_installed_is_received() {
         "",
         || {
             host_handles(Signal::USR1, notes_what_is_above as *const () as usize, 0);
-            let rounds = sample(60_000);
             // SAFETY: it is this thread's own name.
             let here = unsafe { libc::pthread_self() };
+            // The round that has begun; `usize::MAX`: there are no more.
             let begun = Arc::new(AtomicUsize::new(0));
             let sender = thread::spawn({
                 let begun = begun.clone();
                 move || {
-                    for round in 1..=rounds {
+                    for round in 1.. {
                         while begun.load(SeqCst) < round {
                             thread::yield_now();
+                        }
+                        if begun.load(SeqCst) == usize::MAX {
+                            break;
                         }
                         for _ in 0..round % 300 {
                             std::hint::spin_loop();
@@ -238,7 +241,7 @@ fn a_signal_that_comes_as_the_handler_is_installed_is_received() {
                 }
             });
             run(async {
-                for round in 1..=rounds {
+                for round in rounds(60_000).map(|round| round + 1) {
                     begun.store(round, SeqCst);
                     let signal = Signal::new(Signal::USR1).unwrap();
                     while HANDLED.load(SeqCst) < round {
@@ -251,6 +254,7 @@ fn a_signal_that_comes_as_the_handler_is_installed_is_received() {
                     }
                 }
             });
+            begun.store(usize::MAX, SeqCst);
             sender.join().unwrap();
         },
     );

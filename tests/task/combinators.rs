@@ -65,16 +65,9 @@ fn as_completed_follows_completions_one_by_one() {
 #[cfg(target_os = "linux")]
 #[test]
 fn as_completed_is_linear() {
-    // The processor time of this thread, because wall time varies on a shared machine. (The kernel
-    // brings it up to date once in some milliseconds, so both times are tens of those.)
-    fn processor_time() -> Duration {
-        // Its first field, in nanoseconds.
-        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-        Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
-    }
     let time = |parts: usize| {
         let n = 400_000 / parts;
-        let start = processor_time();
+        let start = deadline::processor_time();
         for _ in 0..parts {
             let (completers, tasks) = promises(n);
             let results = as_completed(tasks);
@@ -83,7 +76,7 @@ fn as_completed_is_linear() {
             }
             assert_eq!(results.into_iter().filter(Result::is_ok).count(), n);
         }
-        processor_time() - start
+        deadline::processor_time() - start
     };
     within_deadline(move || {
         let (few, many) = (time(10), time(1));
