@@ -52,8 +52,8 @@ pub(crate) enum CallKind {
 /// these numbers: `io::fs`, `io::lookup_host`.
 const MOST_HELPERS: [usize; 2] = [512, 128];
 
-/// For how long no call may end before those that wait are reported. The page of `TaskReport` states
-/// it.
+/// For how long no call may end before those that wait are reported. The page of `TaskReport`
+/// states it.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
@@ -92,8 +92,8 @@ where
     Ok(task)
 }
 
-/// How many helpers the queue of this kind has, how many calls wait for one, and how many helpers it
-/// may have.
+/// How many helpers the queue of this kind has, how many calls wait for one, and how many helpers
+/// it may have.
 pub(crate) fn stats(kind: CallKind) -> (usize, usize, usize) {
     let queue = queue(kind);
     let state = queue.state.lock();

@@ -11,11 +11,11 @@
 //! none, `start` returns an error, and the job is dropped. Nothing waits for these threads: a stuck
 //! job ends with the process.
 //!
-//! **After a refusal** a job that must run all the same is *owed* ([`owe`]): it waits in a queue for
-//! the next thread to be had. A thread that has ended a job takes what is owed before it is idle;
-//! a new thread shows that there are more; and whoever waits with a limit anyway, an event loop or
-//! the timer thread, asks again every [`PAUSE`] while something is owed ([`ask_again`]). Nobody asks
-//! more often, and while nothing is owed nobody asks.
+//! **After a refusal** a job that must run all the same is *owed* ([`owe`]): it waits in a queue
+//! for the next thread to be had. A thread that has ended a job takes what is owed before it is
+//! idle; a new thread shows that there are more; and whoever waits with a limit anyway, an event
+//! loop or the timer thread, asks again every [`PAUSE`] while something is owed ([`ask_again`]).
+//! Nobody asks more often, and while nothing is owed nobody asks.
 //!
 //! A forked child has its own channel, because its parent's threads do not exist there. A job that
 //! forks continues in the child, too, on the child's only thread, which ends with the job.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::current;
 use super::shared::SharedLoop;
+use super::stats::LoopStats;
 use crate::events::Kind;
 use crate::task::queue_limit::refused;
 use crate::task::{self, Task, TaskError};
@@ -114,6 +115,32 @@ impl LoopHandle {
         EnteredHandle {
             before: current::replace_entered(Some(self.shared.clone())),
             _handle: PhantomData,
+        }
+    }
+
+    /// What the loop is doing: how many tasks it has, and how busy it is.
+    ///
+    /// Other threads see the numbers of the moment when the loop last asked the system for events:
+    /// at most some hundred microseconds ago, unless one poll lasts longer (`slow_poll` reports
+    /// that). Of a loop that has ended, they are those of its end. On the loop's own thread they
+    /// are exact, except for the polls since that moment.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.block_on(trefoil::yield_now());
+    /// assert_eq!((handle.stats().tasks, handle.stats().polls), (0, 2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> LoopStats {
+        let published = self.shared.counts.read();
+        match current::local_of(&self.shared) {
+            Some(local) => LoopStats {
+                polls: published.polls,
+                ..local.stats()
+            },
+            None => published,
         }
     }
 

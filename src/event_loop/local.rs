@@ -32,6 +32,7 @@ use super::operation_budget::{Budget, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::slow_poll::{Root, TaskInfo, Watched};
+use super::stats::LoopStats;
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
@@ -191,6 +192,17 @@ impl Local {
     #[inline]
     pub(super) fn count_ready(&self) -> usize {
         self.ready.borrow().len()
+    }
+
+    /// What this loop has now; without the polls.
+    #[inline]
+    pub(super) fn stats(&self) -> LoopStats {
+        LoopStats {
+            tasks: self.table.borrow().len(),
+            ready: self.count_ready(),
+            timers: self.count_timers(),
+            polls: 0,
+        }
     }
 
     /// Frees memory of the queue and the table that a past burst needed. Called now and then

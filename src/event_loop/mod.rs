@@ -69,9 +69,10 @@
 // do in one poll. `local` is the part that only its thread uses, `shared` the part for other
 // threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks, and
-// `slow_poll` watches their polls; `stats` has numbers for other threads. `reactor` and `source_waiters` turn readiness into wake-ups;
-// `virtual_clock` decides when such a clock jumps. The inbox and the flags next to it are the only
-// atomic protocol here, and have a model. There is no unsafe code.
+// `slow_poll` watches their polls; `stats` has numbers for other threads. `reactor` and
+// `source_waiters` turn readiness into wake-ups; `virtual_clock` decides when such a clock jumps.
+// The inbox and the flags next to it are the only atomic protocol here, and have a model. There is
+// no unsafe code.
 //
 // Rejected:
 //

@@ -8,11 +8,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed}; // counters: no protocol
 
-use super::current;
-use super::handle::LoopHandle;
-use super::local::Local;
-
-/// What an [`EventLoop`](crate::EventLoop) is doing; from [`stats`](LoopHandle::stats).
+/// What an [`EventLoop`](crate::EventLoop) is doing; from [`stats`](crate::LoopHandle::stats).
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,6 +44,16 @@ pub(super) struct LoopCounts {
 }
 
 impl LoopCounts {
+    /// What was published last.
+    pub(super) fn read(&self) -> LoopStats {
+        LoopStats {
+            tasks: self.tasks.load(Relaxed),
+            ready: self.ready.load(Relaxed),
+            timers: self.timers.load(Relaxed),
+            polls: self.polls.load(Relaxed),
+        }
+    }
+
     /// Called by the loop, after `polls` more polls.
     #[inline]
     pub(super) fn publish(&self, now: &LoopStats, polls: u32) {
@@ -57,52 +63,5 @@ impl LoopCounts {
         // (Only the loop writes it.)
         let before = self.polls.load(Relaxed);
         self.polls.store(before + u64::from(polls), Relaxed);
-    }
-}
-
-impl Local {
-    /// What this loop has now; without the polls.
-    #[inline]
-    pub(super) fn stats(&self) -> LoopStats {
-        LoopStats {
-            tasks: self.table.borrow().len(),
-            ready: self.count_ready(),
-            timers: self.count_timers(),
-            polls: 0,
-        }
-    }
-}
-
-impl LoopHandle {
-    /// What the loop is doing: how many tasks it has, and how busy it is.
-    ///
-    /// Other threads see the numbers of the moment when the loop last asked the system for events:
-    /// at most some hundred microseconds ago, unless one poll lasts longer (`slow_poll` reports
-    /// that). Of a loop that has ended, they are those of its end. On the loop's own thread they are
-    /// exact, except for the polls since that moment.
-    ///
-    /// ```
-    /// let event_loop = trefoil::EventLoop::new()?;
-    /// let handle = event_loop.handle();
-    /// event_loop.block_on(trefoil::yield_now());
-    /// assert_eq!((handle.stats().tasks, handle.stats().polls), (0, 2));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> LoopStats {
-        let counts = &self.shared.counts;
-        let polls = counts.polls.load(Relaxed);
-        match current::local_of(&self.shared) {
-            Some(local) => LoopStats {
-                polls,
-                ..local.stats()
-            },
-            None => LoopStats {
-                tasks: counts.tasks.load(Relaxed),
-                ready: counts.ready.load(Relaxed),
-                timers: counts.timers.load(Relaxed),
-                polls,
-            },
-        }
     }
 }

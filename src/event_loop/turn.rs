@@ -15,8 +15,8 @@
 //!    descriptor, in a parker, which is faster at both ends. (An earlier wake-up may end a sleep at
 //!    once, so the loop checks everything again after each.)
 //!
-//! Nothing wakes an idle loop, unless the system has refused a thread to this process: then the loop
-//! asks for it again now and then (`blocking_threads`).
+//! Nothing wakes an idle loop, unless the system has refused a thread to this process: then the
+//! loop asks for it again now and then (`blocking_threads`).
 //!
 //! On a loop with a virtual clock step 4 ends differently: if there is no work, and no task waits
 //! for something outside (see [`super::virtual_clock`]), the clock is moved to the next deadline.

@@ -68,8 +68,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 
 impl<R> Lines<R> {
     /// Sets a limit to the length of a line in bytes, without its end, for input that is not
-    /// trusted. A longer line is an error (`InvalidData`), and nothing more is read: each later call
-    /// returns that error, too. Without this, a line uses as much memory as it is long.
+    /// trusted. A longer line is an error (`InvalidData`), and nothing more is read: each later
+    /// call returns that error, too. Without this, a line uses as much memory as it is long.
     ///
     /// (A limit for [`BufReader::read_until`] is `take` of the crate `futures`.)
     ///
@@ -118,8 +118,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8; the next call returns the next line. The same kind if it is
-    /// longer than `max_len`. Errors of the reader.
+    /// `InvalidData` if it is not UTF-8; the next call returns the next line. The same kind if it
+    /// is longer than `max_len`. Errors of the reader.
     ///
     /// # Cancel safety
     ///

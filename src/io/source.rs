@@ -236,8 +236,8 @@ fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
     Ok((local, bound))
 }
 
-/// The error of an operation that does not run on its source's loop. The first one is reported, too,
-/// if the source has a loop: it was moved, probably by a library, and that may drop the error.
+/// The error of an operation that does not run on its source's loop. The first one is reported,
+/// too, if the source has a loop: it was moved, probably by a library, and that may drop the error.
 #[cold]
 fn elsewhere(bound: Option<&Bound>, error: io::Error) -> io::Error {
     static REPORTED: AtomicBool = AtomicBool::new(false);

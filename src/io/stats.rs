@@ -41,9 +41,10 @@ pub struct CallStats {
 
 /// How many calls that may block this process makes now, off its loops, and how many wait.
 ///
-/// A stuck call (a path on a server that does not answer, a pipe without a writer) keeps its thread.
-/// Once `busy` is `most`, other calls of its kind wait until one ends. This is also reported to the
-/// hook of [`on_unobserved`](crate::on_unobserved) when none has ended for a second.
+/// A stuck call (a path on a server that does not answer, a pipe without a writer) keeps its
+/// thread. Once `busy` is `most`, other calls of its kind wait until one ends. This is also
+/// reported to the hook of [`on_unobserved`](crate::on_unobserved) when none has ended for a
+/// second.
 ///
 /// ```
 /// let files = trefoil::io::stats().files;

@@ -3,13 +3,13 @@
 //! A task that fails after its handle was dropped, or whose handle is dropped with the error still
 //! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, `.await`
 //! or callback has received it. Its error goes to a hook, once, because an output has one owner
-//! (T2) and is dropped once (T8, `drop_output`). That is the hook of its executor if there is
-//! one, otherwise the process's, which by default prints one line on standard error. A cancelled
-//! task does not count, because its end was requested; but detached calls that are cancelled
-//! because their process pool was dropped are reported, all of them once
-//! ([`TaskReport::deliver_lost`]). The hook also gets *notices* of what no caller learns of
-//! otherwise, and what is no task's failure ([`notice`]). (`process/value/kept_results.rs` reports the error of a
-//! `Remote`, which many tasks may take, if none has taken it.)
+//! (T2) and is dropped once (T8, `drop_output`). That is the hook of its executor if there is one,
+//! otherwise the process's, which by default prints one line on standard error. A cancelled task
+//! does not count, because its end was requested; but detached calls that are cancelled because
+//! their process pool was dropped are reported, all of them once ([`TaskReport::deliver_lost`]).
+//! The hook also gets *notices* of what no caller learns of otherwise, and what is no task's
+//! failure ([`notice`]). (`process/value/kept_results.rs` reports the error of a `Remote`, which
+//! many tasks may take, if none has taken it.)
 
 use std::fmt;
 use std::panic::Location;
@@ -84,9 +84,9 @@ impl TaskReport {
     /// Whether no task has failed: something is wrong that no caller learns of otherwise. Its id is
     /// no task's, and [`spawned_at`](Self::spawned_at) is in this crate. There are two:
     ///
-    /// - All threads for files or for names (`io::stats`) are in calls of which
-    ///   none has ended for a second, and another call waits. This is reported again when calls wait
-    ///   once more after none did.
+    /// - All threads for files or for names (`io::stats`) are in calls of which none has ended for
+    ///   a second, and another call waits. This is reported again when calls wait once more after
+    ///   none did.
     /// - A socket was used on another thread than its loop's, for the first time in this process:
     ///   the error that its user got may have been dropped by a library.
     ///
@@ -128,10 +128,10 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
 }
 
 /// Sets the hook for failures that are never taken, and for [notices](TaskReport::is_notice), for
-/// the whole process, except for executors with their own hook. The default prints the report on standard error, from another thread: the
-/// one that reports does not wait for a reader. If nobody reads, a mebibyte is kept and what comes
-/// then is dropped; a line counts the dropped bytes. The end of `main`, and `exit`, wait a second
-/// at most for what is still to be written.
+/// the whole process, except for executors with their own hook. The default prints the report on
+/// standard error, from another thread: the one that reports does not wait for a reader. If nobody
+/// reads, a mebibyte is kept and what comes then is dropped; a line counts the dropped bytes. The
+/// end of `main`, and `exit`, wait a second at most for what is still to be written.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
 /// be short. A panic in it is caught. A cancelled task is not reported, because somebody asked for

@@ -242,8 +242,8 @@ impl WaiterState {
     }
 }
 
-/// Calls `waker` after this time, on the helper thread, whatever loop runs here. `false`: the system
-/// gives no thread for that.
+/// Calls `waker` after this time, on the helper thread, whatever loop runs here. `false`: the
+/// system gives no thread for that.
 #[cfg(feature = "event-loop")]
 pub(crate) fn wake_after(pause: Duration, waker: Waker) -> bool {
     waiter().enter(Instant::now() + pause, None, waker).is_ok()

@@ -11,8 +11,8 @@ use crate::support::{LONG, alone, fifo, wait_until};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// As many calls as may run are stuck. Those that wait are counted, and reported once; and once more
-/// when that happens again.
+/// As many calls as may run are stuck. Those that wait are counted, and reported once; and once
+/// more when that happens again.
 #[test]
 fn calls_that_wait_for_stuck_ones_are_counted_and_reported_once() {
     alone(

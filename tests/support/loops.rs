@@ -58,8 +58,8 @@ pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of its descriptors", || count_fds() <= fds);
 }
 
-/// For `alone`, before `threads_are_refused`: small allocations succeed where there is no room for a
-/// stack, since there is one heap, which grows by large steps and does not shrink.
+/// For `alone`, before `threads_are_refused`: small allocations succeed where there is no room for
+/// a stack, since there is one heap, which grows by large steps and does not shrink.
 pub(crate) const ONE_HEAP: &str =
     "export MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824";
 

@@ -10,8 +10,8 @@
 //! delay no other; more calls wait for one of those to end ([`stats`](super::stats) counts them).
 //! Threads without a call end after half a second.
 //!
-//! If the system refuses a thread, a call fails with `ResourceBusy`. Where other calls run, it waits
-//! for one of them instead, and the system is asked again ten times a second.
+//! If the system refuses a thread, a call fails with `ResourceBusy`. Where other calls run, it
+//! waits for one of them instead, and the system is asked again ten times a second.
 //!
 //! The names, arguments and errors are those of `std::fs`. A path that is passed by value is
 //! dropped after the call, or with its future. The futures need no event loop of this crate: they
