@@ -162,10 +162,11 @@ impl Waiter {
     pub(super) fn stands_in(&self, deadline: Instant) -> Option<Instant> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        // A task whose turn has come again has seen all the others.
+        // A task whose turn has come again has seen all the others. One that has waited until its
+        // own deadline does not come again.
         let passes = state
             .stood_in
-            .is_some_and(|(last, until)| last != deadline && now < until + BLIND);
+            .is_some_and(|(last, until)| last != deadline && last != until && now < until + BLIND);
         if passes {
             return None;
         }
