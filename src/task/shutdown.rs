@@ -18,7 +18,8 @@ use super::error::TaskError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// Run what was spawned before. (A future of a thread pool that still waits then is ended.)
+    /// Run what was spawned before, and not what comes later. (A future of a thread pool that still
+    /// waits then is ended.)
     Wait,
     /// What is queued ends in [`TaskError::Cancelled`]. (A thread pool runs what a caller waits
     /// for, such as a `map`, and all of a `map_task` that has begun.)

@@ -235,7 +235,7 @@ impl ThreadPoolBuilder {
     /// Makes the pool and starts its threads.
     ///
     /// # Errors
-    /// If the system refuses a thread (those already started have ended), if the pool is wider than
+    /// If the system refuses a thread (those already started, and their hooks, have ended), if the pool is wider than
     /// 32,768, or if its name contains a zero byte.
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();

@@ -48,13 +48,14 @@ use crate::thread::spawn_async::spawn_async_on;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
-/// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs the
-/// tasks that have been spawned and joins the threads; a future of
-/// [`spawn_async`](Self::spawn_async) that still waits then ends in
-/// [`Closed`](crate::TaskError::Closed). If one of the pool's own tasks drops it, that cannot wait:
-/// the drop returns at once, and the pool ends when its work is done. (If `main` returns before,
-/// the process ends first.) But do not drop it there within the `install` of another pool, which
-/// would wait for itself. A future of the pool that holds a handle and never ends keeps the pool.
+/// A value of this type is a handle: a clone is the same pool. Dropping the last handle waits as
+/// [`shutdown`](Self::shutdown) does with [`Shutdown::Wait`]: it runs the tasks that have been
+/// spawned and joins the threads; a future of [`spawn_async`](Self::spawn_async) that still waits
+/// then ends in [`Closed`](crate::TaskError::Closed). If one of the pool's own tasks drops it, that
+/// cannot wait: the drop returns at once, and the pool ends when its work is done. (If `main`
+/// returns before, the process ends first.) But do not drop it there within the `install` of
+/// another pool, which would wait for itself. A future of the pool that holds a handle and never
+/// ends keeps the pool.
 ///
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in [`Task::join`]), it runs
@@ -752,11 +753,21 @@ impl ThreadPool {
     /// Ends the pool, for all its handles: refuses new work, runs or cancels queued work as `how`
     /// says, and joins the threads. A second call waits for the end.
     ///
-    /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the meantime are run, too,
-    /// so a task that always spawns a successor keeps the pool alive; a future that still
-    /// waits ends in [`TaskError::Closed`]. With [`Shutdown::CancelPending`], it ends in
-    /// [`TaskError::Cancelled`], as do all tasks that have not begun (but not items of an
-    /// [`imap`](Self::imap), which a consumer waits for).
+    /// With [`Shutdown::Wait`], what was accepted before is done, with all that the pool's own
+    /// tasks spawn in the meantime; what comes later from outside is not waited for, even if it
+    /// never ends. A future that still waits ends in [`TaskError::Closed`]. So this does not return
+    /// where the pool's own work has no end: a task always spawns a successor; futures are always
+    /// awake, because they wake themselves or one another, or because some thread goes on waking
+    /// them; a worker runs its part of a map or a `par_bridge` without end ([`until`](Self::until)
+    /// a token is cancelled, it has one).
+    ///
+    /// With [`Shutdown::CancelPending`], futures end in [`TaskError::Cancelled`], also those that
+    /// are always awake, as do all tasks that have not begun (but not items of an
+    /// [`imap`](Self::imap), which a consumer waits for, and no tasks of scopes).
+    ///
+    /// A `map`, a `join` or a `scope` of a thread from outside continues meanwhile, on that thread
+    /// alone, as soon as the workers have done what they have begun of it, and the tasks that it
+    /// had queued in its scope before.
     ///
     /// On one of the pool's own workers, or in a hook, this joins all threads except those that are
     /// inside `shutdown` themselves. If a task, a half of a join, a task of a scope or an item

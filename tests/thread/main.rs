@@ -9,6 +9,7 @@ mod calls;
 mod current_pool;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod ends;
 mod futures;
 mod handles;
 mod imap;

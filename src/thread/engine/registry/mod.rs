@@ -395,7 +395,7 @@ impl Registry {
     /// Wakes or starts that thread.
     #[cold]
     pub(in crate::thread) fn wake_another(self: &Arc<Self>, few: usize) {
-        if !self.is_foreign() && self.sleep.recruit_another(few) == Recruited::Missing {
+        if self.may_recruit() && self.sleep.recruit_another(few) == Recruited::Missing {
             self.start(Need::Runner);
         }
     }
@@ -450,24 +450,23 @@ impl Registry {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is queued, besides what outside threads run themselves.
+    /// Whether nothing is queued in a pool that ends.
     pub(in crate::thread) fn is_idle(&self) -> bool {
         let has_tasks = |slot: &Arc<Slot>| slot.public.has_tasks();
-        self.injector.is_idle()
-            && !slot_list::of_places(&self.slots()).iter().any(has_tasks)
-            && !self.has_mail()
+        self.injector.is_idle() && !self.slots().iter().any(has_tasks) && !self.has_mail()
     }
 
-    /// Whether the pool ends as soon as `shutdown` looks. It need not help outside threads any
-    /// more; if it did, one that adds work all the time could keep it for ever.
-    pub(in crate::thread) fn leaves_the_rest(&self) -> bool {
-        self.sleep.is_ending() && self.is_idle()
+    /// Whether threads may be woken for what is queued. In a pool that ends it may lie where only
+    /// an outside thread takes it, which could wake them all the time.
+    fn may_recruit(&self) -> bool {
+        let queued = || self.has_something_in(&self.slots());
+        !self.is_foreign() && (!self.sleep.counts().is_closing() || queued())
     }
 
     /// Wakes or starts the threads needed for the queued work.
     #[cold]
     pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need) {
-        if self.is_foreign() || self.leaves_the_rest() {
+        if !self.may_recruit() {
             return;
         }
         let mut need = need;

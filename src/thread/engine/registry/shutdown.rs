@@ -4,11 +4,13 @@
 //!
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
 //!    refused and end in `Closed`, with `CancelPending`).
-//! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
-//!    themselves inside `shutdown` do not count. When nothing else is left, work of outside threads
-//!    wakes nobody: they run it themselves, and could add some all the time.
-//! 3. No thread is recruited any more, sleepers end.
-//! 4. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
+//! 2. The queues of outside threads are left alone from now on, because their threads could add
+//!    some work all the time: they run it themselves. What they have queued in a scope so far was
+//!    accepted, and their threads may wait for it by other means: it is moved to the injector.
+//! 3. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
+//!    themselves inside `shutdown` do not count.
+//! 4. No thread is recruited any more, sleepers end.
+//! 5. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
 //!    worker that is inside `shutdown`, in a task or in a hook. A thread that already runs
 //!    destructors of its thread-locals joins none, because others may be joining it. Regions of
 //!    outside threads continue without the pool's help.
@@ -43,6 +45,7 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
     refuse_work(registry, Mode::Draining);
     registry.sleep.closing();
+    leave_outside_threads(registry);
     let inside = registry.is_home();
     let me = thread::current().id();
     if inside {
@@ -65,10 +68,25 @@ fn refuse_work(registry: &Arc<Registry>, mode: Mode) {
     }
 }
 
+/// Step 2.
+fn leave_outside_threads(registry: &Arc<Registry>) {
+    registry.sleep.delay_end();
+    for slot in registry.slots.unlist_outside() {
+        // No more than there are now: its thread may go on.
+        for _ in 0..slot.public.scoped.len() {
+            let Some(lent) = slot.public.steal_scoped() else {
+                break;
+            };
+            registry.injector.put_back(Work::Scoped(lent));
+        }
+    }
+    registry.sleep.allow_end();
+    registry.recheck();
+}
+
 /// Returns when the pool is quiet, and closed, and its threads have ended.
 fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
-        // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || registry.is_idle();
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.

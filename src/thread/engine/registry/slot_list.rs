@@ -4,10 +4,11 @@
 //! threads take part at once: when all are lent, half as many more are added; when fewer than a
 //! quarter are, half of them are removed. So a change of the list, which is copied, is paid by the
 //! threads that have come or gone since the last one: N threads cost O(N), where slots do not have
-//! to stay.
+//! to stay. A pool that ends lists none of them any more: its threads see only one another's.
 //!
-//! - A slot is in the list before it is lent. One that is removed is empty, and stays so, because
-//!   nobody has its owner's half any more: a thread with an older copy of the list misses nothing.
+//! - Until then a slot is in the list before it is lent. One that is removed is empty, and stays
+//!   so, because nobody has its owner's half any more: a thread with an older copy of the list
+//!   misses nothing.
 //!
 //! Rejected: a slot for each outside thread as long as it lives (most come once); numbers that are
 //! indices (a slot that is removed would move the others).
@@ -48,6 +49,8 @@ struct OutsideSlots {
     listed: usize,
     /// How many there have been.
     made: usize,
+    /// The pool ends: none is in the list.
+    unlisted: bool,
 }
 
 /// Makes the new list of the old one.
@@ -85,8 +88,21 @@ impl SlotList {
         let mut outside = self.outside.lock();
         match outside.free.pop() {
             Some(free) => free,
+            None if outside.unlisted => {
+                outside.made += 1;
+                OwnedSlot::new(self.tag, OUTSIDE + outside.made - 1, NO_PLACE)
+            }
             None => self.add_outside(&mut outside),
         }
+    }
+
+    /// From now on the slots of outside threads are not in the list. Returns those that were.
+    pub(in crate::thread) fn unlist_outside(&self) -> Vec<Arc<Slot>> {
+        let mut outside = self.outside.lock();
+        outside.unlisted = true;
+        let all = self.all();
+        self.change(&|before, changed| changed.extend_from_slice(of_places(before)));
+        all[of_places(&all).len()..].to_vec()
     }
 
     #[cold]
@@ -104,7 +120,14 @@ impl SlotList {
     /// Gives back what [`take_outside`](Self::take_outside) has lent.
     pub(in crate::thread) fn put_outside(&self, owned: OwnedSlot) {
         let mut outside = self.outside.lock();
+        if outside.unlisted && outside.free.len() >= KEPT {
+            drop(outside);
+            return drop(owned);
+        }
         outside.free.push(owned);
+        if outside.unlisted {
+            return;
+        }
         let lent = outside.listed - outside.free.len();
         if outside.listed > KEPT && lent < outside.listed / 4 {
             self.retire_half(outside);

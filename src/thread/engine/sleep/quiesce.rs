@@ -42,12 +42,6 @@ impl SleepState {
         self.quiet.notify_all();
     }
 
-    /// Whether no thread runs, and none but those inside `shutdown` is blocked, of a pool that is
-    /// closing.
-    pub(in crate::thread) fn is_ending(&self) -> bool {
-        self.counts().is_closing() && self.is_quiet(self.asleep.lock().in_shutdown)
-    }
-
     fn is_quiet(&self, in_shutdown: usize) -> bool {
         let now = ThreadCounts(self.word.load(Ordering::SeqCst));
         now.running() == 0 && now.blocked() == in_shutdown

@@ -29,13 +29,13 @@ const SPINS: u32 = 16;
 impl Worker {
     /// Looks for work for some tens of microseconds.
     pub(super) fn look_around(&self) -> Option<Work> {
-        // At the pool's end only what is there is run. To wait for more would give an outside
-        // thread the processor, which may add some each time.
         let now = self.registry().sleep.counts();
         if now.searching() > MANY && !self.others_are_quicker() {
             return None;
         }
         let rounds = if now.is_closing() {
+            // At the pool's end only what is there is run. To wait for more would give a thread the
+            // processor that wakes a future each time.
             0..1
         } else {
             // Where others look already, work is not found sooner by one more that looks as often:
@@ -89,7 +89,7 @@ impl Worker {
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
         let seen = registry.has_work_in(&self.slots(), !polls);
-        if seen && !registry.leaves_the_rest() {
+        if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
