@@ -869,6 +869,39 @@ fn a_scopes_own_thread_takes_what_a_stuck_worker_has_spawned() {
     }
 }
 
+/// How long the scope of this thread takes to run so many tasks of its own, which lie in the pool's
+/// common queue with so many others behind them.
+fn time_of_a_scope_among(others: usize) -> Duration {
+    let pool = ThreadPool::with_threads(1);
+    let ((open, gate), (begin, begun)) = (mpsc::channel::<()>(), mpsc::channel());
+    pool.spawn(move || {
+        begin.send(()).unwrap();
+        gate.recv().unwrap();
+    })
+    .detach();
+    begun.recv().unwrap();
+    let mut start = None;
+    pool.scope(|s| {
+        std::thread::scope(|threads| {
+            threads.spawn(|| (0..2000).for_each(|_| s.spawn_detached(|| ())));
+        });
+        (0..others).for_each(|_| pool.spawn(|| ()).detach());
+        start = Some(Instant::now());
+    });
+    let took = start.unwrap().elapsed();
+    open.send(()).unwrap();
+    took
+}
+
+#[test]
+fn a_scope_does_not_look_for_its_tasks_among_others() {
+    let _watchdog = watchdog();
+    let shortest = |others| (0..3).map(|_| time_of_a_scope_among(others)).min();
+    let (few, many) = (shortest(1000).unwrap(), shortest(100_000).unwrap());
+    // If each task were looked for, a hundred times as many others would take so much longer.
+    assert!(many < 20 * few, "{many:?}, and beside few {few:?}");
+}
+
 #[test]
 fn tasks_that_are_joined_in_any_order_and_by_others() {
     let _watchdog = watchdog();

@@ -41,7 +41,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use super::lent::raw_job::JobRef;
-use super::lent::raw_scope_counter::ErasedEntry;
+use super::lent::raw_scope_counter::{ErasedEntry, ScopeTicket};
 use super::priority::{self, Priority};
 use super::raw_inbox::{Drained, Inbox, ONE, Outlet, ROOM, Wait};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -57,8 +57,10 @@ pub(in crate::thread) enum Work {
     Item(Runnable),
     /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
-    /// A task of a scope.
+    /// A task of a scope, from a worker's deque.
     Scoped(ErasedEntry),
+    /// For a task of a scope, in the injector.
+    Ticket(ScopeTicket),
     /// The share of a broadcast for a worker that is away.
     Share(ErasedEntry),
 }
@@ -114,20 +116,15 @@ impl Work {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
             Work::Scoped(lent) => lent.is_taken(),
-            Work::Job(_) | Work::Share(_) => false,
+            Work::Job(_) | Work::Share(_) | Work::Ticket(_) => false,
         }
-    }
-
-    /// Whether this is a task of the scope with this counter.
-    fn is_of_scope(&self, counter: usize) -> bool {
-        matches!(self, Work::Scoped(lent) if lent.counter() == counter)
     }
 
     /// Whether something waits for the end of this work: a hint.
     fn is_awaited(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_awaited(),
-            Work::Scoped(_) | Work::Job(_) | Work::Share(_) => true,
+            Work::Scoped(_) | Work::Ticket(_) | Work::Job(_) | Work::Share(_) => true,
         }
     }
 
@@ -136,8 +133,8 @@ impl Work {
     fn is_urgent(&self, callers_help: bool) -> bool {
         match self {
             Work::Job(_) | Work::Share(_) => true,
-            Work::Scoped(_) => !callers_help,
-            Work::Task(_) | Work::Item(_) => false,
+            Work::Ticket(_) => !callers_help,
+            Work::Task(_) | Work::Item(_) | Work::Scoped(_) => false,
         }
     }
 }
@@ -467,25 +464,6 @@ impl InjectorState {
             }
         }
         more > 0
-    }
-
-    /// A task of the scope with this counter, the newest.
-    fn take_scoped(&mut self, counter: usize) -> Option<Work> {
-        let urgent = &mut self.rest.urgent;
-        for at in (0..urgent.len()).rev() {
-            if urgent[at].1.is_of_scope(counter) {
-                return urgent.remove(at).map(|(_, work)| work);
-            }
-        }
-        for priority in Priority::ALL {
-            let lane = self.lane(priority);
-            for at in (0..lane.len()).rev() {
-                if lane[at].is_of_scope(counter) {
-                    return lane.remove(at);
-                }
-            }
-        }
-        None
     }
 
     /// The newest; if `awaited`, of those that something waits for, if there are any.
@@ -842,17 +820,6 @@ impl Injector {
                 let parked = urgent.or_else(|| queue.pop_parked());
                 parked.or_else(|| queue.pop_newest(awaited))
             }
-        }
-    }
-
-    /// A task of the scope with this counter, the newest.
-    pub(in crate::thread) fn take_scoped(&self, counter: usize) -> Option<ErasedEntry> {
-        if self.is_empty() {
-            return None;
-        }
-        match self.change().take_scoped(counter)? {
-            Work::Scoped(lent) => Some(lent),
-            _ => None,
         }
     }
 

@@ -5,12 +5,12 @@
 //!
 //! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a
 //! thread that has no place in the pool, or is inside another scope, puts it into the
-//! injector. 2. Workers take from both as from other queues: their own newest, the others'
+//! injector (`scope_queue.rs`). 2. Workers take from both as from other queues: their own newest, the others'
 //! oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. A scope that
 //! opens on a thread sets a mark in that thread's deque (`Worker::enter_scope`). Until the scope
 //! ends, the thread takes only tasks above the mark from there (`Worker::pop_scoped`), which are
 //! the scope's own. 5. The scope's end runs those, the newest first; then this scope's tasks in the
-//! other workers' deques and in the injector; then it waits.
+//! other workers' deques and in the injector, wherever they lie there; then it waits.
 //!
 //! A pool that is shutting down refuses tasks from outside. Those are left to the scope's own
 //! thread, which is woken because it may have parked already.
@@ -121,12 +121,23 @@ fn push(task: ToLend<'_>) {
 
 /// Puts a task into the pool's injector.
 fn enqueue(scope: &ScopeState, lent: ErasedEntry) {
-    let refused = scope.registry.present().inject_here(Work::Scoped(lent));
-    if let Err(Work::Scoped(lent)) = refused {
-        scope.orphaned.store(true, Ordering::Relaxed);
-        scope.refused.lock().push(lent);
-        scope.wake_waiter();
+    if scope.registry.is_foreign() {
+        return refuse(scope, lent); // the queue's lock may be held for ever
     }
+    lent.enqueue(|ticket| {
+        if let Err(Work::Ticket(ticket)) = scope.registry.inject_here(Work::Ticket(ticket))
+            && let Some(lent) = ticket.refused()
+        {
+            refuse(scope, lent);
+        }
+    });
+}
+
+/// Leaves a task to the threads that wait for its scope.
+fn refuse(scope: &ScopeState, lent: ErasedEntry) {
+    scope.orphaned.store(true, Ordering::Relaxed);
+    scope.refused.lock().push(lent);
+    scope.wake_waiter();
 }
 
 /// A task spawned in a [`Scope`].
@@ -232,22 +243,16 @@ where
             }
         };
         let wait = |scope: &ScopeState, latch: &Latch| {
-            let (counter, mut looks) = (scope.address(), 0_u32);
             let help = || {
-                looks += 1;
                 let refused = scope.refused.lock().pop();
                 let next = || {
-                    // The injector may be long.
-                    let injected = || registry.injector.take_scoped(counter);
-                    let injected = || looks.is_power_of_two().then(injected).flatten();
                     here()
-                        .or_else(|| worker.steal_scoped(counter))
-                        .or_else(injected)
+                        .or_else(|| worker.steal_scoped(scope.address()))
+                        .or_else(|| scope.counter.take_queued())
                 };
                 let next = || may_help(scope).then(next).flatten();
                 let mut first = refused.or_else(next);
                 let found = first.is_some();
-                looks = if found { 0 } else { looks };
                 run_all(worker, || first.take().or_else(here));
                 worker.ended.count_off();
                 found

@@ -36,12 +36,14 @@ use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 use std::thread;
 
 use super::abort_on_unwind::AbortOnUnwind;
 use super::countdown::CountdownLatch;
 use super::latch::Latch;
 use super::raw_pair_arc::{Owned, PairArc};
+use super::scope_queue::{ScopeQueue, Ticket};
 use crate::loom::Mutex;
 use crate::sys::fork;
 use crate::task::Panic;
@@ -90,6 +92,8 @@ pub(in crate::thread) struct ScopeCounter {
     inherited: Inherited,
     /// The process that it was made in; see `fork.rs`.
     born: u32,
+    /// Its entries for which the injector has tickets, if there ever were any.
+    queue: OnceLock<ScopeQueue<ErasedEntry>>,
 }
 
 // SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used
@@ -112,6 +116,9 @@ unsafe impl<E: ?Sized + Sync> Sync for TrackedEntry<E> {}
 /// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so
 /// that it is passed in registers.
 pub(in crate::thread) struct ErasedEntry(ManuallyDrop<PairArc<TrackedEntry<dyn ScopeEntry>>>);
+
+/// The right to take an entry of its counter from the queue, if there is one.
+pub(in crate::thread) type ScopeTicket = Ticket<ErasedEntry>;
 
 /// Entries of one counter that this thread has run and dropped, and that are still counted, or were
 /// counted in advance. Dropping it counts them off.
@@ -138,6 +145,7 @@ impl ScopeCounter {
             born: fork::generation(),
             panics: Mutex::default(),
             joining: Mutex::default(),
+            queue: OnceLock::new(),
         }
     }
 
@@ -233,6 +241,11 @@ impl ScopeCounter {
         unsafe { entry.run(self, alone) };
     }
 
+    /// The newest entry for which the injector has a ticket.
+    pub(in crate::thread) fn take_queued(&self) -> Option<ErasedEntry> {
+        self.queue.get()?.take_newest()
+    }
+
     /// Takes the panics of entries that no handle has taken.
     pub(in crate::thread) fn take_panics(&self) -> Vec<Option<Panic>> {
         let mut panics = self.panics.lock();
@@ -302,6 +315,15 @@ impl ErasedEntry {
         // SAFETY: P15: it is not dropped otherwise.
         contain(|| unsafe { ManuallyDrop::drop(&mut lent.0) });
         ended.add(counter, 1);
+    }
+
+    /// Puts it into the queue of its counter, and `inject`s a ticket if there is none for it; the
+    /// counter may not be there any more then.
+    pub(in crate::thread) fn enqueue(self, inject: impl FnOnce(ScopeTicket)) {
+        // SAFETY: P15: this is counted still, so the counter is there.
+        let counter = unsafe { self.0.counter.as_ref() };
+        let queue = counter.queue.get_or_init(ScopeQueue::new).clone();
+        queue.push(self, Self::is_taken, inject);
     }
 
     /// Whether the entry has been begun, and perhaps ended.

@@ -29,6 +29,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_utils::CachePadded;
 
 use super::config::Config;
+use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::Priority;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
@@ -360,6 +361,11 @@ impl Registry {
         let pushed = self.injector.push(work);
         self.published(); // also after a refusal: entries behind it may have waited for it
         pushed
+    }
+
+    /// Puts a task of a scope into the injector that was taken from a deque.
+    pub(in crate::thread) fn inject_scoped(&self, lent: ErasedEntry) {
+        lent.enqueue(|ticket| self.injector.put_back(Work::Ticket(ticket)));
     }
 
     /// Wakes or starts a thread for work that was just pushed, if one is needed.

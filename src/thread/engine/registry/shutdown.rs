@@ -77,7 +77,7 @@ fn leave_outside_threads(registry: &Arc<Registry>) {
             let Some(lent) = slot.public.steal_scoped() else {
                 break;
             };
-            registry.injector.put_back(Work::Scoped(lent));
+            registry.inject_scoped(lent);
         }
     }
     registry.sleep.allow_end();

@@ -163,7 +163,7 @@ impl Worker {
         // The splitter knows nothing about this work yet.
         self.splitter.reset();
         self.turn.restart();
-        if !matches!(work, Work::Scoped(_)) {
+        if !matches!(work, Work::Scoped(_) | Work::Ticket(_)) {
             self.ended.count_off();
         }
         match work {
@@ -180,10 +180,11 @@ impl Worker {
                 self.run_half(job);
                 return self.thefts.ran(ticks::since(began) < TINY_HALF_TICKS);
             }
-            Work::Scoped(lent) => {
-                let _noted = events::part("part of a scope");
-                self.run_scoped(lent);
-            }
+            Work::Scoped(lent) => self.run_scoped(lent),
+            Work::Ticket(ticket) => match ticket.take_oldest() {
+                Some(lent) => self.run_scoped(lent),
+                None => return, // the thread that waits for the scope has been quicker
+            },
             Work::Share(share) => {
                 let _noted = events::part("broadcast");
                 share.run(&self.ended);

@@ -420,7 +420,7 @@ impl Worker {
                 // Tasks of the wanted scope may be behind it. They are looked for only after that
                 // worker has pushed another.
                 slot.scope.store(stranger.counter(), Ordering::Relaxed);
-                registry.injector.put_back(Work::Scoped(stranger));
+                registry.inject_scoped(stranger);
                 None
             }
             found => found,

@@ -19,6 +19,7 @@
 use std::cell::Cell;
 
 use super::Worker;
+use crate::events;
 use crate::loom::{hint, thread};
 use crate::sys::ticks;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
@@ -63,6 +64,7 @@ impl Rest {
 impl Worker {
     /// Runs a task of a scope at the bottom of the stack, and rests if there is a reason.
     pub(super) fn run_scoped(&self, lent: ErasedEntry) {
+        let _noted = events::part("part of a scope");
         let has_more = self.has_scoped();
         let began = if has_more { 0 } else { ticks::now() };
         lent.run(&self.ended);
