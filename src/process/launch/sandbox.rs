@@ -17,8 +17,8 @@ use super::launched::Launched;
 use super::pool_error::PoolError;
 use super::raw_program::Program;
 use super::{Capabilities, Ending, Launcher};
+use crate::process::host::call_filter;
 use crate::process::host::inheritance::only_standard_streams;
-use crate::process::host::keyring_filter;
 use crate::process::limits::SANDBOX_TMP;
 use crate::sys::limits;
 use crate::task::Task;
@@ -282,7 +282,7 @@ fn take_outer(folders: &mut Vec<PathBuf>) -> Option<PathBuf> {
 /// A file with the filter of system calls, from which one `bwrap` can read it, and the arguments
 /// that name it.
 fn filter() -> io::Result<(OwnedFd, [OsString; 2])> {
-    let filter = keyring_filter::filter()?;
+    let filter = call_filter::filter()?;
     let number = filter.as_raw_fd().to_string();
     Ok((filter, ["--seccomp".into(), number.into()]))
 }

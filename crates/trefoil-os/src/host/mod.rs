@@ -26,7 +26,7 @@
 //! | `inheritance`: what a launcher's command inherits | `close_range` in the child | `fcntl` in the child | there are no such commands |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
 //! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not known | the same |
-//! | `keyring_filter`: what keeps a sandbox from keys | a filter of system calls | none: an error that explains why | there is no sandbox |
+//! | `call_filter`: what keeps code in a sandbox | a filter of system calls | none: an error that explains why | there is no sandbox |
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |

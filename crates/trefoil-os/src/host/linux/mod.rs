@@ -4,6 +4,7 @@ pub mod activity;
 #[cfg(not(trefoil_port))]
 pub mod affinity;
 pub(crate) mod auxiliary;
+pub mod call_filter;
 #[cfg(not(trefoil_port))]
 pub mod channel_files;
 #[cfg(all(
@@ -29,7 +30,6 @@ pub mod free_memory;
 pub mod handover;
 pub mod itself;
 pub mod kernel_kills;
-pub mod keyring_filter;
 #[cfg(not(trefoil_port))]
 pub mod lifeline;
 #[cfg(not(trefoil_port))]

@@ -8,6 +8,8 @@
 #[cfg(not(target_os = "linux"))]
 pub mod activity;
 pub mod affinity;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub mod call_filter;
 pub mod channel_files;
 pub mod crash_handler;
 pub mod executable;
@@ -16,8 +18,6 @@ pub mod free_memory;
 pub mod handover;
 #[cfg(not(target_os = "linux"))]
 pub mod kernel_kills;
-#[cfg(all(unix, not(target_os = "linux")))]
-pub mod keyring_filter;
 pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
