@@ -9,9 +9,11 @@ use crate::support::{self, Scratch, Test, forever, tests, until};
 use std::hint::black_box;
 use std::io::{self, BufRead, ErrorKind};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -242,48 +244,216 @@ fn uses_descriptors() {
     std::fs::remove_dir(scratch).unwrap();
 }
 
-/// Each call for the kernel's keys, and one of another architecture.
+/// What a call ends with, in a process that has nothing to lose by it: 0 if it is made.
 #[cfg(target_arch = "x86_64")]
-fn asks_for_keys() {
+#[allow(unsafe_code)]
+fn made(call: i64, arguments: [i64; 5]) -> i32 {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: numbers, null pointers and a path: the kernel writes to no memory of ours.
+    let result = unsafe { libc::syscall(call, a, b, c, d, e) };
+    if result == 0 && call == libc::SYS_clone {
+        // SAFETY: it ends the child that was made, which has done nothing.
+        unsafe { libc::_exit(0) };
+    }
+    let error = || io::Error::last_os_error().raw_os_error().unwrap();
+    if result < 0 { error() } else { 0 }
+}
+
+/// `unshare` with the number and the way of 32-bit programs.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn unshare_of_32_bits(flags: i32) -> i32 {
+    let mut result: i64 = 310;
+    // SAFETY: it takes numbers only. The kernel may change the registers that are named.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {flags}",
+            "int 0x80",
+            "xchg rbx, {flags}",
+            flags = inout(reg) i64::from(flags) => _,
+            inout("rax") result,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    -result as i32
+}
+
+#[cfg(target_arch = "x86_64")]
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
+/// In a forked child, too, it makes no namespace, in which it would have all capabilities.
+#[cfg(target_arch = "x86_64")]
+fn makes_namespaces() {
     let Some(procs) = plain() else { return };
-    let ask = |()| {
-        let (session, update) = (-3i64, 0i64);
-        let calls = [
-            libc::SYS_keyctl,
-            libc::SYS_add_key,
-            libc::SYS_request_key,
-            libc::SYS_keyctl | 1 << 30,
-        ];
-        let made = calls.map(|call| {
-            #[allow(unsafe_code)]
-            // SAFETY: numbers and null pointers: the kernel reads no memory of ours.
-            let result = unsafe { libc::syscall(call, update, session, 0i64, 0i64, 0i64) };
-            (result == -1).then(|| io::Error::last_os_error().raw_os_error())
-        });
-        made.map(Option::flatten).to_vec()
+    let make = |()| {
+        let mut errors = Vec::new();
+        for flag in NAMESPACES.map(i64::from) {
+            errors.push(made(libc::SYS_unshare, [flag, 0, 0, 0, 0]));
+            let child = flag | i64::from(libc::SIGCHLD);
+            errors.push(made(libc::SYS_clone, [child, 0, 0, 0, 0]));
+            errors.push(made(libc::SYS_setns, [0, flag, 0, 0, 0]));
+        }
+        let time = 0x80; // a flag of `unshare`, and none of `clone`
+        errors.push(made(libc::SYS_unshare, [time, 0, 0, 0, 0]));
+        let all = i64::from(NAMESPACES.iter().fold(0, |all, flag| all | flag));
+        errors.push(made(libc::SYS_unshare, [all, 0, 0, 0, 0]));
+        errors
     };
-    let (no, none) = (Some(libc::EPERM), Some(libc::ENOSYS));
-    let answers = procs.spawn((), ask).join().unwrap();
-    assert_eq!(answers, [no, no, no, none]);
+    let errors = procs.spawn((), make).join().unwrap();
+    assert!(
+        errors.iter().all(|error| *error == libc::EPERM),
+        "{errors:?}"
+    );
+    // Flags that the filter cannot see; another architecture's calls; newer calls.
+    let others = |()| {
+        let user = i64::from(libc::CLONE_NEWUSER);
+        let calls = [
+            libc::SYS_clone3,
+            libc::SYS_unshare | 1 << 30,
+            libc::SYS_clone3 + 32,
+            9999,
+        ];
+        calls.map(|call| made(call, [user, 0, 0, 0, 0])).to_vec()
+    };
+    assert_eq!(procs.spawn((), others).join().unwrap(), [libc::ENOSYS; 4]);
+    // A kernel without such calls ends the process that makes one.
+    let narrow = procs.spawn(libc::CLONE_NEWUSER, unshare_of_32_bits).join();
+    assert!(!narrow.is_ok_and(|error| error != libc::ENOSYS));
+    // What is no namespace goes on: threads, children.
+    let ordinary = |()| {
+        let child = Command::new("/bin/true").status().unwrap().success();
+        child && std::thread::spawn(|| true).join().unwrap()
+    };
+    assert!(procs.spawn((), ordinary).join().unwrap());
+}
+
+/// What needs no capability, and no limit of a process counts, or leads past the filter.
+#[cfg(target_arch = "x86_64")]
+fn makes_calls_that_are_refused() {
+    let Some(procs) = plain() else { return };
+    let make = |()| {
+        let (here, root, session) = (
+            i64::from(libc::AT_FDCWD),
+            c"/".as_ptr().expose_provenance() as i64,
+            -3,
+        );
+        [
+            (libc::SYS_open_tree, [here, root, 0, 0, 0]),
+            (libc::SYS_fspick, [here, root, 0, 0, 0]),
+            (libc::SYS_io_uring_setup, [1, 0, 0, 0, 0]),
+            (libc::SYS_io_uring_enter, [-1, 0, 0, 0, 0]),
+            (libc::SYS_perf_event_open, [0, 0, 0, 0, 0]),
+            (libc::SYS_bpf, [-1, 0, 0, 0, 0]),
+            (libc::SYS_userfaultfd, [1, 0, 0, 0, 0]),
+            (libc::SYS_fanotify_init, [1 << 9, 0, 0, 0, 0]),
+            (libc::SYS_shmget, [0, 1 << 20, 0o600, 0, 0]),
+            (libc::SYS_msgget, [0, 0o600, 0, 0, 0]),
+            (libc::SYS_semget, [0, 1, 0o600, 0, 0]),
+            (libc::SYS_keyctl, [0, session, 0, 0, 0]),
+            (libc::SYS_add_key, [0; 5]),
+            (libc::SYS_request_key, [0; 5]),
+        ]
+        .map(|(call, arguments)| made(call, arguments))
+        .to_vec()
+    };
+    let errors = procs.spawn((), make).join().unwrap();
+    assert!(
+        errors.iter().all(|error| *error == libc::EPERM),
+        "{errors:?}"
+    );
     let names = |()| std::fs::read_to_string("/proc/keys").is_ok();
     assert!(!procs.spawn((), names).join().unwrap());
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn asks_for_keys() {}
+fn makes_namespaces() {}
 
-/// A home below the working directory is empty, and what is around it can be read.
-fn below() {
-    let Some(procs) = plain() else { return };
-    let home = std::env::home_dir().unwrap();
+#[cfg(not(target_arch = "x86_64"))]
+fn makes_calls_that_are_refused() {}
+
+/// Which of these it reaches: a socket of streams and one of datagrams in this folder, in three
+/// ways, and a socket with a name that is in no folder.
+fn dial(here: PathBuf) -> Vec<String> {
+    let (stream, datagrams) = (here.join("stream"), here.join("datagrams"));
+    let name = SocketAddr::from_abstract_name(here.to_string_lossy().as_bytes()).unwrap();
+    assert!(UnixStream::pair().is_ok());
+    let dialled = [
+        ("stream", UnixStream::connect(stream).is_ok()),
+        (
+            "datagrams",
+            UnixDatagram::unbound().is_ok_and(|own| own.connect(&datagrams).is_ok()),
+        ),
+        (
+            "pair",
+            UnixDatagram::pair().is_ok_and(|(own, _)| own.send_to(b"x", &datagrams).is_ok()),
+        ),
+        ("abstract", UnixStream::connect_addr(&name).is_ok()),
+    ];
+    dialled
+        .into_iter()
+        .filter_map(|(what, is_reached)| is_reached.then(|| what.to_owned()))
+        .collect()
+}
+
+/// It begins in a folder in `/tmp`, with two sockets, a FIFO that somebody reads, and a file.
+fn working_directory() {
     let here = std::env::current_dir().unwrap();
-    assert!(home.starts_with(&here));
-    let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-    let seen = procs.spawn(home.join("secret"), read).join().unwrap();
-    assert_eq!(seen, None);
-    let seen = procs.spawn(here.join("known"), read).join().unwrap();
-    assert_eq!(seen.as_deref(), Some("known"));
-    println!("below");
+    let _stream = UnixListener::bind("stream").unwrap();
+    let _datagrams = UnixDatagram::bind("datagrams").unwrap();
+    let name = SocketAddr::from_abstract_name(here.to_string_lossy().as_bytes()).unwrap();
+    let _abstract = UnixListener::bind_addr(&name).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg("fifo")
+            .status()
+            .unwrap()
+            .success()
+    );
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let read = std::fs::File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open("fifo")
+        .unwrap();
+    std::fs::write("known", "known").unwrap();
+    assert_eq!(
+        dial(here.clone()),
+        ["stream", "datagrams", "pair", "abstract"]
+    );
+    let look = |here: PathBuf| {
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let fifo = std::fs::File::options()
+            .write(true)
+            .custom_flags(flags)
+            .open(here.join("fifo"));
+        let known = std::fs::read_to_string(here.join("known")).ok();
+        (
+            dial(here),
+            fifo.is_ok(),
+            known,
+            std::fs::read_to_string("known").ok(),
+        )
+    };
+    let known = Some("known".to_owned());
+    assert!(look(here.clone()).1);
+    let procs = pool(Sandbox::new().network(true), &mark()).unwrap();
+    assert_eq!(
+        procs.spawn(here.clone(), look).join().unwrap(),
+        (vec![], false, None, None)
+    );
+    let procs = pool(Sandbox::new().network(true).readable(&here), &mark()).unwrap();
+    let seen = procs.spawn(here.clone(), look).join().unwrap();
+    assert_eq!(seen, (vec![], true, known.clone(), known));
+    drop(read);
+    println!("looked");
 }
 
 /// The home is hidden, whoever's it is.
@@ -294,14 +464,11 @@ fn reads_the_home() {
         let entries = std::fs::read_dir(home).map(|all| all.flatten().map(|entry| entry.path()));
         entries.map(Iterator::collect).unwrap_or_default()
     };
-    let (exe, here) = (
-        std::env::current_exe().unwrap(),
-        std::env::current_dir().unwrap(),
-    );
+    let exe = std::env::current_exe().unwrap();
     for home in [home, "/root".into(), "/home".into(), "/run".into()] {
         for path in procs.spawn(home.clone(), see).join().unwrap() {
             assert!(
-                home.as_os_str() == "/" || exe.starts_with(&path) || here.starts_with(&path),
+                home.as_os_str() == "/" || exe.starts_with(&path),
                 "{path:?}"
             );
         }
@@ -467,13 +634,14 @@ fn works() {
 }
 
 /// What each row of the table promises, and what goes on.
-const CHECKS: [fn(); 11] = [
+const CHECKS: [fn(); 12] = [
     connects,
     writes,
     writes_to_the_kernel,
     fills_its_scratch,
     uses_descriptors,
-    asks_for_keys,
+    makes_namespaces,
+    makes_calls_that_are_refused,
     reads_the_home,
     looks_at_others,
     forks,
@@ -484,13 +652,27 @@ const CHECKS: [fn(); 11] = [
 pub(crate) fn helpers() {
     support::helper(&[
         ("sandbox-parent", parent),
-        ("sandbox-below", below),
+        ("sandbox-working-directory", working_directory),
         ("sandbox-nowhere", nowhere),
         ("sandbox-user", || {
             CHECKS.iter().for_each(|check| check());
             println!("all checked");
         }),
     ]);
+}
+
+/// A `bwrap` that runs its command, and nothing else.
+const OUTSIDE: &str = r#"while [ "$1" != /bin/sh ]; do shift; done; exec "$@""#;
+
+fn write_script(path: &Path, lines: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+fn script(name: &str, lines: &str) -> Scratch {
+    let scratch = Scratch::new(name);
+    write_script(&scratch.0, lines);
+    scratch
 }
 
 tests! {
@@ -514,25 +696,26 @@ tests! {
         uses_descriptors();
     }
 
-    fn a_worker_gets_no_keys() {
-        asks_for_keys();
+    fn a_worker_makes_no_namespace() {
+        makes_namespaces();
     }
 
-    fn a_home_below_the_working_directory_is_hidden() {
+    fn a_worker_makes_no_call_that_the_filter_refuses() {
+        makes_calls_that_are_refused();
+    }
+
+    fn a_working_directory_in_tmp_brings_nothing_in() {
         if pool(Sandbox::new(), &mark()).is_none() {
             return;
         }
-        let scratch = Scratch::new("sandbox-below");
+        let scratch = Scratch::new("sandbox-here");
         std::fs::remove_file(&scratch.0).unwrap();
-        let home = scratch.0.join("home");
-        std::fs::create_dir_all(&home).unwrap();
-        std::fs::write(home.join("secret"), "secret").unwrap();
-        std::fs::write(scratch.0.join("known"), "known").unwrap();
-        let mut below = Command::new(std::env::current_exe().unwrap());
-        below.env(support::HELPER, "sandbox-below").env("HOME", &home).current_dir(&scratch.0);
-        let output = below.stdin(Stdio::null()).output().unwrap();
+        std::fs::create_dir(&scratch.0).unwrap();
+        let mut helper = Command::new(std::env::current_exe().unwrap());
+        helper.env(support::HELPER, "sandbox-working-directory").current_dir(&scratch.0);
+        let output = helper.stdin(Stdio::null()).output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && out.contains("below"), "{out}\n{err}");
+        assert!(output.status.success() && out.contains("looked"), "{out}\n{err}");
         std::fs::remove_dir_all(&scratch.0).unwrap();
     }
 
@@ -585,11 +768,56 @@ tests! {
         let nowhere = String::from_utf8_lossy(&output.stdout);
         let says = ["working directory", "No such file or directory", "Change to one that exists"];
         assert!(says.iter().all(|some| nowhere.contains(some)), "{nowhere}");
-        let scratch = Scratch::new("sandbox-fails");
-        std::fs::write(&scratch.0, "#!/bin/sh\necho No permissions to create a namespace >&2\nexit 1\n").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&scratch.0, mode).unwrap();
-        let forbidden = refused(Sandbox::new().program(&scratch.0));
+        let fails = script("sandbox-fails", "echo No permissions to create a namespace >&2; exit 1");
+        let forbidden = refused(Sandbox::new().program(&fails.0));
         assert!(forbidden.contains("No permissions") && forbidden.contains("userns"), "{forbidden}");
+    }
+
+    fn a_bwrap_that_ignores_an_option_is_noticed() {
+        if pool(Sandbox::new(), &mark()).is_none() {
+            return;
+        }
+        let instead = |word: &str, other: &str| format!(
+            r#"for word do shift; [ "$word" = {word} ] && word={other}; set -- "$@" "$word"; done; exec bwrap "$@""#
+        );
+        for (name, lines, says) in [
+            ("nothing", OUTSIDE.to_owned(), "it runs its command"),
+            ("filter", r#"shift 2; exec bwrap "$@""#.to_owned(), "filter of system calls"),
+            ("writes", instead("--ro-bind", "--bind"), "root file system"),
+            ("shares", instead("--unshare-all", "--unshare-ipc"), "namespace `pid`"),
+            ("pids", instead("--unshare-all", "--unshare-pid"), "namespace `ipc`"),
+        ] {
+            let fake = script(&format!("sandbox-{name}"), &lines);
+            let refused = ProcessPool::builder().launcher(Sandbox::new().program(&fake.0)).build();
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(says) && refused.contains("ignores its options"), "{name}: {refused}");
+        }
+    }
+
+    fn a_bwrap_that_hangs_is_killed() {
+        let pid = Scratch::new("sandbox-pid");
+        let hangs = format!("echo it hangs >&2; echo $$ > {}; exec sleep 10000", pid.0.display());
+        let hangs = script("sandbox-hangs", &hangs);
+        let refused = ProcessPool::builder().launcher(Sandbox::new().program(&hangs.0)).build();
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("has not begun") && refused.contains("it hangs"), "{refused}");
+        let process = std::fs::read_to_string(&pid.0).unwrap();
+        let process: u32 = process.trim().parse().unwrap();
+        assert!(support::is_dead(process));
+    }
+
+    fn the_bwrap_that_was_tried_is_the_one_that_starts_workers() {
+        let folder = Scratch::new("sandbox-path");
+        std::fs::remove_file(&folder.0).unwrap();
+        std::fs::create_dir(&folder.0).unwrap();
+        write_script(&folder.0.join("bwrap"), OUTSIDE);
+        if pool(Sandbox::new(), &mark()).is_some() {
+            let builder = ProcessPool::builder().workers(1).launcher(Sandbox::new());
+            let procs = builder.env("PATH", folder.text()).build().unwrap();
+            let status = |()| std::fs::read_to_string("/proc/self/status").unwrap();
+            let status = procs.spawn((), status).join().unwrap();
+            assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+        }
+        std::fs::remove_dir_all(&folder.0).unwrap();
     }
 }

@@ -5,8 +5,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::fs::Access;
 
 use super::launched::Launched;
 use super::pool_error::PoolError;
@@ -26,7 +28,8 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// Workers that are started by a command line: in a sandbox, in a container, as another user, with
 /// other limits. Its standard input and output must reach the worker.
 ///
-/// `{exe}` in an argument is replaced by the path of this program's file; where an argument is
+/// The command is looked up when the pool is built, on this process's `PATH`. `{exe}` in an argument
+/// is replaced by the path of this program's file; where an argument is
 /// `{exe}` alone for the last time, the arguments of this program follow it. The variables of
 /// [`env`](crate::ProcessPoolBuilder::env) and
 /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker), and the one that makes the
@@ -179,11 +182,14 @@ impl Launcher for Wrapped {
                     .to_owned(),
             );
         }
-        if first.as_bytes() != EXE && !is_there(first) {
-            return refused(format!(
-                "`{}` is not installed here, or not on PATH: install it, or name its path",
-                first.display()
-            ));
+        if first.as_bytes() != EXE {
+            let Some(path) = find(first) else {
+                return refused(format!(
+                    "`{}` is not installed here, or not on PATH: install it, or name its path",
+                    first.display()
+                ));
+            };
+            self.words[0] = path.into();
         }
         program.path()?;
         self.program = Some(program.clone());
@@ -218,11 +224,17 @@ fn replaced(word: &OsStr, path: &Path) -> OsString {
     OsString::from_vec(out)
 }
 
-/// Whether there is a file that a command of this name may execute.
-fn is_there(program: &OsStr) -> bool {
-    if program.as_bytes().contains(&b'/') {
-        return Path::new(program).exists();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+/// The file that this process executes under this name, with its whole path: workers may have
+/// another `PATH`, and this process another working directory later.
+pub(super) fn find(program: &OsStr) -> Option<PathBuf> {
+    let may_execute =
+        |path: &PathBuf| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
+    let found = if program.as_bytes().contains(&b'/') {
+        Some(program.into()).filter(may_execute)
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut files = std::env::split_paths(&path).map(|folder| folder.join(program));
+        files.find(may_execute)
+    };
+    std::path::absolute(found?).ok()
 }

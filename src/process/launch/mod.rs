@@ -26,6 +26,8 @@ pub(super) mod pool_error;
 pub(super) mod raw_program;
 #[cfg(unix)]
 pub(super) mod sandbox;
+#[cfg(unix)]
+mod sandbox_probe;
 pub(super) mod thread_limits;
 
 use std::fmt;

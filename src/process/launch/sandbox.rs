@@ -1,31 +1,34 @@
 //! What workers in bubblewrap's sandbox may read, write and reach.
 //!
-//! The command line is that of a [`Wrapped`]. `prepare` makes it, and tries it once with a shell.
+//! The command line is that of a [`Wrapped`]. `prepare` makes it, and finds out whether it leads
+//! into a sandbox (`sandbox_probe`).
 //!
 //! Tests: `tests/process/sandbox.rs`.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::process::Resource;
 
-use super::command_line::Wrapped;
+use super::command_line::{Wrapped, find};
 use super::launched::Launched;
 use super::pool_error::PoolError;
 use super::raw_program::Program;
+use super::sandbox_probe::{Allowed, probe};
 use super::{Capabilities, Ending, Launcher};
 use crate::process::host::call_filter;
-use crate::process::host::inheritance::only_standard_streams;
 use crate::process::limits::SANDBOX_TMP;
 use crate::sys::limits;
 use crate::task::Task;
 
 /// What holds for every sandbox. `--die-with-parent` kills the first process of the pid namespace,
 /// and so all that is in it, when `bwrap` ends. The files of `/proc/sys` ask for the user's number
-/// and for no capability, so a root could write to them.
+/// and for no capability, so a root could write to them. (No `--disable-userns`, which needs
+/// version 0.8 and a user namespace, that not every sandbox has: the filter of system calls does
+/// that.)
 const ALONE: &str = "--unshare-all --die-with-parent --new-session --cap-drop ALL --ro-bind / / \
                      --dev /dev --proc /proc --remount-ro /proc --setenv TMPDIR /tmp";
 
@@ -37,33 +40,38 @@ const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
 const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; exec "$@""#;
 
 /// Workers that can compute, and do little else: for code, or input, that you do not trust. It
-/// needs Linux; [bubblewrap] (`bwrap`), a small program that most distributions have, and that
+/// needs Linux (on x86, ARM, RISC-V or LoongArch); [bubblewrap] (`bwrap`), a small program that most distributions have, and that
 /// may be installed already; and a kernel that lets this user make namespaces.
 ///
 /// | A worker | finds |
 /// |---|---|
-/// | opens a connection | no network, not even this machine's; no sockets in `/run` |
+/// | opens a connection | no network, not even this machine's; and no Unix socket, wherever its file is, also with [`network`](Self::network): it can only make connected pairs |
 /// | writes to a file | that every file system is read-only, `/proc` included, except its own empty `/tmp` and `/dev/shm` and what is [`writable`](Self::writable) |
 /// | fills `/tmp` | that it is full at [`tmp_limit`](Self::tmp_limit), and so is `/dev/shm` |
-/// | reads from the home | that `/home`, `/root` and the user's home are empty, except for the folders that lead to that home, and for the program's file and a working directory that is no home, which are read-only |
+/// | reads from the home | that `/home`, `/root`, `/run` and the user's home are empty, except for the folders that lead to that home, and for the program's file, which is read-only. The working directory is no exception: a worker begins there if it exists in the sandbox, otherwise in the home or in `/` |
 /// | uses a descriptor of this process | that there is none besides its three standard streams |
-/// | asks the kernel for the user's keys | that such calls fail; so do all calls of programs for another kind of processor |
+/// | makes a namespace, to have capabilities in it | that such calls fail, in its children, too; so do those that mount, those for the user's keys, for System V's shared memory and for `io_uring`, those of programs for another kind of processor, and those that are newer than this crate |
 /// | reads the memory of another process, or signals one | no process outside its sandbox: it does not see them, nor those of other workers |
 /// | forks without end | that no more than [`processes`](Self::processes) can exist, unless the user is root |
 /// | leaves processes behind | that all of them are killed with it: after a timeout, at the end of the pool, and if this process is killed, whatever sessions they have made |
 /// | runs a set-user-id program | that it gains nothing; a root in the sandbox has no capabilities |
 ///
 /// A worker can read all other files that this user can read, and the environment of this process:
-/// [hide](Self::hidden) what is secret. A read-only file system does not stop it from connecting
-/// to a socket, or writing to a FIFO, that lies outside `/run`, `/tmp` and the home, and that this
-/// user may use: hide those, too.
+/// [hide](Self::hidden) what is secret. A read-only file system does not stop it from writing to a
+/// FIFO that lies outside `/run`, `/tmp` and the home, and that this user may write to: hide those,
+/// too.
 ///
-/// The memory of each process in it is limited by
+/// The private memory of each process in it is limited by
 /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
 /// [`timeout`](crate::ProcessCall::timeout). What it writes to `/tmp` is kept in memory until it
-/// ends, and counts towards [`tmp_limit`](Self::tmp_limit) instead. To limit everything together,
-/// and what the kernel needs for it (pipes, names of empty files), put this program into a control
-/// group. The kernel is shared, so a sandbox does not stop an attack on an error in it.
+/// ends, and counts towards [`tmp_limit`](Self::tmp_limit) instead. Nothing here limits all of its
+/// processes together, nor memory that has only a descriptor (`memfd_create`, of which
+/// [`Shared`](crate::Shared) is made) and what the kernel needs for it (pipes, names of empty
+/// files): for that, put this program into a control group. The kernel is shared, so a sandbox does
+/// not stop an attack on an error in it.
+///
+/// `build` starts `bwrap` once, and asks the kernel what confines a process behind it. So a `bwrap`
+/// that ignores its options is an error, and so is one that hangs, after 20 seconds.
 ///
 /// The programs in the sandbox are those of this machine, and this executable is always there. A
 /// library that it loads from the home must be [`readable`](Self::readable).
@@ -129,7 +137,7 @@ impl Sandbox {
     }
 
     /// Workers may read this file or folder, which must exist: for what is in the home or in
-    /// `/tmp`.
+    /// `/tmp`, as the working directory may be (`"."`).
     pub fn readable(self, path: impl Into<PathBuf>) -> Self {
         self.path(PathAccess::Readable, path.into())
     }
@@ -144,7 +152,7 @@ impl Sandbox {
         self
     }
 
-    /// Whether workers have this machine's network. Default: no.
+    /// Whether workers have this machine's network, without its Unix sockets. Default: no.
     pub fn network(mut self, shared: bool) -> Self {
         self.network = shared;
         self
@@ -171,7 +179,7 @@ impl Sandbox {
     }
 
     /// The command line, without what runs in the sandbox.
-    fn words(&self, exe: &Path) -> io::Result<Vec<OsString>> {
+    fn words(&self, bwrap: &Path, exe: &Path) -> io::Result<Vec<OsString>> {
         let mut paths = Vec::new();
         for (access, path) in &self.paths {
             let real = path.canonicalize().map_err(|error| {
@@ -180,8 +188,14 @@ impl Sandbox {
             paths.push((*access, real));
         }
         let empty = empty_folders(&paths);
+        // (`bwrap` would end without an explanation.)
+        std::env::current_dir().map_err(|error| {
+            let what = "the working directory of this process, which workers begin in";
+            let message = format!("{what}: {error}. Change to one that exists");
+            io::Error::new(error.kind(), message)
+        })?;
 
-        let mut words = vec![self.program.clone().into_os_string()];
+        let mut words = vec![OsString::from(bwrap)];
         let mut say = |some: &[&str]| some.iter().for_each(|word| words.push(word.into()));
         ALONE.split(' ').for_each(|word| say(&[word]));
         if self.network {
@@ -200,27 +214,7 @@ impl Sandbox {
         if keys.exists() {
             add("--ro-bind", &[Path::new("/dev/null"), keys]);
         }
-        let here = std::env::current_dir().map_err(|error| {
-            let what = "the working directory of this process, which workers begin in";
-            let message = format!("{what}: {error}. Change to one that exists");
-            io::Error::new(error.kind(), message)
-        })?;
-        let is_home = empty.contains(&here) || here.parent() == Some(Path::new("/home"));
-        let is_scratch = SCRATCH.iter().any(|folder| here == Path::new(folder));
-        let is_covered = SCRATCH.iter().any(|folder| here.starts_with(folder))
-            || empty.iter().any(|folder| here.starts_with(folder));
-        let mut mounts = empty.clone();
-        if is_covered && !is_home && !is_scratch {
-            mounts.push(here.clone());
-        }
-        // What lies in another folder comes after it, or would be covered.
-        while let Some(path) = take_outer(&mut mounts) {
-            if empty.contains(&path) {
-                add("--tmpfs", &[&path]);
-            } else {
-                add("--ro-bind", &[&path, &path]);
-            }
-        }
+        empty.iter().for_each(|folder| add("--tmpfs", &[folder]));
         let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point
         if self.network {
             add("--ro-bind-try", &[resolved, resolved]);
@@ -255,8 +249,8 @@ impl Sandbox {
     }
 }
 
-/// The folders that are empty in a sandbox. What the user says about one, or about one around it,
-/// counts alone.
+/// The folders that are empty in a sandbox, outer ones first. What the user says about one, or
+/// about one around it, counts alone.
 fn empty_folders(said: &[(PathAccess, PathBuf)]) -> Vec<PathBuf> {
     let mut folders = vec!["/run".into(), "/home".into(), "/root".into()];
     folders.extend(std::env::home_dir().and_then(|home| home.canonicalize().ok()));
@@ -265,18 +259,9 @@ fn empty_folders(said: &[(PathAccess, PathBuf)]) -> Vec<PathBuf> {
         let has_scratch = SCRATCH.iter().any(|own| Path::new(own).starts_with(folder));
         folder.is_dir() && !is_said && !has_scratch
     });
+    folders.sort();
+    folders.dedup();
     folders
-}
-
-/// Takes out a folder that lies in none of the others.
-fn take_outer(folders: &mut Vec<PathBuf>) -> Option<PathBuf> {
-    let is_in_another = |path: &PathBuf| {
-        folders
-            .iter()
-            .any(|other| path != other && path.starts_with(other))
-    };
-    let outer = folders.iter().position(|path| !is_in_another(path))?;
-    Some(folders.remove(outer))
 }
 
 /// A file with the filter of system calls, from which one `bwrap` can read it, and the arguments
@@ -289,37 +274,30 @@ fn filter() -> io::Result<(OwnedFd, [OsString; 2])> {
 
 impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let refused = |message: String| PoolError::Launcher(message);
-        let words = self.words(&program.path()?);
-        let mut words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
-        let probe = || {
-            let (filter, first) = filter()?;
-            let mut probe = Command::new(&words[0]);
-            probe.args(first).args(&words[1..]);
-            probe.args(["/bin/sh", "-c", ":"]).stdin(Stdio::null());
-            only_standard_streams(&mut probe, Some(filter))?;
-            probe.output()
-        };
-        let output = probe().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => refused(format!(
-                "a sandbox needs bubblewrap, and `{}` is not installed here, or not on PATH: \
-                 install the package `bubblewrap`, or name its path (`Sandbox::program`)",
+        let refused =
+            |message: String| PoolError::Launcher(format!("there is no sandbox: {message}"));
+        let bwrap = find(self.program.as_os_str()).ok_or_else(|| {
+            refused(format!(
+                "it needs bubblewrap, and `{}` is not installed here, or not on PATH: install the \
+                 package `bubblewrap`, or name its path (`Sandbox::program`)",
                 self.program.display()
-            )),
-            _ => refused(format!("`{}`: {error}", self.program.display())),
+            ))
         })?;
-        if !output.status.success() {
-            return Err(refused(format!(
-                "there is no sandbox: `{}` ends with {}: {}. (If it may make no namespace: a \
-                 container's own sandbox can forbid that, and so can the settings \
-                 `kernel.apparmor_restrict_unprivileged_userns`, \
-                 `kernel.unprivileged_userns_clone` and `user.max_user_namespaces`. A `bwrap` that \
-                 does not know `--size` is older than version 0.7.)",
-                self.program.display(),
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
-            )));
-        }
+        let words = self.words(&bwrap, &program.path()?);
+        let mut words = words.map_err(|error| refused(error.to_string()))?;
+        let allowed = Allowed {
+            network: self.network,
+            root: self.paths.iter().any(|(access, path)| {
+                matches!(access, PathAccess::Writable)
+                    && path.canonicalize().is_ok_and(|path| path == Path::new("/"))
+            }),
+        };
+        let tried = filter().and_then(|(filter, first)| {
+            let mut command = Command::new(&words[0]);
+            command.args(first).args(&words[1..]);
+            probe(command, filter, allowed)
+        });
+        tried.map_err(|error| refused(format!("`{}`: {error}", bwrap.display())))?;
         words.push("{exe}".into());
         self.wrapped = Wrapped::of(words);
         self.wrapped.prepare(program)

@@ -36,6 +36,7 @@ pub mod lifeline;
 pub mod memory_file;
 #[cfg(not(trefoil_port))]
 pub mod private_memory;
+pub mod sender;
 #[cfg(not(trefoil_port))]
 pub mod valve;
 

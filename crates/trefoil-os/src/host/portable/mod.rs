@@ -22,4 +22,6 @@ pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
 pub mod private_memory;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub mod sender;
 pub mod valve;
