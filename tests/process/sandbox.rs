@@ -1,7 +1,8 @@
 //! What bubblewrap's sandbox keeps out: each row of the table of `Sandbox`, and what goes on in it.
 //!
-//! The checks run as this user, and if that is root, as another user, too. Where there is no
-//! bubblewrap, or no namespaces, a test says so, and does nothing.
+//! The checks run as this user, and if that is root, as another user, too: so their files are in
+//! `/tmp`, not in a `TMPDIR` that may be this user's alone. Where there is no bubblewrap, or no
+//! namespaces, a test says so, and does nothing.
 
 use crate::launcher::{died, mark, marked, marked_pool};
 use crate::support::{self, Scratch, Test, forever, tests, until};
@@ -71,7 +72,7 @@ fn write_to(folder: String) -> Result<(), String> {
 }
 
 fn writes() {
-    let scratch = std::env::temp_dir().join(mark());
+    let scratch = PathBuf::from("/tmp").join(mark());
     std::fs::create_dir(&scratch).unwrap();
     std::fs::write(scratch.join("secret"), "secret").unwrap();
     let folder = scratch.to_str().unwrap().to_owned();
@@ -217,7 +218,7 @@ fn fills_its_scratch() {
 
 /// A descriptor that this process has without close-on-exec, through which the home could be read.
 fn uses_descriptors() {
-    let scratch = std::env::temp_dir().join(mark());
+    let scratch = PathBuf::from("/tmp").join(mark());
     std::fs::create_dir(&scratch).unwrap();
     let folder = std::fs::File::open(&scratch).unwrap();
     rustix::io::fcntl_setfd(&folder, rustix::io::FdFlags::empty()).unwrap();
@@ -708,15 +709,14 @@ tests! {
         if pool(Sandbox::new(), &mark()).is_none() {
             return;
         }
-        let scratch = Scratch::new("sandbox-here");
-        std::fs::remove_file(&scratch.0).unwrap();
-        std::fs::create_dir(&scratch.0).unwrap();
+        let here = PathBuf::from("/tmp").join(mark());
+        std::fs::create_dir(&here).unwrap();
         let mut helper = Command::new(std::env::current_exe().unwrap());
-        helper.env(support::HELPER, "sandbox-working-directory").current_dir(&scratch.0);
+        helper.env(support::HELPER, "sandbox-working-directory").current_dir(&here);
         let output = helper.stdin(Stdio::null()).output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && out.contains("looked"), "{out}\n{err}");
-        std::fs::remove_dir_all(&scratch.0).unwrap();
+        std::fs::remove_dir_all(&here).unwrap();
     }
 
     fn a_worker_finds_an_empty_home() {
