@@ -179,7 +179,7 @@ impl Attending {
     /// Submits `many` batch jobs, behind their guard.
     fn submit(&mut self, many: usize) -> io::Result<Vec<String>> {
         if self.guard.is_none() {
-            self.guard = Some(JobGuard::new(&self.jobs.name)?);
+            self.guard = Some(JobGuard::new(&self.jobs.name, &self.jobs.directory)?);
         }
         self.jobs.submit(many)
     }

@@ -12,8 +12,9 @@
 //! **Ends.** When the pool ends, it ends the workers' connections and the copies under way, cancels
 //! what is left of its jobs by their name, and removes its files. If this process is killed, its
 //! connections end, and with them the workers; so do the copies, and a shell that waits for that
-//! cancels the jobs (`guard`). A job that was just being submitted finds no pool, and exits.
-//! The files with the workers' output stay then; a pool that is built a month later removes them.
+//! cancels the jobs and removes the files (`guard`). A job that was just being submitted finds no
+//! pool, and exits. The output of `srun`'s clients, and of such a job, stays; a pool that is built a
+//! month later removes it.
 //!
 //! **Executable.** The nodes share it, or have copies of it (`node_copy`). Then that thread finds
 //! out which jobs run and have not called back, and sends them one.
@@ -130,7 +131,8 @@ impl Slurm {
     }
 
     /// Workers are batch jobs: many are submitted at once, as an array. On this machine they have
-    /// one process for all, a shell that cancels them if this process is killed.
+    /// one process for all, a shell that cancels them, and removes what they have printed, if this
+    /// process is killed.
     pub fn sbatch() -> Self {
         Self::new(Way::Sbatch)
     }
@@ -225,9 +227,11 @@ impl Slurm {
 
     /// Where the pool has its few files, as long as it lives: what workers print. With `sbatch` the
     /// nodes must have the same directory (if the executable is copied, only if one is named).
-    /// Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`. It is made if it is missing. What a
-    /// pool has left there whose process was killed is removed when it is a month old and another
-    /// pool is built.
+    /// Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`. It is made if it is missing.
+    ///
+    /// If this process is killed, the files of batch jobs are removed with the jobs. Those of
+    /// `srun`, and what a job has left that was just beginning then, are removed when they are a
+    /// month old and another pool is built.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().to_owned());
         self

@@ -464,11 +464,7 @@ tests! {
         print!("({:?}) ", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(1));
         until(|| jobs() == 0);
-        // The output of its workers stays, and contains no secret.
-        let left = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
-        let left: Vec<PathBuf> = left.collect();
-        let is_output = |path: &PathBuf| path.extension().is_some_and(|id| id.to_str().unwrap().contains('_'));
-        assert!(left.len() == 3 && left.iter().all(is_output), "{left:?}");
+        until(|| std::fs::read_dir(&folder.0).unwrap().count() == 0); // what its workers have printed
     }
 
     fn a_killed_driver_leaves_nothing_in_the_queue() {
