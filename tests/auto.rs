@@ -1,5 +1,7 @@
 //! The feature `auto`: libtest owns `main`, and workers need no line there.
 
+use std::process::Command;
+
 use trefoil::ProcessPool;
 
 #[test]
@@ -17,4 +19,28 @@ fn and_so_has_the_next_beside_it() {
         procs.spawn((), |()| std::process::id()).join().unwrap(),
         std::process::id()
     );
+}
+
+#[test]
+fn prints() {
+    let procs = ProcessPool::builder()
+        .workers(1)
+        .on_output(|_pid, bytes| print!("{}", String::from_utf8_lossy(bytes)))
+        .build()
+        .unwrap();
+    let print = |()| println!("a worker's words");
+    procs.spawn((), print).join().unwrap();
+}
+
+/// As the page of `worker_stdout` says.
+#[test]
+fn what_a_worker_prints_is_captured_through_the_hook() {
+    let run = |option: &str| {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", "prints", option]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!run("--quiet").contains("a worker's words"));
+    assert!(run("--nocapture").contains("a worker's words"));
 }

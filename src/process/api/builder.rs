@@ -234,11 +234,11 @@ impl ProcessPoolBuilder {
     /// continue. A worker whose private resident memory is larger than this after an item is
     /// replaced before it gets the next (of items of some microseconds: a few later), so leaks of
     /// items do not add up; at most a worker has twice the limit, and what the program needs.
-    /// Memory that is mapped as shared does not count, nor does what the kernel keeps for a process:
-    /// files in memory (`memfd_create`, `/dev/shm`), System V's shared memory, pipes, sockets. Only a
-    /// control group limits those. The stacks of threads do count, with their whole size (8 MiB for
-    /// each thread of a `ThreadPool`), and beyond the limit no thread starts. An initializer counts
-    /// as an item.
+    /// Memory that is mapped as shared does not count, nor does what the kernel keeps for a
+    /// process: files in memory (`memfd_create`, `/dev/shm`), System V's shared memory, pipes,
+    /// sockets. Only a control group limits those. The stacks of threads do count, with their whole
+    /// size (8 MiB for each thread of a `ThreadPool`), and beyond the limit no thread starts. An
+    /// initializer counts as an item.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD addresses
     /// count, also those of files that an item maps. On Windows committed memory counts, and each
@@ -574,6 +574,11 @@ impl ProcessPoolBuilder {
     }
 
     /// The destination of the workers' standard output. Default: the parent's.
+    ///
+    /// `cargo test` shows it even if the test passes: it captures what its own process prints with
+    /// `print!`, not what is written to the descriptor that a worker inherits. To have it captured,
+    /// print it again, on the driver thread of a pool that the test has built:
+    /// `.on_output(|_pid, bytes| print!("{}", String::from_utf8_lossy(bytes)))`.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.settings.stdout = stdout;
         self

@@ -28,9 +28,9 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// Workers that are started by a command line: in a sandbox, in a container, as another user, with
 /// other limits. Its standard input and output must reach the worker.
 ///
-/// The command is looked up when the pool is built, on this process's `PATH`. `{exe}` in an argument
-/// is replaced by the path of this program's file; where an argument is
-/// `{exe}` alone for the last time, the arguments of this program follow it. The variables of
+/// The command is looked up when the pool is built, on this process's `PATH`. `{exe}` in an
+/// argument is replaced by the path of this program's file; where an argument is `{exe}` alone for
+/// the last time, the arguments of this program follow it. The variables of
 /// [`env`](crate::ProcessPoolBuilder::env) and
 /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker), and the one that makes the
 /// program a worker, are set in the environment of the command. If it does not pass its environment

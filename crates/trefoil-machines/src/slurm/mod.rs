@@ -13,8 +13,8 @@
 //! what is left of its jobs by their name, and removes its files. If this process is killed, its
 //! connections end, and with them the workers; so do the copies, and a shell that waits for that
 //! cancels the jobs and removes the files (`guard`). A job that was just being submitted finds no
-//! pool, and exits. The output of `srun`'s clients, and of such a job, stays; a pool that is built a
-//! month later removes it.
+//! pool, and exits. The output of `srun`'s clients, and of such a job, stays; a pool that is built
+//! a month later removes it.
 //!
 //! **Executable.** The nodes share it, or have copies of it (`node_copy`). Then that thread finds
 //! out which jobs run and have not called back, and sends them one.
