@@ -24,6 +24,7 @@ pub(crate) fn helpers() {
         ("previous_handler", previous_handler),
         ("handler_that_raises_again", || one_shot(raises_again)),
         ("handler_that_removes_itself", || one_shot(removes_itself)),
+        ("slow_panic_reports", slow_panic_reports),
     ]);
 }
 
@@ -109,6 +110,44 @@ fn read_wild(n: u32) -> u32 {
     let address = std::ptr::without_provenance::<u8>(black_box(8));
     // SAFETY: none: the test is that the process dies of it.
     n + u32::from(unsafe { address.read_volatile() })
+}
+
+fn panics(in_a_thread: bool) {
+    if in_a_thread {
+        let ended = std::thread::spawn(panics_in_thread).join();
+        ended.expect("the thread has panicked");
+    }
+    panic!("on purpose");
+}
+
+fn panics_in_thread() {
+    panic!("on purpose");
+}
+
+fn panics_and_goes_on(limit: Duration) {
+    let _ = std::panic::catch_unwind(|| panic!("on purpose"));
+    std::thread::sleep(4 * limit);
+}
+
+/// A program whose panic hook takes longer than the limit of a call, as `std`'s may.
+fn slow_panic_reports() {
+    let limit = Duration::from_secs(1);
+    std::panic::set_hook(Box::new(move |_| std::thread::sleep(limit + limit / 2)));
+    trefoil::init();
+    let procs = pool(1);
+    for in_a_thread in [false, true] {
+        let call = || procs.call(panics);
+        for call in [call().timeout(limit), call().within(limit)] {
+            let error = call.spawn(in_a_thread).join().unwrap_err();
+            assert!(matches!(error, TaskError::Panicked(_)), "{error}");
+        }
+    }
+    // Nothing else is longer for that.
+    let call = || procs.call(panics_and_goes_on);
+    for call in [call().timeout(limit), call().within(limit)] {
+        let error = call.spawn(limit).join().unwrap_err();
+        assert!(matches!(error, TaskError::TimedOut(_)), "{error}");
+    }
 }
 
 #[inline(never)]
@@ -490,6 +529,14 @@ tests! {
         let exit = crash(&pool(1), libc::SIGSEGV, calls_null, "crashes::calls_null");
         let first = &backtrace(&exit).frames()[0];
         assert_eq!((first.module(), first.offset(), first.function()), (None, 16, None));
+    }
+
+    /// What an item has done wrong is reported, and not that the report took long.
+    fn a_panic_is_no_late_item() {
+        // (A plain worker shares no gate; with `abort` nothing is caught.)
+        if cfg!(panic = "unwind") && std::env::var_os("TREFOIL_PLAIN_WORKERS").is_none() {
+            run_helper("slow_panic_reports");
+        }
     }
 
     fn in_code_of_others() {

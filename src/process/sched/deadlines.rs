@@ -7,7 +7,8 @@
 //!    time of an item that has ended too late, in place of its value or error ([`Record::Late`]).
 //!    If the timeout is zero, no item runs. An item that still runs is found here: the worker
 //!    records its start in the gate, and the parent takes the time at which it has seen the item
-//!    run if that is earlier, so a worker that writes false times gains one timeout, or a second. A
+//!    run if that is earlier, so a worker that writes false times gains one timeout, or a second.
+//!    The time for which it reports a panic does not count, up to `MOST_REPORTING`. A
 //!    frame is checked when its first item could be late; if another item runs then, again when
 //!    that one could be late. That is one check for each timeout and frame, not for each item.
 //!    Finished results are read before a check, so no item is blamed that ended in time.
@@ -47,6 +48,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
+use crate::process::host::gate::MOST_REPORTING;
 use crate::process::job::Job;
 use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
@@ -60,6 +62,9 @@ const SHORTEST: Duration = Duration::from_nanos(1);
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
+
+/// When to look again at an item that reports a panic.
+const REPORT_AGAIN: Duration = Duration::from_millis(20);
 
 impl Sched {
     /// Workers for which something is due: their results, sent or not, should be read before
@@ -258,9 +263,15 @@ impl Sched {
         begun = begun.max(frame.done + 1);
         frame.has_seen(begun);
         let noted = self.epoch.instant(frame.gate().started());
-        let due = frame.started(noted, since) + timeout;
+        let reported = frame.gate().reported(begun);
+        let due = frame.started(noted, since) + timeout + reported;
         if due > now {
-            return Some(due);
+            let reports = reported == MOST_REPORTING; // so far, it may end at any time
+            return Some(if reports {
+                due.min(now + REPORT_AGAIN)
+            } else {
+                due
+            });
         }
         if begun - frame.done > 1 {
             if is_late {
@@ -339,11 +350,39 @@ impl Sched {
                 return;
             };
             match self.jobs.get(&id) {
-                Some(job) if job.work.options.until == Some(at) => self.end_late(id, now),
+                Some(job) if job.work.options.until == Some(at) => {
+                    if !self.reports_panic(id, at, now) {
+                        self.end_late(id, now);
+                    }
+                }
                 Some(_) => self.refuse_all(id, now),
                 None => {}
             }
         }
+    }
+
+    /// Whether the time of a call, which is over at `at`, does not end it yet: its item reports a
+    /// panic, or has, and that time does not count.
+    fn reports_panic(&mut self, id: u64, at: Instant, now: Instant) -> bool {
+        let Some((index, position)) = self.running(id) else {
+            return false;
+        };
+        let frame = &mut self.workers[index].frames[position];
+        let reported = frame.gate().reported(frame.begun());
+        let granted = frame.watch.reported;
+        let more = match reported == MOST_REPORTING {
+            true if granted < MOST_REPORTING => now.saturating_duration_since(at) + REPORT_AGAIN,
+            true => return false,
+            false => reported.saturating_sub(granted),
+        };
+        let job = self.jobs.get_mut(&id).filter(|job| job.is_one());
+        let Some(job) = job.filter(|_| !more.is_zero()) else {
+            return false;
+        };
+        frame.watch.reported = granted + more;
+        job.work.options.until = Some(at + more);
+        self.limits.push(Reverse((at + more, id)));
+        true
     }
 
     fn end_late(&mut self, id: u64, now: Instant) {

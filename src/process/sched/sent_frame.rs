@@ -93,6 +93,8 @@ pub(super) struct Watch {
     pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.
     pub(crate) check_at: Option<Instant>,
+    /// By how much the time of the whole call was extended, because the item reports a panic.
+    pub(super) reported: Duration,
     /// An item that has timed out, to be retried when the frame has ended.
     pub(crate) again: Option<Piece>,
 }

@@ -17,6 +17,7 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::cancel::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
+use super::panic_report::PanicReports;
 use super::peer::outlet::Outlet;
 use crate::chaos;
 use crate::process::host::shared_clock;
@@ -49,6 +51,7 @@ pub(crate) struct Serving {
     /// What the worker of an actor has loaded.
     pub(crate) actor: Option<Box<dyn Any>>,
     pub(crate) memory: Option<MemoryLimit>,
+    reports: Arc<PanicReports>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
     /// This process has no parent: it runs an item of a file, and ends as that does.
@@ -58,6 +61,7 @@ pub(crate) struct Serving {
 impl Serving {
     pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
         Self {
+            reports: PanicReports::new((*outlet.pages).clone()),
             outlet,
             calls,
             contexts: Contexts::default(),
@@ -101,6 +105,7 @@ impl<'a> Batch<'a> {
         arrived: u64,
         state: &'a mut Serving,
     ) -> Self {
+        state.reports.frame(head.sequence);
         Self {
             items: Reader(items),
             head,
@@ -279,6 +284,9 @@ impl<'a> Batch<'a> {
             return None;
         }
         let nanos = shared_clock::now().saturating_sub(self.started);
+        let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
+        let reported = gate.reported(self.begun as u32).as_nanos() as u64;
+        let nanos = nanos.saturating_sub(reported);
         (nanos >= self.head.limit).then(|| Record::Late { nanos }.bytes())
     }
 

@@ -11,6 +11,7 @@ pub(super) mod cancel;
 pub(super) mod context;
 pub(super) mod index;
 pub(super) mod memory_limit;
+mod panic_report;
 mod peer;
 pub(super) mod raw_call;
 pub(super) mod replay;

@@ -20,6 +20,9 @@
 //! That time is stored before the item is claimed, so a reader that sees an item as begun never
 //! sees the start of an earlier one.
 //!
+//! A worker that reports a panic (`std` may look up the names of a backtrace, for seconds) notes how
+//! long that takes: so much longer the running item may take, up to [`MOST_REPORTING`].
+//!
 //! **A worker that overwrites it.** An item may write anything here, even that it has not
 //! begun. So the parent puts a random number into the gate when it opens it, the *seal*, and the
 //! worker erases that after it has taken the first item and before that item's code runs: the item
@@ -36,6 +39,8 @@
 //! Tests: below; `tests/trefoil-checks/tests/process_models.rs` (under loom); `host::ledger`;
 //! `src/process/sched/simulated.rs`.
 
+use std::time::Duration;
+
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// How many frames a worker can have at once: the number of gates.
@@ -49,7 +54,13 @@ pub struct Gate {
     unwanted: AtomicU64,
     started: AtomicU64,
     seal: AtomicU64,
+    /// The number of an item in the frame, from 1 (32 bits) │ the milliseconds for which it has
+    /// reported panics (32 bits), or `MOST_REPORTING` while it does.
+    reporting: AtomicU64,
 }
+
+/// For how long the report of a panic may be at most that does not count as its item's time.
+pub const MOST_REPORTING: Duration = Duration::from_secs(10);
 
 impl Gate {
     /// Writes `word` into the gate, as a misbehaving worker may: for tests of what a parent reads.
@@ -75,6 +86,7 @@ impl Gate {
     #[inline]
     pub fn open(&self, count: u32, seal: u64) {
         self.unwanted.store(0, Ordering::Release);
+        self.reporting.store(0, Ordering::Release);
         self.seal.store(seal, Ordering::Release);
         self.word.store(word(count, 0), Ordering::Release);
     }
@@ -90,6 +102,18 @@ impl Gate {
     #[inline]
     pub fn started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
+    }
+
+    /// For how long the item with this number (from 1) has reported panics; [`MOST_REPORTING`]
+    /// while it does.
+    #[inline]
+    pub fn reported(&self, item: u32) -> Duration {
+        let word = self.reporting.load(Ordering::Acquire);
+        if end(word) == item && item > 0 {
+            Duration::from_millis(claimed(word).into()).min(MOST_REPORTING)
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// How many items have been taken, of a frame that was opened with this `seal`.
@@ -140,6 +164,19 @@ impl Gate {
     #[inline]
     pub fn starts(&self, time: u64) {
         self.started.store(time, Ordering::Release);
+    }
+
+    /// The number of the latest item that was taken.
+    #[inline]
+    pub fn running(&self) -> u32 {
+        claimed(self.word.load(Ordering::Acquire))
+    }
+
+    /// The item with this number has reported panics for so long, or does
+    /// ([`MOST_REPORTING`]).
+    pub fn reports(&self, item: u32, time: Duration) {
+        let millis = time.min(MOST_REPORTING).as_millis() as u32;
+        self.reporting.store(word(item, millis), Ordering::Release);
     }
 
     /// Takes the next item; `None` if there is no more. At whichever instant the worker dies: if
