@@ -1,9 +1,13 @@
 //! Where a worker process crashed: the stack of the thread that died, as the worker noted it.
 //!
-//! The worker notes places: modules, and numbers in them. Names are looked up when somebody asks,
-//! on the asking thread, because it reads debug information and takes its time: this process has
-//! the same modules, so it looks at those that it has itself loaded. The text that a worker has
+//! The worker notes places: modules, and numbers in them. This process has the same modules, so it
+//! finds the names (`frame_names`) in those that it has itself loaded. The text that a worker has
 //! sent as a module's name is compared and shown, and is never a file to open.
+//!
+//! **Who is to blame.** The message names the innermost function that is not part of what every
+//! program runs on ([`Frame::is_runtime`]), and nothing beyond the worker's own frames, where
+//! `main` is. If that frame has no name, no caller is named in its place: a library is shown as a
+//! number in it, and in the program's own file it may be the runtime's.
 
 // Without worker processes there are none, and nothing that looks them up is compiled.
 #![cfg_attr(
@@ -15,6 +19,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::frame_names::{Name, Place, Places};
 use crate::printable::Printable;
 
 /// The stack of a thread that crashed in a worker process: see
@@ -25,9 +30,12 @@ use crate::printable::Printable;
 /// 0x1f3a0`. (They are missing, too, if the program's file was replaced while it ran, for instance
 /// by a build: then `addr2line` needs the old file.)
 ///
-/// The first call of [`frames`](Self::frames), or of `Display`, looks the names up, which can take
-/// some 100 ms for a large program with debug information, and keeps tens of megabytes of it in
-/// memory. Cloning is cheap; clones share the names.
+/// The names are looked up before the error is handed over, on another thread, and no limit of the
+/// call (`timeout`, `within`) counts meanwhile: a second, say, for the first crash of a large program
+/// with debug information. If that takes longer than five seconds, or a whole pool has failed,
+/// [`frames`](Self::frames) and `Display` have no names at first, and have them later: neither waits.
+/// Afterwards the memory of the debug information is given back. Cloning is cheap; clones share the
+/// names.
 ///
 /// ```
 /// use trefoil::{ProcessPool, TaskError};
@@ -54,9 +62,22 @@ enum Lookup {}
 
 #[cfg(feature = "processes")]
 struct Lookup {
-    /// The module, empty for the executable, and the number in it; innermost first.
-    places: Vec<(Option<String>, u64)>,
-    frames: OnceLock<Vec<Frame>>,
+    places: Arc<Places>,
+    /// The first address is one that the thread jumped to.
+    is_wild_jump: bool,
+    without_names: OnceLock<Vec<Frame>>,
+    with_names: OnceLock<Vec<Frame>>,
+}
+
+/// What a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Executable,
+    Library,
+    /// No module, as of code that was made at run time.
+    Unknown,
+    /// There is no code: the thread jumped there.
+    Jump,
 }
 
 /// A function that ran when a worker crashed: one line of a [`Backtrace`].
@@ -75,6 +96,8 @@ pub struct Frame {
     function: Option<String>,
     file: Option<PathBuf>,
     line: Option<u32>,
+    origin: Origin,
+    is_cpp: bool,
 }
 
 impl Frame {
@@ -93,7 +116,7 @@ impl Frame {
         self.offset
     }
 
-    /// The function, demangled. Needs the feature `backtrace`, symbols, and a module that this
+    /// The function, demangled (Rust and C++). Needs the feature `backtrace`, symbols, and a module that this
     /// process has loaded, too (at the same path).
     #[must_use]
     pub fn function(&self) -> Option<&str> {
@@ -116,38 +139,105 @@ impl Frame {
     /// crate.
     #[cfg(feature = "processes")]
     fn is_runtime(&self) -> bool {
-        const LIBRARIES: [&str; 7] = [
-            "libc.",
-            "libc-",
+        const LIBRARIES: [&str; 10] = [
+            "libc",
+            "libm",
             "libpthread",
             "libgcc_s",
             "libstdc++",
-            "ld-",
+            "libc++",
+            "libc++abi",
+            "ld-linux",
+            "ld-musl",
             "linux-vdso",
         ];
-        const CRATES: [&str; 5] = ["std::", "core::", "alloc::", "trefoil::", "trefoil_os::"];
-        const FUNCTIONS: [&str; 4] = ["__rust", "rust_", "_Unwind_", "__pthread_kill"];
+        // What a program has of them in its own file has their names.
+        const FUNCTIONS: [&str; 14] = [
+            "abort",
+            "raise",
+            "gsignal",
+            "pthread_kill",
+            "memcpy",
+            "memmove",
+            "memset",
+            "memcmp",
+            "bcmp",
+            "strlen",
+            "rust_begin_unwind",
+            "rust_panic",
+            "rust_eh_personality",
+            "rust_oom",
+        ];
+        const BEGINNINGS: [&str; 3] = ["__rust", "_Unwind_", "__pthread_kill"];
+        const CRATES: [&str; 6] = [
+            "std::",
+            "core::",
+            "alloc::",
+            "compiler_builtins::",
+            "trefoil::",
+            "trefoil_os::",
+        ];
+        const OF_CPP: [&str; 3] = ["std::", "__gnu_cxx::", "__cxxabiv1::"];
         let module = self.module().unwrap_or_default();
         let module = module.rsplit('/').next().unwrap_or_default();
+        // (`libc.so.6`, `libc-2.31.so`, `ld-linux-x86-64.so.2`, and not `libc-parser.so`.)
+        let is_library = |name: &&str| {
+            let rest = module.strip_prefix(*name).unwrap_or("none");
+            let version = rest.strip_prefix('-').unwrap_or("none");
+            rest.starts_with('.')
+                || version.starts_with(|first: char| first.is_ascii_digit())
+                || (name.starts_with("ld-") && rest.starts_with('-'))
+        };
         let function = self.function().unwrap_or_default();
-        let path = function.trim_start_matches(['<', '&', '*']);
+        let (path, crates) = if self.is_cpp {
+            // (`void std::sort<..>(..)`)
+            let name = function.split(['<', '(']).next().unwrap_or_default();
+            (name.rsplit(' ').next().unwrap_or_default(), &OF_CPP[..])
+        } else {
+            (function.trim_start_matches(['<', '&', '*']), &CRATES[..])
+        };
         let begins = |text: &str, all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
         // (`<u8 as alloc::..>::..`: what the standard library implements for the language's types.)
         let (of, what) = path.split_once(" as ").unwrap_or(("::", ""));
         let is_basic = !of.contains("::") && begins(what, &CRATES);
         // (An inlined function may have its name without its crate's.)
         let file = self.file().unwrap_or(Path::new("")).to_string_lossy();
-        let is_std = ["/rustc/", "/rustlib/src/rust/"]
-            .iter()
-            .any(|root| file.contains(root));
+        let is_std = (file.starts_with("/rustc/") || file.contains("/rustlib/src/rust/"))
+            && file.contains("/library/");
         let is_own = file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"));
-        (is_std && file.contains("/library/"))
+        is_std
             || is_own
             || is_basic
-            || begins(module, &LIBRARIES)
-            || begins(path, &CRATES)
-            || begins(function, &FUNCTIONS)
-            || ["abort", "raise", "pthread_kill"].contains(&function)
+            || (self.origin == Origin::Library && LIBRARIES.iter().any(|name| is_library(&name)))
+            || begins(path, crates)
+            || begins(function, &BEGINNINGS)
+            || FUNCTIONS.contains(&function)
+    }
+
+    /// Whether it is below every item: what serves a pool, or `main`.
+    #[cfg(feature = "processes")]
+    fn is_below_items(&self) -> bool {
+        let function = self.function().unwrap_or_default();
+        let path = function.trim_start_matches(['<', '&', '*']);
+        // (`main`, or that of a crate.)
+        let is_main = function.split_once("::").map_or(function, |(_, rest)| rest) == "main";
+        is_main || path.starts_with("trefoil::process::worker::")
+    }
+
+    #[cfg(feature = "processes")]
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let module = self.module().unwrap_or_default();
+        write!(f, "{}+{:#x}", Printable(module), self.offset)?;
+        if let Some(function) = self.function() {
+            write!(f, " {function}")?;
+        }
+        Source(self).write(f, " at ")
+    }
+
+    #[cfg(feature = "processes")]
+    fn is_same_place(&self, other: &Self) -> bool {
+        (&self.module, self.offset) == (&other.module, other.offset)
+            && self.function == other.function
     }
 }
 
@@ -168,12 +258,31 @@ impl Source<'_> {
 }
 
 impl Backtrace {
-    /// The stack of these places (modules, and numbers in them), innermost first. `None` if there
-    /// are none.
+    /// The stack of these places, innermost first; `is_wild_jump`: at the first there is no code.
+    /// `None` if there are none.
     #[cfg(feature = "processes")]
-    pub(crate) fn new(places: Vec<(Option<String>, u64)>) -> Option<Self> {
-        let frames = OnceLock::new();
-        (!places.is_empty()).then(|| Self(Arc::new(Lookup { places, frames })))
+    pub(crate) fn new(places: Vec<Place>, is_wild_jump: bool) -> Option<Self> {
+        if places.is_empty() {
+            return None;
+        }
+        Some(Self(Arc::new(Lookup {
+            places: Arc::new(Places::new(places)),
+            is_wild_jump,
+            without_names: OnceLock::new(),
+            with_names: OnceLock::new(),
+        })))
+    }
+
+    /// Whether somebody should wait for the names.
+    #[cfg(feature = "processes")]
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.0.places.are_unnamed()
+    }
+
+    /// Waits for the names, as long as that makes sense. For helper threads.
+    #[cfg(feature = "processes")]
+    pub(crate) fn wait_for_names(&self) {
+        self.0.places.wait();
     }
 
     /// The frames, innermost first: at most 128 places, and where the compiler has put a function
@@ -181,65 +290,124 @@ impl Backtrace {
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
         #[cfg(feature = "processes")]
-        return self.0.frames.get_or_init(|| self.0.look_up());
+        return self.0.frames();
         #[cfg(not(feature = "processes"))]
         &[]
     }
 
-    /// Writes the innermost frame that belongs to the user's code or to a library's.
+    /// Writes where the innermost frame is that belongs to the user's code or to a library's, if
+    /// that is known.
     #[cfg(feature = "processes")]
     pub(crate) fn write_culprit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |frame: &&Frame| frame.function.is_some() && !frame.is_runtime();
-        let Some(frame) = self.frames().iter().find(named) else {
+        let Some(frame) = self.culprit() else {
             return Ok(());
         };
-        write!(f, " in `{}`", frame.function().unwrap_or_default())?;
-        Source(frame).write(f, ", ")
+        if let Some(function) = frame.function() {
+            write!(f, " in `{function}`")?;
+            return Source(frame).write(f, ", ");
+        }
+        let module = frame.module().unwrap_or_default();
+        write!(f, " in {}+{:#x}", Printable(module), frame.offset)
+    }
+
+    #[cfg(feature = "processes")]
+    fn culprit(&self) -> Option<&Frame> {
+        let is_passed = |frame: &&Frame| frame.origin == Origin::Jump || frame.is_runtime();
+        let mut items = self.frames().iter().take_while(|one| !one.is_below_items());
+        let frame = items.find(|frame| !is_passed(frame))?;
+        (frame.function.is_some() || frame.origin == Origin::Library).then_some(frame)
     }
 }
 
 #[cfg(feature = "processes")]
 impl Lookup {
-    fn look_up(&self) -> Vec<Frame> {
+    fn frames(&self) -> &[Frame] {
+        match self.places.names() {
+            Some(names) => self.with_names.get_or_init(|| self.make_frames(names)),
+            None => self.without_names.get_or_init(|| self.make_frames(&[])),
+        }
+    }
+
+    fn make_frames(&self, names: &[Arc<[Name]>]) -> Vec<Frame> {
         let executable = std::env::current_exe().unwrap_or_default();
         let executable: Arc<str> = executable.to_string_lossy().into();
-        let places = self.places.iter();
-        let frames = places.flat_map(|(module, offset)| {
-            let shown = match module.as_deref() {
-                Some("") => Some(executable.clone()),
-                other => other.map(Arc::from),
+        let mut frames = Vec::new();
+        for (at, (module, offset)) in self.places.all.iter().enumerate() {
+            let (module, origin) = match module.as_deref() {
+                Some("") => (Some(executable.clone()), Origin::Executable),
+                Some(name) => (Some(name.into()), Origin::Library),
+                None if at == 0 && self.is_wild_jump => (None, Origin::Jump),
+                None => (None, Origin::Unknown),
             };
             let frame = Frame {
-                module: shown,
+                module,
                 offset: *offset,
                 function: None,
                 file: None,
                 line: None,
+                origin,
+                is_cpp: false,
             };
-            let address = module.as_deref().and_then(|name| address(name, *offset));
-            let named = address.map(|address| named(address, &frame));
-            named.filter(|all| !all.is_empty()).unwrap_or(vec![frame])
-        });
-        frames.collect()
+            let names = names.get(at).map_or(&[][..], |names| names);
+            if names.is_empty() {
+                frames.push(frame);
+                continue;
+            }
+            frames.extend(names.iter().map(|name| Frame {
+                function: name.function.clone(),
+                file: name.file.clone(),
+                line: name.line,
+                is_cpp: name.is_cpp,
+                ..frame.clone()
+            }));
+        }
+        frames
     }
+}
+
+/// How many frames may be one turn of a recursion, to be shown once.
+#[cfg(feature = "processes")]
+const LONGEST_TURN: usize = 16;
+
+/// How many of the first frames are one turn of a recursion, and how often that comes in turn.
+#[cfg(feature = "processes")]
+fn recursion(frames: &[Frame]) -> Option<(usize, usize)> {
+    let turns = |length: usize| {
+        let (turn, rest) = frames.split_at(length);
+        let is_same = |other: &&[Frame]| {
+            let mut pairs = turn.iter().zip(*other);
+            pairs.all(|(one, other)| one.is_same_place(other))
+        };
+        1 + rest.chunks_exact(length).take_while(is_same).count()
+    };
+    let lengths = 1..=LONGEST_TURN.min(frames.len() / 3);
+    let mut all = lengths.map(|length| (length, turns(length)));
+    all.find(|(_, turns)| *turns >= 3)
 }
 
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         #[cfg(feature = "processes")]
-        for (number, frame) in self.frames().iter().enumerate() {
-            let end = if number > 0 { "\n" } else { "" };
-            let module = frame.module().unwrap_or_default();
-            write!(
-                f,
-                "{end}{number:4}: {}+{:#x}",
-                Printable(module),
-                frame.offset
-            )?;
-            if let Some(function) = frame.function() {
-                write!(f, " {function}")?;
+        {
+            let frames = self.frames();
+            let mut at = 0;
+            while at < frames.len() {
+                let (length, turns) = recursion(&frames[at..]).unwrap_or((1, 1));
+                for (number, frame) in frames.iter().enumerate().skip(at).take(length) {
+                    let begin = if number > 0 { "\n" } else { "" };
+                    write!(f, "{begin}{number:4}: ")?;
+                    frame.write(f)?;
+                }
+                at += length * turns;
+                if turns > 1 {
+                    let what = if length > 1 {
+                        "these frames"
+                    } else {
+                        "this frame"
+                    };
+                    write!(f, "\n      {what} {} times more", turns - 1)?;
+                }
             }
-            Source(frame).write(f, " at ")?;
         }
         Ok(())
     }
@@ -249,38 +417,6 @@ impl fmt::Debug for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Backtrace(\n{self}\n)")
     }
-}
-
-/// The address of the code at this place in this process.
-#[cfg(all(feature = "backtrace", not(loom)))]
-fn address(module: &str, offset: u64) -> Option<usize> {
-    crate::sys::modules::address(module, offset)
-}
-
-#[cfg(not(all(feature = "backtrace", not(loom))))]
-fn address(_: &str, _: u64) -> Option<usize> {
-    None
-}
-
-/// The frame with its names, and those of the functions that the compiler has put into that one.
-#[cfg(all(feature = "backtrace", not(loom)))]
-fn named(address: usize, frame: &Frame) -> Vec<Frame> {
-    let mut all = Vec::new();
-    // (The crate takes it for the address that a call returns to.)
-    backtrace::resolve(std::ptr::without_provenance_mut(address + 1), |symbol| {
-        all.push(Frame {
-            function: symbol.name().map(|name| format!("{name:#}")),
-            file: symbol.filename().map(Path::to_owned),
-            line: symbol.lineno(),
-            ..frame.clone()
-        });
-    });
-    all
-}
-
-#[cfg(not(all(feature = "backtrace", not(loom))))]
-fn named(_: usize, _: &Frame) -> Vec<Frame> {
-    Vec::new()
 }
 
 #[cfg(all(test, feature = "processes"))]
@@ -294,7 +430,88 @@ mod tests {
             function: Some(function.to_owned()),
             file: None,
             line: None,
+            is_cpp: false,
+            origin: match module {
+                "/app" => Origin::Executable,
+                _ => Origin::Library,
+            },
         }
+    }
+
+    /// A backtrace with these frames.
+    fn of(frames: Vec<Frame>) -> Backtrace {
+        let backtrace = Backtrace::new(vec![(None, 0)], false).unwrap();
+        for all in [&backtrace.0.without_names, &backtrace.0.with_names] {
+            assert!(all.set(frames.clone()).is_ok());
+        }
+        backtrace
+    }
+
+    #[test]
+    fn the_culprit_is_named_or_nobody() {
+        let none = |module: &str, origin| {
+            let (function, origin) = (None, origin);
+            Frame {
+                function,
+                origin,
+                ..frame(module, "")
+            }
+        };
+        let unnamed = none("/app", Origin::Executable);
+        let of_library = none("/opt/late.so", Origin::Library);
+        let (made, jump) = (none("", Origin::Unknown), none("", Origin::Jump));
+        let (libc, caller) = (
+            frame("/lib/libc.so.6", "memcpy"),
+            frame("/app", "app::decode"),
+        );
+        let worker = frame(
+            "/app",
+            "<trefoil::process::worker::batch::Batch>::run::<u8>",
+        );
+        let main = frame("/app", "app::main");
+        for (frames, name) in [
+            (vec![&libc, &caller, &worker], Some("app::decode")),
+            (vec![&jump, &caller], Some("app::decode")),
+            (vec![&of_library, &caller], None),
+            (vec![&made, &caller], None),
+            (vec![&unnamed, &caller], None),
+            (vec![&libc, &worker, &caller], None),
+            (vec![&libc, &main], None),
+        ] {
+            let backtrace = of(frames.into_iter().cloned().collect());
+            let culprit = backtrace.culprit();
+            assert_eq!(culprit.and_then(Frame::function), name, "{backtrace}");
+        }
+        let shown = |backtrace: Backtrace| {
+            struct Culprit(Backtrace);
+            impl fmt::Display for Culprit {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    self.0.write_culprit(f)
+                }
+            }
+            Culprit(backtrace).to_string()
+        };
+        assert_eq!(shown(of(vec![of_library, caller])), " in /opt/late.so+0x1");
+    }
+
+    #[test]
+    fn a_recursion_is_shown_once() {
+        let one = frame("/app", "app::one");
+        let two = frame("/app", "app::two");
+        let mut frames = vec![frame("/app", "app::crash")];
+        frames.extend(vec![one.clone(); 100]);
+        for _ in 0..10 {
+            frames.extend([one.clone(), two.clone()]);
+        }
+        frames.push(frame("/app", "app::last"));
+        let backtrace = of(frames);
+        assert_eq!(
+            backtrace.to_string(),
+            "   0: /app+0x1 app::crash\n   1: /app+0x1 app::one\n      this frame 100 times more\n \
+             102: /app+0x1 app::two\n 103: /app+0x1 app::one\n      these frames 8 times more\n \
+             120: /app+0x1 app::two\n 121: /app+0x1 app::last"
+        );
+        assert_eq!(backtrace.frames().len(), 122);
     }
 
     #[test]
@@ -313,25 +530,44 @@ mod tests {
                 "<u8 as alloc::vec::spec_from_elem::SpecFromElem>::from_elem",
             ),
             ("/app", "abort"),
+            ("/lib/libc-2.31.so", "memcpy"),
+            ("/app", "rust_begin_unwind"),
+            ("/app", "void std::sort<int*>(int*, int*)"),
+            ("/app", "__rustc::rust_begin_unwind"),
             ("/app", "trefoil::process::worker::raw_call::call"),
         ] {
-            assert!(frame(module, function).is_runtime(), "{module} {function}");
+            let is_cpp = function.ends_with(')');
+            let frame = Frame {
+                is_cpp,
+                ..frame(module, function)
+            };
+            assert!(frame.is_runtime(), "{module} {function}");
         }
         for (module, function) in [
             ("/app", "app::standard::decode"),
             ("/app", "<app::Row as core::fmt::Debug>::fmt"),
             ("/app", "<u8 as app::Decode>::decode"),
             ("/opt/libcrash.so", "decode_row"),
+            ("/opt/libc-parser.so", "decode_row"),
+            ("/app", "rust_app::decode_row"),
+            ("/app", "rust_decode_row"),
+            ("/app", "trefoil_app::decode_row"),
+            ("/app", "int core::decode<std::string>(std::string)"),
         ] {
-            assert!(!frame(module, function).is_runtime(), "{module} {function}");
+            let is_cpp = function.ends_with(')');
+            let frame = Frame {
+                is_cpp,
+                ..frame(module, function)
+            };
+            assert!(!frame.is_runtime(), "{module} {function}");
         }
     }
 
     #[test]
     fn places_without_names_are_shown_as_numbers() {
-        assert!(Backtrace::new(Vec::new()).is_none());
+        assert!(Backtrace::new(Vec::new(), false).is_none());
         let places = vec![(Some("/opt/lib\u{7}.so".to_owned()), 0x1f), (None, 0)];
-        let backtrace = Backtrace::new(places).unwrap();
+        let backtrace = Backtrace::new(places, false).unwrap();
         let frames = backtrace.frames();
         assert_eq!((frames[0].offset(), frames[1].module()), (0x1f, None));
         assert_eq!(

@@ -225,6 +225,28 @@ impl TaskError {
         self
     }
 
+    /// Whether somebody should wait for names in it.
+    #[cfg(feature = "processes")]
+    pub(crate) fn needs_names(&self) -> bool {
+        self.backtrace().is_some_and(Backtrace::is_unnamed)
+    }
+
+    /// Waits for them, as long as that makes sense. For helper threads.
+    #[cfg(feature = "processes")]
+    pub(crate) fn wait_for_names(&self) {
+        if let Some(backtrace) = self.backtrace() {
+            backtrace.wait_for_names();
+        }
+    }
+
+    #[cfg(feature = "processes")]
+    fn backtrace(&self) -> Option<&Backtrace> {
+        match self {
+            Self::WorkerDied(exit) => exit.backtrace(),
+            _ => None,
+        }
+    }
+
     fn failed_item(&self) -> Option<&FailedItem> {
         match self {
             Self::Panicked(panic) => Some(&panic.item),
@@ -372,7 +394,8 @@ impl WorkerExit {
 
     /// Where it crashed: the stack of the thread that died by `SIGSEGV`, `SIGBUS`, `SIGILL`,
     /// `SIGFPE` or `SIGABRT`. Names need the feature `backtrace`; modules and offsets do not. The
-    /// `Display` form of the error names the innermost function that is yours or a library's.
+    /// `Display` form of the error names the innermost function that is yours or a library's, or
+    /// has the module and the offset if that is a library's and has no name.
     ///
     /// `None` for any other end, where its signal is not known, where nothing could be noted (a
     /// thread of C code whose stack overflowed, a handler that the item has installed itself), for

@@ -81,6 +81,7 @@ mod error;
 mod extras;
 mod failed_item;
 mod failure;
+mod frame_names;
 mod group;
 mod group_futures;
 pub(crate) mod handle;

@@ -175,7 +175,7 @@ impl TaskReport {
 
     /// Calls `hook`, or the process's, with this error.
     #[cold]
-    pub(super) fn report(mut self, mut hook: Option<Hook>) {
+    pub(super) fn report(self, mut hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }
@@ -185,7 +185,7 @@ impl TaskReport {
         }
         contain(|| match hook {
             Some(hook) => hook(&self),
-            None => default_hook(&mut self),
+            None => default_hook(&self),
         });
         contain(|| drop(self)); // a panic's payload is user code, too
     }
@@ -205,10 +205,6 @@ pub(crate) fn notice(what: &str, hook: Option<Hook>) {
     notice.report(hook);
 }
 
-fn default_hook(report: &mut TaskReport) {
-    // (Looking up the names of a backtrace takes long, and this may be a pool's driver.)
-    if let TaskError::WorkerDied(exit) = &mut report.error {
-        exit.backtrace = None;
-    }
+fn default_hook(report: &TaskReport) {
     standard_error::push(format!("trefoil: {report}\n").as_bytes());
 }

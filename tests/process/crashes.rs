@@ -11,6 +11,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
+#[cfg(feature = "backtrace")]
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use support::{Scratch, Test, pool, run_helper, tests};
@@ -24,7 +26,12 @@ pub(crate) fn helpers() {
         ("previous_handler", previous_handler),
         ("handler_that_raises_again", || one_shot(raises_again)),
         ("handler_that_removes_itself", || one_shot(removes_itself)),
+        ("handlers_that_live_on", handlers_that_live_on),
         ("slow_panic_reports", slow_panic_reports),
+        #[cfg(feature = "backtrace")]
+        ("names_that_take_long", names_that_take_long),
+        #[cfg(feature = "backtrace")]
+        ("memory_of_names", memory_of_names),
     ]);
 }
 
@@ -76,6 +83,8 @@ fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
         function - base(),
     );
     if cfg!(feature = "backtrace") {
+        wait_for_names(backtrace);
+        let frames = backtrace.frames();
         let words = exit.to_string();
         assert!(words.contains(&format!("{name}`")), "{words}\n{backtrace}");
         let is_line = |frame: &Frame| frame.line().is_some();
@@ -88,6 +97,20 @@ fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
             .filter(|one| one.function().unwrap_or("").ends_with(name));
         let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
         assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
+    }
+}
+
+/// (On a busy machine the error may have come without them.)
+fn wait_for_names(backtrace: &Backtrace) {
+    let end = Instant::now() + Duration::from_secs(60);
+    let has_names = || {
+        backtrace
+            .frames()
+            .iter()
+            .any(|one| one.function().is_some())
+    };
+    while !has_names() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -110,6 +133,125 @@ fn read_wild(n: u32) -> u32 {
     let address = std::ptr::without_provenance::<u8>(black_box(8));
     // SAFETY: none: the test is that the process dies of it.
     n + u32::from(unsafe { address.read_volatile() })
+}
+
+/// A name like those of the runtime.
+#[inline(never)]
+#[unsafe(export_name = "rust_decode_row")]
+fn named_like_the_runtime(n: u32) -> u32 {
+    let address = std::ptr::without_provenance::<u8>(black_box(12));
+    // SAFETY: none: the test is that the process dies of it.
+    n + u32::from(unsafe { address.read_volatile() })
+}
+
+/// A name as C++ has it, of a namespace that is called like a crate.
+#[inline(never)]
+#[unsafe(export_name = "_ZN4core10decode_rowEi")]
+fn named_in_cpp(n: u32) -> u32 {
+    let address = std::ptr::without_provenance::<u8>(black_box(13));
+    // SAFETY: none: the test is that the process dies of it.
+    n + u32::from(unsafe { address.read_volatile() })
+}
+
+/// A library with handlers that survive a fault: a write barrier, and one that leaves by
+/// `siglongjmp`.
+const HANDLERS: &str = r#"
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+static char *guarded;
+static sigjmp_buf place;
+static volatile int armed;
+static void handler(int signal_number, siginfo_t *info, void *registers) {
+    char *at = info->si_addr;
+    if (guarded && at >= guarded && at < guarded + 4096) {
+        mprotect(guarded, 4096, PROT_READ | PROT_WRITE);
+        return;
+    }
+    if (armed) {
+        armed = 0;
+        siglongjmp(place, 1);
+    }
+    signal(signal_number, SIG_DFL);
+}
+void install(void) {
+    struct sigaction new = {0};
+    new.sa_sigaction = handler;
+    new.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &new, 0);
+}
+void barrier(void) {
+    guarded = mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *(volatile char *)guarded = 1;
+}
+void jump(void) {
+    armed = 1;
+    if (!sigsetjmp(place, 1)) *(volatile char *)8 = 1;
+}
+"#;
+
+/// The environment variable that has the library's path.
+const LIBRARY: &str = "TREFOIL_TEST_HANDLERS";
+
+/// Calls a function of that library.
+fn in_handlers(name: &std::ffi::CStr) {
+    let path = CString::new(std::env::var(LIBRARY).unwrap()).unwrap();
+    // SAFETY: a library without initializers.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    // SAFETY: the library is loaded.
+    let function = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!function.is_null(), "{name:?}");
+    // SAFETY: it is in the library, and takes nothing.
+    let function: extern "C" fn() = unsafe { std::mem::transmute(function) };
+    function();
+}
+
+fn survives(by_jump: bool) {
+    in_handlers(if by_jump { c"jump" } else { c"barrier" });
+}
+
+/// Dies of a fault that no handler sees.
+#[inline(never)]
+fn unseen(n: u32) -> u32 {
+    // SAFETY: zero is a value for it.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a local variable.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: a system call.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut()) };
+    read_wild(n)
+}
+
+fn barrier_and_unseen(n: u32) -> u32 {
+    survives(false);
+    unseen(n)
+}
+
+/// A program whose handler of `SIGSEGV` survives some faults.
+fn handlers_that_live_on() {
+    in_handlers(c"install");
+    trefoil::init();
+    for by_jump in [false, true] {
+        let after = || {
+            let procs = pool(1);
+            for _ in 0..3 {
+                procs.spawn(by_jump, survives).join().unwrap();
+            }
+            procs
+        };
+        let exit = died(after().spawn(1, unseen).join());
+        assert_eq!(
+            (exit.signal(), exit.backtrace().is_none()),
+            (Some(libc::SIGSEGV), true)
+        );
+        crash(&after(), libc::SIGSEGV, read_wild, "crashes::read_wild");
+        crash(&after(), libc::SIGABRT, aborting, "crashes::aborting");
+    }
+    let exit = died(pool(1).spawn(1, barrier_and_unseen).join());
+    assert_eq!(
+        (exit.signal(), exit.backtrace().is_none()),
+        (Some(libc::SIGSEGV), true)
+    );
 }
 
 fn panics(in_a_thread: bool) {
@@ -147,6 +289,85 @@ fn slow_panic_reports() {
     for call in [call().timeout(limit), call().within(limit)] {
         let error = call.spawn(limit).join().unwrap_err();
         assert!(matches!(error, TaskError::TimedOut(_)), "{error}");
+    }
+}
+
+#[cfg(feature = "backtrace")]
+#[inline(never)]
+fn crash_while_names_take_long(n: u32) -> u32 {
+    if black_box(n) > 0 {
+        std::process::abort();
+    }
+    n + 2
+}
+
+/// Another user of the crate `backtrace` holds its lock, as if the debug information came from a
+/// disk that does not answer: errors are held back for some seconds, no limit ends them otherwise,
+/// and nobody who looks at them waits.
+#[cfg(feature = "backtrace")]
+fn names_that_take_long() {
+    trefoil::init();
+    let procs = pool(2);
+    let ((holds, is_held), (release, released)) = (channel::<()>(), channel::<()>());
+    std::thread::spawn(move || {
+        let own = crash_while_names_take_long as Crash as usize + 1;
+        backtrace::resolve(std::ptr::without_provenance_mut(own), |_| {
+            let _ = holds.send(());
+            let _ = released.recv();
+        });
+    });
+    is_held.recv().unwrap();
+    let begin = Instant::now();
+    let call = || {
+        procs
+            .call(crash_while_names_take_long)
+            .within(Duration::from_secs(3))
+    };
+    let exit = died(call().spawn(1).join());
+    assert!(
+        begin.elapsed() >= Duration::from_secs(4),
+        "it was not held back"
+    );
+    // The lookups are stuck: nobody waits for them again.
+    let then = Instant::now();
+    assert_eq!(died(call().spawn(1).join()).signal(), Some(libc::SIGABRT));
+    let (words, own) = (
+        exit.to_string(),
+        crash_while_names_take_long as Crash as usize,
+    );
+    assert!(
+        !words.contains('`') && then.elapsed() < Duration::from_secs(3),
+        "{words}"
+    );
+    let frames = backtrace(&exit).frames();
+    assert!(frames.iter().any(|frame| is_in(frame, own)), "{exit:?}");
+    assert!(backtrace(&exit).to_string().contains("+0x"));
+    release.send(()).unwrap();
+    check(
+        &exit,
+        libc::SIGABRT,
+        own,
+        "crashes::crash_while_names_take_long",
+    );
+}
+
+/// What was read for the names is not kept.
+#[cfg(feature = "backtrace")]
+fn memory_of_names() {
+    trefoil::init();
+    let own = std::env::current_exe().unwrap();
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .filter(|line| line.ends_with(own.to_str().unwrap()))
+            .count()
+    };
+    let before = mapped();
+    crash(&pool(1), libc::SIGABRT, aborting, "crashes::aborting");
+    let end = Instant::now() + Duration::from_secs(60);
+    while mapped() > before {
+        assert!(Instant::now() < end, "{before}, then {}", mapped());
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -294,6 +515,22 @@ mod machine {
         // SAFETY: none: it divides by zero.
         unsafe { asm!("div {0:e}", in(reg) 0, inout("eax") n => quotient, inout("edx") 0 => _) };
         black_box(quotient)
+    }
+
+    /// Calls code that was made at run time, an instruction that there is not.
+    #[inline(never)]
+    pub(super) fn made_code(n: u32) -> u32 {
+        let flags = rustix::mm::MapFlags::PRIVATE;
+        let all = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
+        let all = all | rustix::mm::ProtFlags::EXEC;
+        // SAFETY: a new mapping.
+        let page = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, all, flags) };
+        let page = page.unwrap();
+        // SAFETY: it is large enough.
+        unsafe { page.cast::<[u8; 2]>().write_volatile([0x0f, 0x0b]) };
+        // SAFETY: none: it crashes.
+        let function: extern "C" fn(u32) -> u32 = unsafe { std::mem::transmute(page) };
+        black_box(function(n)) + 1
     }
 
     // A stack that was overwritten, up to where the function returns to; unwind tables that make
@@ -522,6 +759,8 @@ tests! {
             let tail = exit.stderr_tail();
             assert!(tail.contains("has overflowed its stack"), "{tail}");
             assert!(backtrace(&exit).frames().len() >= 128);
+            let shown = backtrace(&exit).to_string();
+            assert!(shown.lines().count() < 64 && shown.contains(" times more"), "{shown}");
         }
     }
 
@@ -531,11 +770,51 @@ tests! {
         assert_eq!((first.module(), first.offset(), first.function()), (None, 16, None));
     }
 
+    fn a_name_that_looks_like_another() {
+        let procs = pool(1);
+        crash(&procs, libc::SIGSEGV, named_like_the_runtime, "rust_decode_row");
+        crash(&procs, libc::SIGSEGV, named_in_cpp, "core::decode_row(int)");
+    }
+
+    /// The caller of code without a name is not to blame.
+    fn code_that_was_made_at_run_time() {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let exit = died(pool(1).spawn(1, machine::made_code).join());
+            assert_eq!(exit.signal(), Some(libc::SIGILL), "{exit}");
+            assert_eq!(backtrace(&exit).frames()[0].module(), None);
+            assert!(!exit.to_string().contains('`'), "{exit}");
+        }
+    }
+
+    /// Write barriers, and handlers that leave by `siglongjmp`: the next death is another one.
+    fn a_fault_that_was_survived_leaves_no_notes() {
+        let (source, library) = (Scratch::new("handlers.c"), Scratch::new("handlers.so"));
+        std::fs::write(&source.0, HANDLERS).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O1", "-shared", "-fPIC", "-x", "c", "-o"]);
+        assert!(compiler.arg(&library.0).arg(&source.0).status().unwrap().success());
+        if cfg!(feature = "auto") {
+            return; // the worker begins before `main`, which installs them
+        }
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        let program = program.env(support::HELPER, "handlers_that_live_on");
+        let ended = program.env(LIBRARY, &library.0).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+
     /// What an item has done wrong is reported, and not that the report took long.
     fn a_panic_is_no_late_item() {
         // (A plain worker shares no gate; with `abort` nothing is caught.)
         if cfg!(panic = "unwind") && std::env::var_os("TREFOIL_PLAIN_WORKERS").is_none() {
             run_helper("slow_panic_reports");
+        }
+    }
+
+    fn names_hold_up_nobody() {
+        if cfg!(feature = "backtrace") {
+            run_helper("names_that_take_long");
+            run_helper("memory_of_names");
         }
     }
 
@@ -613,6 +892,8 @@ tests! {
         let first = &backtrace(&exit).frames()[0];
         assert_eq!(first.module(), Some(&*library.text()));
         assert!(first.offset() < 1 << 16 && first.function().is_none(), "{first:?}");
+        let place = format!(" in {}+{:#x}", library.text(), first.offset());
+        assert!(exit.to_string().ends_with(&place), "{exit}");
     }
 
     /// The caller has the error 25 ms after the signal, and 20 ms later at most than if nothing

@@ -102,6 +102,9 @@ impl Keeping {
     /// Writes the file, of a worker with this memory limit. Returns the error, with the file's path
     /// if there is one.
     pub(crate) fn write(self, memory: Option<u64>) -> TaskError {
+        if !self.is_given_up {
+            self.error.wait_for_names();
+        }
         match self.keep(memory.unwrap_or(0)) {
             Ok(path) => self.error.in_capsule(path.into()),
             Err(_) => self.error,

@@ -308,8 +308,11 @@ fn below(piece: Piece, limit: usize) -> Option<Piece> {
 #[derive(Default)]
 struct Unusual {
     failure: Option<(usize, TaskError)>,
-    /// The first indices of the readings that are being decoded, and the items that are being kept.
+    /// The first indices of the readings that are being decoded, and the items that have failed
+    /// and whose errors are not complete.
     readings: Vec<usize>,
+    /// How many of these have failed.
+    failing: u64,
     /// A thread is to end it that may drop its values.
     is_handed_over: bool,
     /// Items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
@@ -325,6 +328,7 @@ impl Unusual {
     const NONE: Self = Self {
         failure: None,
         readings: Vec::new(),
+        failing: 0,
         is_handed_over: false,
         paused: Vec::new(),
         starts: HashMap::with_hasher(BuildHasherDefault::new()),
@@ -388,7 +392,27 @@ impl Job {
         self.unusual.as_deref().unwrap_or(&NONE)
     }
 
-    /// A thread decodes the values of the items from `first` on, or keeps that item.
+    /// The item at this index has failed, and a thread completes its error.
+    pub(crate) fn begins_to_fail(&mut self, at: usize) {
+        self.reads(at);
+        self.unusual.get_or_insert_default().failing += 1;
+    }
+
+    /// It has done that.
+    pub(crate) fn has_failed_at(&mut self, at: usize) {
+        self.has_read(at);
+        if let Some(unusual) = &mut self.unusual {
+            unusual.failing = unusual.failing.saturating_sub(1);
+        }
+    }
+
+    /// Whether all that has not ended of it are items that have failed.
+    pub(crate) fn only_fails(&self) -> bool {
+        let failing = self.unusual().failing;
+        failing > 0 && self.sealed && self.pending <= failing
+    }
+
+    /// A thread decodes the values of the items from `first` on.
     pub(crate) fn reads(&mut self, first: usize) {
         self.unusual.get_or_insert_default().readings.push(first);
     }

@@ -20,7 +20,7 @@ use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
 use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope::{self, Decoding};
-use crate::task::panic;
+use crate::task::{TaskError, panic};
 
 /// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
@@ -29,6 +29,8 @@ pub(crate) enum Chore {
     Finish(TypeId, u64),
     /// Keep an item that has failed.
     Keep(Box<Keeping>),
+    /// Wait for the names in the error of an item.
+    Name(Naming),
     /// Drop these values of results of a type, which are not wanted any more.
     Drop(TypeId, Values),
 }
@@ -39,7 +41,9 @@ impl Chore {
         match self {
             Self::Read(reading) => reading.result_type,
             Self::Finish(result_type, _) | Self::Drop(result_type, _) => *result_type,
-            Self::Keep(_) => TypeId::of::<Keeping>(), // no user code delays it
+            // No user code delays these.
+            Self::Keep(_) => TypeId::of::<Keeping>(),
+            Self::Name(_) => TypeId::of::<Naming>(),
         }
     }
 
@@ -48,8 +52,36 @@ impl Chore {
         match self {
             Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
             Self::Finish(_, job) => Some(*job),
-            Self::Keep(_) | Self::Drop(..) => None,
+            Self::Keep(_) | Self::Name(_) | Self::Drop(..) => None,
         }
+    }
+
+    /// No thread can carry it out but one that may not wait, for no disk either.
+    pub(crate) fn give_up(&mut self) {
+        match self {
+            Self::Keep(keeping) => keeping.is_given_up = true,
+            Self::Name(naming) => naming.is_given_up = true,
+            Self::Read(_) | Self::Finish(..) | Self::Drop(..) => {}
+        }
+    }
+}
+
+/// An item that has failed, whose error is held back until the names in it are known.
+pub(crate) struct Naming {
+    pub(crate) job: u64,
+    /// Its index in the job.
+    pub(crate) at: usize,
+    pub(crate) error: TaskError,
+    /// No thread can wait for the names.
+    pub(crate) is_given_up: bool,
+}
+
+impl Naming {
+    pub(crate) fn wait(self) -> TaskError {
+        if !self.is_given_up {
+            self.error.wait_for_names();
+        }
+        self.error
     }
 }
 

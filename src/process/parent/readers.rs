@@ -45,7 +45,7 @@ use crate::blocking_threads;
 use crate::process::job::Job;
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::job::results::Values;
-use crate::task::panic;
+use crate::task::{TaskError, panic};
 
 impl PoolState {
     /// Gives `chores` to the callers that wait for them, or to the readers, and starts other
@@ -68,9 +68,7 @@ impl PoolState {
         drop(state);
         callers.into_iter().for_each(Waker::wake);
         for mut chore in left {
-            if let Chore::Keep(keeping) = &mut chore {
-                keeping.is_given_up = true; // this thread may be the driver, which waits for no disk
-            }
+            chore.give_up(); // this thread may be the driver
             self.carry_out(chore, false);
         }
     }
@@ -123,11 +121,19 @@ impl PoolState {
             Chore::Keep(keeping) => {
                 let (job, at) = (keeping.job, keeping.at);
                 let memory = self.settings().and_then(|settings| settings.memory);
-                let error = keeping.write(memory);
-                self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
+                self.item_has_failed(job, at, keeping.write(memory));
+            }
+            Chore::Name(naming) => {
+                let (job, at) = (naming.job, naming.at);
+                self.item_has_failed(job, at, naming.wait());
             }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
+    }
+
+    /// Hands over the error of an item, which is complete now.
+    fn item_has_failed(&self, job: u64, at: usize, error: TaskError) {
+        self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)

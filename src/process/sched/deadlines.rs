@@ -391,6 +391,9 @@ impl Sched {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
+        if job.only_fails() {
+            return; // what they have done wrong is reported, and soon
+        }
         let is_one = job.is_one();
         let ran = self.ran(id, job, runs, now).filter(|_| is_one);
         let error = job.work.options.too_late(ran);

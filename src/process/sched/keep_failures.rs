@@ -1,7 +1,9 @@
-//! Which items are kept as files when they fail: their errors come when the files are written.
+//! Which errors of items are held back: those of items that are kept as files, until the files are
+//! written, and those with places in the program, until their names are known.
 //!
-//! Another thread writes (`job::keep_failures`); meanwhile the job counts the item among its
-//! readings.
+//! Another thread does both (`job::keep_failures`, `task::frame_names`); meanwhile the job counts
+//! the item among its readings, and has it as failed: no limit of the call ends it otherwise
+//! (`Job::only_fails`).
 //!
 //! Tests: `tests/process/capsules.rs`; `src/process/sched/simulated.rs`.
 
@@ -10,7 +12,7 @@ use std::time::Instant;
 use super::Sched;
 use crate::process::job::Job;
 use crate::process::job::keep_failures::{Keeping, Source};
-use crate::process::job::reading::Chore;
+use crate::process::job::reading::{Chore, Naming};
 use crate::task::TaskError;
 
 impl Sched {
@@ -20,8 +22,9 @@ impl Sched {
         own.is_some_and(|own| own.is_some() || self.policy.keep.dir.is_some())
     }
 
-    /// If the item at `at` of the job `id` is to be kept, has another thread do that, which brings
-    /// its error later ([`kept`](Self::kept)). Otherwise returns the error.
+    /// If the item at `at` of the job `id` is to be kept, or its error needs names, has another
+    /// thread do that, which brings the error later ([`kept`](Self::kept)). Otherwise returns the
+    /// error.
     pub(super) fn keep(
         &mut self,
         id: u64,
@@ -35,7 +38,18 @@ impl Sched {
         let dir = job.work.options.keep.as_ref();
         let dir = dir.or(self.policy.keep.dir.as_ref());
         let (Some(dir), Some(source), true) = (dir, source, Keeping::is_for(&error)) else {
-            return Some(error);
+            if !error.needs_names() {
+                return Some(error);
+            }
+            let naming = Naming {
+                job: id,
+                at,
+                error,
+                is_given_up: false,
+            };
+            job.begins_to_fail(at);
+            self.chores.push(Chore::Name(naming));
+            return None;
         };
         let error = job.error_of(at, error);
         let keeping = Keeping {
@@ -52,13 +66,13 @@ impl Sched {
             initializers: self.policy.initializers.clone(),
             is_given_up: false,
         };
-        job.reads(at);
+        job.begins_to_fail(at);
         self.chores.push(Chore::Keep(Box::new(keeping)));
         None
     }
 
-    /// The item at `at` of the job `id` was kept, or could not be. Returns a job that this thread
-    /// must end.
+    /// The error of the item at `at` of the job `id` is complete, as far as possible. Returns a job
+    /// that this thread must end.
     pub(crate) fn kept(
         &mut self,
         id: u64,
@@ -67,7 +81,7 @@ impl Sched {
         now: Instant,
     ) -> Option<Box<Job>> {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.has_read(at);
+            job.has_failed_at(at);
         }
         self.ending = Some(None);
         self.item_ends(id, at, error, now);

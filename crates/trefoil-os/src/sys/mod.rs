@@ -18,6 +18,7 @@
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
 //! | `free_list`: freed memory, kept for the next who asks | the global allocator's | the same | the same |
 //! | `futex`: sleep until a word changes | `futex` | a condition variable (`portable`) | the same |
+//! | `heap`: freed memory, back to the system | `malloc_trim`, with glibc | nothing (`portable`) | nothing |
 //! | `large_pages`: large pages for large buffers | `madvise` | not asked for (`portable`) | not asked for |
 //! | `modules`: the executable and libraries in memory | `dl_iterate_phdr` | not known (`portable`) | not known |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |

@@ -111,13 +111,11 @@ impl Pages {
 
     /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
     pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
-        if !crash_handler::is_noted(signal) {
-            return None;
-        }
-        let mut places = Vec::new();
-        for place in self.ledger.crash_notes().read() {
-            places.push((place.module, place.offset));
-        }
-        Backtrace::new(places)
+        let signal = signal.filter(|signal| crash_handler::is_noted(*signal))?;
+        let position = self.ledger.position();
+        let noted = self.ledger.crash_notes().read(signal, position);
+        let is_wild_jump = noted.first().is_some_and(|first| first.is_wild);
+        let places = noted.into_iter().map(|place| (place.module, place.offset));
+        Backtrace::new(places.collect(), is_wild_jump)
     }
 }

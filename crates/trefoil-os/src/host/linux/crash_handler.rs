@@ -16,6 +16,13 @@
 //!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler,
 //!    also if the previous one has only removed itself. (So a handler that does that in order to
 //!    live on ends the process, too.)
+//! 3. *Return.* The previous handler has repaired what was wrong, or the instruction faults once
+//!    more. Either way the notes are cleared, and this handler is installed as it was, also if the
+//!    previous one has removed itself: the next fault, be it the same, is noted anew. So a worker
+//!    that lives has no notes of faults. (Those of `SIGABRT` stay, because `abort` goes on after a
+//!    handler; and so do those of a fault if the previous handler has installed a third one, to
+//!    which it hands on.) A previous handler that leaves by `siglongjmp` is not noticed here: the
+//!    notes say that it was called (`crash_notes`).
 //!
 //! Whether the kernel may write a core file then: `leave_no_core` (`host/unix/worker.rs`), which
 //! the worker calls unless its pool has `core_dumps`.
@@ -27,14 +34,18 @@
 //! tick without a new address ends the walk or, if that is another thread's, the process.
 //!
 //! - *Two threads crash at the same time:* the second waits until the first has handed on, as long
-//!   as there is progress, and then hands on without notes.
+//!   as there is progress. If the first one ends the process, the second hands on without notes.
 //! - *A jump to where no code is* (a null pointer to a function): the unwinder has no place to
 //!   begin. During the walk the registers are those after a return from there.
 //! - *A forked child* has the handler, too, and hands on without notes: the pages are its parent's.
 //! - *A signal that is ignored* stays ignored.
-//! - *The previous handler aborts:* that is the end of the first signal and no other crash, so the
-//!   handler of `SIGABRT` is removed before the previous handler is called. That handler has the
-//!   mask that the kernel would have given it.
+//! - *The previous handler aborts* (as `std`'s does when a stack has overflowed): that is the end of
+//!   the first signal and no other crash, so the notes stay as they are. This is seen from the
+//!   stack: the abort comes from the thread's stack for handlers, below the handler that has noted.
+//!   (On any other stack there is room for a second walk, which passes through both.) Where that
+//!   stack has no room for one more handler, as in threads of `std`, `SIGABRT` has none until the
+//!   previous handler returns; if it leaves by `siglongjmp`, until the next fault. The previous
+//!   handler has the mask that the kernel would have given it.
 //!
 //! The main thread has a stack for handlers that is large enough for all of this. Threads of `std`
 //! have one that is large enough for a walk, and not for a crash in it: then the kernel ends the
@@ -64,15 +75,18 @@ use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 // Only `owner` is for more than one thread, a lock that nobody takes twice: no protocol.
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst,
+};
 
 use libc::{sigaction, siginfo_t, ucontext_t};
 
 use super::crash_registers as registers;
-use crate::host::crash_notes::CrashNotes;
+use crate::host::crash_notes::{CrashNotes, Stage};
 use crate::host::ledger::Front;
 use crate::sys::fork::PerProcess;
 use crate::sys::modules;
+use crate::sys::stack::here;
 
 const SIGNALS: [c_int; 5] = [
     libc::SIGSEGV,
@@ -81,6 +95,9 @@ const SIGNALS: [c_int; 5] = [
     libc::SIGFPE,
     libc::SIGABRT,
 ];
+
+/// The place of `SIGABRT` among them.
+const ABORT: usize = 4;
 
 /// The time between two looks at the walk. A worker lives for no more than two of them without a
 /// new address.
@@ -92,6 +109,9 @@ const STACK: usize = 64 << 10;
 /// How much of a stack for handlers must be left for a walk.
 const LEAST: usize = 3 << 10;
 
+/// How much of it must be left for the previous handler and one of `SIGABRT` in it.
+const ROOM_FOR_TWO: usize = 24 << 10;
+
 /// That stack, in the program's zeroed memory: no page of it exists before it is used. Nobody
 /// accesses it by this name (no protocol).
 static OWN_STACK: [AtomicU64; STACK / 8] = [const { AtomicU64::new(0) }; STACK / 8];
@@ -101,6 +121,14 @@ static HANDLER: PerProcess<Handler> = PerProcess::new();
 struct Handler {
     front: Front,
     previous: [sigaction; SIGNALS.len()],
+    /// Whether that one has removed itself.
+    is_gone: [AtomicBool; SIGNALS.len()],
+    /// How many crashes have been noted, and where the handler of the last one is on its stack, if
+    /// that is one for handlers.
+    noted: AtomicU64,
+    noted_at: AtomicUsize,
+    /// Whether `SIGABRT` has no handler while a previous one runs.
+    is_abort_bare: AtomicBool,
     /// The thread whose stack is walked; 0: none.
     owner: AtomicUsize,
     /// The delivery whose stack is walked; it is on the stack of its handler.
@@ -122,8 +150,8 @@ struct Delivery {
 }
 
 /// Whether a process that has ended by this signal may have noted where.
-pub fn is_noted(signal: Option<i32>) -> bool {
-    signal.is_some_and(|signal| SIGNALS.contains(&signal))
+pub fn is_noted(signal: i32) -> bool {
+    SIGNALS.contains(&signal)
 }
 
 /// From now on, a crash of this process is noted in these pages. To be called once, by the main
@@ -132,6 +160,10 @@ pub fn note_crashes(front: &Front) {
     let handler = HANDLER.get_or_init(|| Handler {
         front: front.clone(),
         previous: SIGNALS.map(|signal| action(signal, null())),
+        is_gone: [const { AtomicBool::new(false) }; SIGNALS.len()],
+        noted: AtomicU64::new(0),
+        noted_at: AtomicUsize::new(0),
+        is_abort_bare: AtomicBool::new(false),
         owner: AtomicUsize::new(0),
         outer: AtomicPtr::new(null_mut()),
         timer: AtomicI32::new(-1),
@@ -188,7 +220,7 @@ extern "C" fn crashed(signal: c_int, info: *mut siginfo_t, interrupted: *mut c_v
     };
     match HANDLER.get() {
         Some(own) => own.handle(&mut delivery),
-        None => handler.hand_on(&delivery),
+        None => handler.hand_on(&delivery, None),
     }
 }
 
@@ -198,9 +230,11 @@ impl Handler {
         let me = unsafe { libc::pthread_self() } as usize;
         let outer = self.outer.load(SeqCst);
         let is_inside = self.owner.load(SeqCst) == me && delivery.is_inside(outer);
-        if delivery.code() == libc::SI_TIMER && self.timer.load(SeqCst) != -1 {
-            if self.seen.swap(self.progress(), SeqCst) != self.progress() {
-                return;
+        if self.is_tick(delivery) {
+            if self.timer.load(SeqCst) == -1
+                || self.seen.swap(self.progress(), SeqCst) != self.progress()
+            {
+                return; // (It may be late: the worker has survived that crash.)
             }
             if !is_inside {
                 return end_process(delivery.signal);
@@ -212,15 +246,48 @@ impl Handler {
             self.end(outer);
             return registers::replace(delivery.registers, outer.registers);
         }
-        if self.owner.compare_exchange(0, me, SeqCst, SeqCst).is_err() {
-            self.wait();
-            return self.hand_on(delivery);
+        if self.ends_the_noted_one(delivery) {
+            let own = Some(self.noted.load(SeqCst));
+            self.stage(own, Stage::HandedOn, delivery.signal);
+            return self.hand_on(delivery, own);
+        }
+        if !self.takes_turn(me) {
+            return self.hand_on(delivery, None);
+        }
+        if self.is_abort_bare.swap(false, SeqCst) {
+            self.arm_abort(); // the previous handler has never returned
         }
         self.outer.store(delivery, SeqCst);
+        self.noted.fetch_add(1, SeqCst);
+        let on_own_stack = registers::room(delivery.registers).is_some();
+        let at = if on_own_stack { here() } else { 0 };
+        self.noted_at.store(at, SeqCst);
         self.notes().clear();
+        self.notes().set_stage(Stage::Walks, delivery.signal, 0);
         self.start_timer(delivery.signal);
         self.walk(delivery);
         self.end(delivery);
+    }
+
+    /// Whether this is a signal of the timer that watches a walk.
+    fn is_tick(&self, delivery: &Delivery) -> bool {
+        if delivery.code() != libc::SI_TIMER {
+            return false;
+        }
+        // SAFETY: H40: the kernel's data.
+        let info = unsafe { &*delivery.info };
+        // SAFETY: H40: which has a value for a timer's signal.
+        unsafe { info.si_value() }.sival_ptr.addr() == std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether the previous handler, which was called for the noted crash, aborts here.
+    fn ends_the_noted_one(&self, delivery: &Delivery) -> bool {
+        let at = self.noted_at.load(SeqCst);
+        delivery.signal == libc::SIGABRT
+            && self.notes().is_handed_on(self.front.position())
+            && delivery.sp < at
+            && registers::stack(delivery.registers)
+                .is_some_and(|stack| stack.contains(&at) && stack.contains(&delivery.sp))
     }
 
     fn notes(&self) -> CrashNotes<'_> {
@@ -231,15 +298,22 @@ impl Handler {
         self.notes().progress()
     }
 
-    /// Waits until the other thread has handed on, or does not get any further.
-    fn wait(&self) {
+    /// Waits until no other thread notes a crash. False: one does not get any further, or has noted
+    /// the end of the process.
+    fn takes_turn(&self, me: usize) -> bool {
         let (mut seen, tick) = (u64::MAX, TICK_SPEC);
         loop {
+            if self.notes().is_at(Stage::Ends) {
+                return false;
+            }
+            if self.owner.compare_exchange(0, me, SeqCst, SeqCst).is_ok() {
+                return true;
+            }
             // SAFETY: H38: a system call, which reads a local variable.
             unsafe { libc::nanosleep(&raw const tick, null_mut()) };
             let noted = self.progress();
-            if noted == seen || self.owner.load(SeqCst) == 0 {
-                return;
+            if noted == seen && self.owner.load(SeqCst) != 0 {
+                return false;
             }
             seen = noted;
         }
@@ -259,6 +333,7 @@ impl Handler {
             let (pc, sp) = registers::returned(delivery.registers);
             registers::set_place(delivery.registers, pc, sp);
             walk.begin = Some(pc);
+            notes.set_wild_jump();
             note(notes, pc.wrapping_sub(1));
         }
         walk.run();
@@ -268,19 +343,40 @@ impl Handler {
     fn end(&self, delivery: &Delivery) {
         registers::set_place(delivery.registers, delivery.pc, delivery.sp);
         self.stop_timer();
+        let own = self.noted.load(SeqCst);
+        let at = SIGNALS.iter().position(|one| *one == delivery.signal);
+        let stage = match at.is_some_and(|at| self.has_previous(at)) {
+            true => Stage::HandedOn,
+            false => Stage::Ends,
+        };
+        self.stage(Some(own), stage, delivery.signal); // before another crash may be noted
         self.owner.store(0, SeqCst);
-        self.hand_on(delivery);
+        self.hand_on(delivery, Some(own));
     }
 
-    fn hand_on(&self, delivery: &Delivery) {
+    /// The crash with this number, if it is the noted one, is so far.
+    fn stage(&self, own: Option<u64>, stage: Stage, signal: c_int) {
+        if own == Some(self.noted.load(SeqCst)) {
+            self.notes().set_stage(stage, signal, self.front.position());
+        }
+    }
+
+    /// Whether there is a previous handler for the signal at this place.
+    fn has_previous(&self, at: usize) -> bool {
+        let function = self.previous[at].sa_sigaction;
+        ![libc::SIG_DFL, libc::SIG_IGN].contains(&function) && !self.is_gone[at].load(SeqCst)
+    }
+
+    /// `own`: the number of this crash, if it is noted.
+    fn hand_on(&self, delivery: &Delivery, own: Option<u64>) {
         let signal = delivery.signal;
-        let all = SIGNALS.into_iter().zip(&self.previous);
-        let of = |wanted| all.clone().find(|(signal, _)| *signal == wanted);
-        let (Some((_, previous)), Some((_, abort))) = (of(signal), of(libc::SIGABRT)) else {
+        let Some(at) = SIGNALS.iter().position(|one| *one == signal) else {
             return;
         };
+        let (previous, is_gone) = (&self.previous[at], &self.is_gone[at]);
         let function = previous.sa_sigaction;
-        if [libc::SIG_DFL, libc::SIG_IGN].contains(&function) {
+        if !self.has_previous(at) {
+            self.stage(own, Stage::Ends, signal);
             return if delivery.code() > 0 {
                 registers::block(delivery.registers, signal);
             } else {
@@ -295,7 +391,16 @@ impl Handler {
         // SAFETY: H38: a system call, which reads a local variable. (The kernel restores the
         // interrupted mask.)
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const mask, null_mut()) };
-        action(libc::SIGABRT, abort);
+        let before = action(signal, null());
+        let room = registers::room(delivery.registers);
+        if room.is_some_and(|room| room < ROOM_FOR_TWO) && signal != libc::SIGABRT {
+            self.stage(own, Stage::MayAbort, signal);
+            self.is_abort_bare.store(true, SeqCst);
+            action(libc::SIGABRT, &raw const self.previous[ABORT]);
+        }
+        if previous.sa_flags & libc::SA_RESETHAND != 0 {
+            is_gone.store(true, SeqCst);
+        }
         if previous.sa_flags & libc::SA_SIGINFO != 0 {
             type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
             // SAFETY: H41: a function that takes these arguments.
@@ -306,14 +411,46 @@ impl Handler {
             let function: extern "C" fn(c_int) = unsafe { std::mem::transmute(function) };
             function(signal);
         }
-        // Unless it has changed that, as one does that removes itself and raises the signal again.
-        if action(libc::SIGABRT, null()).sa_sigaction == abort.sa_sigaction {
-            install(libc::SIGABRT, abort);
+        if self.is_abort_bare.swap(false, SeqCst) {
+            self.arm_abort();
         }
+        let now = action(signal, null()).sa_sigaction;
+        is_gone.fetch_or(now == libc::SIG_DFL, SeqCst);
         // It has removed itself, as `std`'s does, so that the instruction faults once more. A
         // signal that was sent would not come again.
-        if delivery.code() <= 0 && action(signal, null()).sa_sigaction == libc::SIG_DFL {
-            end_process(signal);
+        if delivery.code() <= 0 && now == libc::SIG_DFL {
+            self.stage(own, Stage::Ends, signal);
+            return end_process(signal);
+        }
+        if [libc::SIG_DFL, function].contains(&now) {
+            action(signal, &raw const before);
+        } else if now != before.sa_sigaction {
+            return; // it has handed on itself
+        }
+        // (`abort` goes on to its end when a handler has returned.)
+        if signal != libc::SIGABRT {
+            self.forget(own);
+        }
+    }
+
+    /// Installs the handler of `SIGABRT` again, unless the previous handler has changed that.
+    fn arm_abort(&self) {
+        let previous = &self.previous[ABORT];
+        if action(libc::SIGABRT, null()).sa_sigaction == previous.sa_sigaction {
+            install(libc::SIGABRT, previous);
+        }
+    }
+
+    /// The crash with this number was survived, or comes once more.
+    fn forget(&self, own: Option<u64>) {
+        // SAFETY: H38: it reads a register.
+        let me = unsafe { libc::pthread_self() } as usize;
+        // (Another thread that notes a crash has forgotten this one.)
+        if self.owner.compare_exchange(0, me, SeqCst, SeqCst).is_ok() {
+            if own == Some(self.noted.load(SeqCst)) {
+                self.notes().clear();
+            }
+            self.owner.store(0, SeqCst);
         }
     }
 
@@ -323,6 +460,7 @@ impl Handler {
         let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_signo = signal;
+        event.sigev_value.sival_ptr = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: H38: a system call without arguments. (The main thread has this number, too.)
         event.sigev_notify_thread_id = unsafe { libc::getpid() };
         let mut timer: c_int = -1;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
+use std::ops::Range;
 
 use libc::ucontext_t;
 
@@ -83,12 +84,18 @@ pub(super) fn replace(registers: *mut ucontext_t, other: *const ucontext_t) {
     set_mask(registers, mask(other));
 }
 
-/// How much is left of the thread's stack for handlers, if this runs on it.
-pub(super) fn room(registers: *const ucontext_t) -> Option<usize> {
+/// The thread's stack for handlers, if this runs on it.
+pub(super) fn stack(registers: *const ucontext_t) -> Option<Range<usize>> {
     // SAFETY: H40: what the kernel has noted of that stack.
     let stack = unsafe { (*registers).uc_stack };
-    let room = here().checked_sub(stack.ss_sp.addr())?;
-    (room < stack.ss_size).then_some(room)
+    let start = stack.ss_sp.addr();
+    let range = start..start.saturating_add(stack.ss_size);
+    range.contains(&here()).then_some(range)
+}
+
+/// How much is left of the thread's stack for handlers, if this runs on it.
+pub(super) fn room(registers: *const ucontext_t) -> Option<usize> {
+    stack(registers).map(|stack| here() - stack.start)
 }
 
 /// Blocks a signal when the handler returns.

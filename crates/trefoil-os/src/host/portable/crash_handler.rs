@@ -3,7 +3,7 @@
 use crate::host::ledger::Front;
 
 /// Whether a process that has ended by this signal may have noted where.
-pub fn is_noted(_: Option<i32>) -> bool {
+pub fn is_noted(_: i32) -> bool {
     false
 }
 

@@ -10,6 +10,8 @@ pub mod bell;
 pub mod child;
 #[cfg(all(feature = "processes", not(any(loom, trefoil_port))))]
 pub mod futex;
+#[cfg(feature = "processes")]
+pub mod heap;
 #[cfg(feature = "event-loop")]
 pub mod interest;
 #[cfg(any(feature = "threads", feature = "processes"))]

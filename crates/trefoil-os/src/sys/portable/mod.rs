@@ -4,6 +4,8 @@
 pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
 pub mod futex;
+#[cfg(all(feature = "processes", not(target_os = "linux")))]
+pub mod heap;
 #[cfg(all(
     not(target_os = "linux"),
     any(feature = "threads", feature = "processes")

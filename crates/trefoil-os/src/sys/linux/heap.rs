@@ -1,0 +1,16 @@
+//! The heap of this process.
+//!
+//! - **Y100** `malloc_trim` may be called on any thread at any time.
+//!
+//! Tests: `tests/process/crashes.rs`.
+#![allow(unsafe_code)]
+
+/// Returns freed memory to the system that the C library would keep. (Of another allocator: it is
+/// not touched.)
+pub fn give_back() {
+    #[cfg(all(target_env = "gnu", not(miri)))]
+    // SAFETY: Y100: a call with a number.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
