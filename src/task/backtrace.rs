@@ -31,11 +31,11 @@ use crate::printable::Printable;
 /// by a build: then `addr2line` needs the old file.)
 ///
 /// The names are looked up before the error is handed over, on another thread, and no limit of the
-/// call (`timeout`, `within`) counts meanwhile: a second, say, for the first crash of a large program
-/// with debug information. If that takes longer than five seconds, or a whole pool has failed,
-/// [`frames`](Self::frames) and `Display` have no names at first, and have them later: neither waits.
-/// Afterwards the memory of the debug information is given back. Cloning is cheap; clones share the
-/// names.
+/// call (`timeout`, `within`) counts meanwhile: a second, say, for the first crash of a large
+/// program with debug information. If that takes longer than five seconds, or a whole pool has
+/// failed, [`frames`](Self::frames) and `Display` have no names at first, and have them later:
+/// neither waits. Afterwards the memory of the debug information is given back. Cloning is cheap;
+/// clones share the names.
 ///
 /// ```
 /// use trefoil::{ProcessPool, TaskError};
@@ -116,8 +116,8 @@ impl Frame {
         self.offset
     }
 
-    /// The function, demangled (Rust and C++). Needs the feature `backtrace`, symbols, and a module that this
-    /// process has loaded, too (at the same path).
+    /// The function, demangled (Rust and C++). Needs the feature `backtrace`, symbols, and a module
+    /// that this process has loaded, too (at the same path).
     #[must_use]
     pub fn function(&self) -> Option<&str> {
         self.function.as_deref()

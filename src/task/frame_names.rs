@@ -4,14 +4,13 @@
 //! processor time and a hundred megabytes, for a large program. So a helper thread does it, and
 //! nobody who prints an error waits for it.
 //!
-//! **Protocol.**
-//! 1. Places are queued when somebody has them looked up ([`Places::wait`]), or asks for their names
-//!    before that ([`Places::names`], which never waits). One thread exists while there are some.
-//! 2. [`Places::wait`] is for helper threads that still hold an error back, while no limit of the
-//!    caller's counts. It gives up after [`LONGEST`] (debug information on a disk that does not
-//!    answer), or at once if the thread has been stuck for so long; the names may come later.
+//! **Protocol.** 1. Places are queued when somebody has them looked up ([`Places::wait`]), or asks
+//! for their names before that ([`Places::names`], which never waits). One thread exists while
+//! there are some. 2. [`Places::wait`] is for helper threads that still hold an error back, while
+//! no limit of the caller's counts. It gives up after [`LONGEST`] (debug information on a disk that
+//! does not answer), or at once if the thread has been stuck for so long; the names may come later.
 //! 3. When nothing is queued, the thread gives the memory of the debug information back. It keeps
-//!    the names, up to [`MOST_KNOWN`] places: a program crashes at few of them, again and again.
+//! the names, up to [`MOST_KNOWN`] places: a program crashes at few of them, again and again.
 //!
 //! Rejected: a process of its own, which would give all memory back by itself: it would run the
 //! program's `main` up to `init`, and not have the libraries that this process has loaded since.
@@ -42,7 +41,7 @@ pub(crate) struct Places {
     pub(crate) all: Vec<Place>,
     names: OnceLock<Vec<Arc<[Name]>>>,
     #[cfg(all(feature = "backtrace", not(loom)))]
-    is_queued: std::sync::atomic::AtomicBool,
+    is_queued: crate::loom::atomic::AtomicBool,
 }
 
 impl Places {
@@ -51,7 +50,7 @@ impl Places {
             all,
             names: OnceLock::new(),
             #[cfg(all(feature = "backtrace", not(loom)))]
-            is_queued: std::sync::atomic::AtomicBool::new(false),
+            is_queued: crate::loom::atomic::AtomicBool::new(false),
         }
     }
 
@@ -78,10 +77,10 @@ impl Places {
 
 #[cfg(all(feature = "backtrace", not(loom)))]
 mod lookup {
+    use crate::loom::atomic::Ordering;
     use std::collections::{HashMap, VecDeque};
     use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
     use super::{Name, Place, Places};

@@ -4,13 +4,13 @@
 //! returns, so they may borrow data that outlives the scope.
 //!
 //! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a
-//! thread that has no place in the pool, or is inside another scope, puts it into the
-//! injector (`scope_queue.rs`). 2. Workers take from both as from other queues: their own newest, the others'
-//! oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. A scope that
-//! opens on a thread sets a mark in that thread's deque (`Worker::enter_scope`). Until the scope
-//! ends, the thread takes only tasks above the mark from there (`Worker::pop_scoped`), which are
-//! the scope's own. 5. The scope's end runs those, the newest first; then this scope's tasks in the
-//! other workers' deques and in the injector, wherever they lie there; then it waits.
+//! thread that has no place in the pool, or is inside another scope, puts it into the injector
+//! (`scope_queue.rs`). 2. Workers take from both as from other queues: their own newest, the
+//! others' oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. A scope
+//! that opens on a thread sets a mark in that thread's deque (`Worker::enter_scope`). Until the
+//! scope ends, the thread takes only tasks above the mark from there (`Worker::pop_scoped`), which
+//! are the scope's own. 5. The scope's end runs those, the newest first; then this scope's tasks in
+//! the other workers' deques and in the injector, wherever they lie there; then it waits.
 //!
 //! A pool that is shutting down refuses tasks from outside. Those are left to the scope's own
 //! thread, which is woken because it may have parked already.

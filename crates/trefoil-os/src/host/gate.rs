@@ -20,8 +20,8 @@
 //! That time is stored before the item is claimed, so a reader that sees an item as begun never
 //! sees the start of an earlier one.
 //!
-//! A worker that reports a panic (`std` may look up the names of a backtrace, for seconds) notes how
-//! long that takes: so much longer the running item may take, up to [`MOST_REPORTING`].
+//! A worker that reports a panic (`std` may look up the names of a backtrace, for seconds) notes
+//! how long that takes: so much longer the running item may take, up to [`MOST_REPORTING`].
 //!
 //! **A worker that overwrites it.** An item may write anything here, even that it has not
 //! begun. So the parent puts a random number into the gate when it opens it, the *seal*, and the

@@ -170,8 +170,8 @@ pub(in crate::thread) struct SleepState {
     /// How many waiting workers are replaced beyond the usual number, because the stall monitor has
     /// seen that their waits are long; see `spares.rs`.
     pub(super) granted: AtomicUsize,
-    /// How many runners are stuck, as the stall monitor has seen: as many may run besides those that
-    /// should; see `spares.rs`.
+    /// How many runners are stuck, as the stall monitor has seen: as many may run besides those
+    /// that should; see `spares.rs`.
     pub(super) stuck: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,

@@ -39,8 +39,8 @@
 //!   begin. During the walk the registers are those after a return from there.
 //! - *A forked child* has the handler, too, and hands on without notes: the pages are its parent's.
 //! - *A signal that is ignored* stays ignored.
-//! - *The previous handler aborts* (as `std`'s does when a stack has overflowed): that is the end of
-//!   the first signal and no other crash, so the notes stay as they are. This is seen from the
+//! - *The previous handler aborts* (as `std`'s does when a stack has overflowed): that is the end
+//!   of the first signal and no other crash, so the notes stay as they are. This is seen from the
 //!   stack: the abort comes from the thread's stack for handlers, below the handler that has noted.
 //!   (On any other stack there is room for a second walk, which passes through both.) Where that
 //!   stack has no room for one more handler, as in threads of `std`, `SIGABRT` has none until the

@@ -1,6 +1,6 @@
 //! The heap of this process.
 //!
-//! - **Y100** `malloc_trim` may be called on any thread at any time.
+//! - **Y73** `malloc_trim` may be called on any thread at any time.
 //!
 //! Tests: `tests/process/crashes.rs`.
 #![allow(unsafe_code)]
@@ -9,7 +9,7 @@
 /// not touched.)
 pub fn give_back() {
     #[cfg(all(target_env = "gnu", not(miri)))]
-    // SAFETY: Y100: a call with a number.
+    // SAFETY: Y73: a call with a number.
     unsafe {
         libc::malloc_trim(0)
     };
