@@ -208,7 +208,7 @@ impl Frame {
         is_std
             || is_own
             || is_basic
-            || (self.origin == Origin::Library && LIBRARIES.iter().any(|name| is_library(&name)))
+            || (self.origin == Origin::Library && LIBRARIES.iter().any(is_library))
             || begins(path, crates)
             || begins(function, &BEGINNINGS)
             || FUNCTIONS.contains(&function)

@@ -40,7 +40,7 @@ const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
 const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; exec "$@""#;
 
 /// Workers that can compute, and do little else: for code, or input, that you do not trust. It
-/// needs Linux (on x86, ARM, RISC-V or LoongArch); [bubblewrap] (`bwrap`), a small program that
+/// needs Linux (on x86, ARM, RISC-V or `LoongArch`); [bubblewrap] (`bwrap`), a small program that
 /// most distributions have, and that may be installed already; and a kernel that lets this user
 /// make namespaces.
 ///

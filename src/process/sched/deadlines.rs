@@ -349,14 +349,13 @@ impl Sched {
             let Some(Reverse((at, id))) = self.limits.pop() else {
                 return;
             };
-            match self.jobs.get(&id) {
-                Some(job) if job.work.options.until == Some(at) => {
-                    if !self.reports_panic(id, at, now) {
-                        self.end_late(id, now);
-                    }
-                }
-                Some(_) => self.refuse_all(id, now),
-                None => {}
+            let Some(job) = self.jobs.get(&id) else {
+                continue;
+            };
+            if job.work.options.until != Some(at) {
+                self.refuse_all(id, now);
+            } else if !self.reports_panic(id, at, now) {
+                self.end_late(id, now);
             }
         }
     }
