@@ -18,10 +18,7 @@ use trefoil_benches::rows::{Bench, Entry, Kind, Row, Unit};
 const CAPACITY: usize = 100;
 
 /// Sends `n` messages from a thread, and receives them here.
-fn streams<S: Send>(n: u64, mut send: S, mut recv: impl FnMut() -> u64)
-where
-    S: FnMut(u64) + Send,
-{
+fn streams(n: u64, mut send: impl FnMut(u64) + Send, mut recv: impl FnMut() -> u64) {
     thread::scope(|scope| {
         scope.spawn(move || (0..n).for_each(&mut send));
         let sum: u64 = (0..n).map(|_| recv()).sum();
