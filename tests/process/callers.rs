@@ -120,7 +120,7 @@ tests! {
             is_true(n);
             procs.map_each(0..n, |n: u64| vec![n.to_string(); 3]);
             is_true(n);
-            procs.map_each(0..n, |n: u64| if n % 3 > 0 { std::panic::resume_unwind(Box::new(n)) });
+            procs.map_each(0..n, |n: u64| if !n.is_multiple_of(3) { std::panic::resume_unwind(Box::new(n)) });
             is_true(n);
             procs.map(0..n, double).unwrap();
             is_true(n);

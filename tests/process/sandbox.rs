@@ -400,7 +400,8 @@ fn dial(here: PathBuf) -> Vec<String> {
     ];
     dialled
         .into_iter()
-        .filter_map(|(what, is_reached)| is_reached.then(|| what.to_owned()))
+        .filter(|&(_, is_reached)| is_reached)
+        .map(|(what, _)| what.to_owned())
         .collect()
 }
 
