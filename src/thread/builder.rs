@@ -103,10 +103,9 @@ impl ThreadPoolBuilder {
     /// thread has its default name.
     ///
     /// ```
-    /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number
-    /// {n}")).build()?; let name = pool.install(||
-    /// std::thread::current().name().map(str::to_owned)); assert_eq!(name.as_deref(), Some("number
-    /// 0"));
+    /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number {n}")).build()?;
+    /// let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("number 0"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn thread_name(mut self, f: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
@@ -144,9 +143,9 @@ impl ThreadPoolBuilder {
     /// use std::sync::atomic::{AtomicUsize, Ordering};
     /// static STARTED: AtomicUsize = AtomicUsize::new(0);
     ///
-    /// // A hook that only counts: a caller may run what it waits for. let count = |_index| {
-    /// STARTED.fetch_add(1, Ordering::Relaxed); }; let pool =
-    /// trefoil::ThreadPool::builder().threads(2).on_start(count).caller_helps(true).build()?;
+    /// // A hook that only counts: a caller may run what it waits for.
+    /// let count = |_index| { STARTED.fetch_add(1, Ordering::Relaxed); };
+    /// let pool = trefoil::ThreadPool::builder().threads(2).on_start(count).caller_helps(true).build()?;
     /// assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -1,18 +1,21 @@
 //! The links between the pages of `docs/` work: in a checkout, in rustdoc and as a book.
 //!
 //! 1. Each page, also of `docs/internals/`, is in `docs/SUMMARY.md`, from which `mdbook build`
-//! makes a book (`.ci/long book`), and each page in it exists. 2. Pages link to one another by
-//! reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`. In a checkout and in the book the
-//! link leads to the file. In rustdoc `docs/rustdoc-links.txt` is read first, which says what
-//! module the page is. So a page is linked by its own name, that file has the name, and no link
-//! leaves `docs/`. The internal pages are not in rustdoc, so they may link where they like within
-//! `docs/`, and no other page links them. 3. Examples on the pages have no hidden lines: GitHub
-//! shows the lines that rustdoc hides. 4. Each drawing of `docs/images/` is in
-//! `docs/images/pictures.txt`, as the address of its name, for rustdoc, which copies no pictures.
+//!    makes a book (`.ci/long book`), and each page in it exists.
+//! 2. Pages link to one another by reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`.
+//!    In a checkout and in the book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
+//!    is read first, which says what module the page is. So a page is linked by its own name, that
+//!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
+//!    may link where they like within `docs/`, and no other page links them.
+//! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
+//! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
+//!    for rustdoc, which copies no pictures.
 //! 5. A README that a registry shows has no relative links, which lead nowhere there, and the pages
-//! that it links exist in rustdoc. 6. A link to a place names a heading of its page. (`.ci/links`
-//! asks the same of what rustdoc made.) 7. Each variable of the environment that the crate or an
-//! example reads is in the table of `docs/DEPLOYMENT.md`.
+//!    that it links exist in rustdoc.
+//! 6. A link to a place names a heading of its page. (`.ci/links` asks the same of what rustdoc
+//!    made.)
+//! 7. Each variable of the environment that the crate or an example reads is in the table of
+//!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
 use crate::words::{links, resolve};
