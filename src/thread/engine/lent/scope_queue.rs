@@ -124,10 +124,10 @@ impl<T> Ticket<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::ScopeQueue;
+    use super::{ScopeQueue, Ticket};
 
     /// A task is its number; negative ones are stale.
-    fn push(queue: &ScopeQueue<i32>, task: i32, tickets: &mut Vec<super::Ticket<i32>>) {
+    fn push(queue: &ScopeQueue<i32>, task: i32, tickets: &mut Vec<Ticket<i32>>) {
         queue.push(task, |task| *task < 0, |ticket| tickets.push(ticket));
     }
 
@@ -141,17 +141,11 @@ mod tests {
         push(&queue, 5, &mut tickets);
         assert_eq!(tickets.len(), 4);
         assert_eq!(tickets.pop().unwrap().refused(), Some(5));
-        let mut taken: Vec<_> = tickets
-            .drain(..)
-            .map(|ticket| ticket.take_oldest())
-            .collect();
+        let mut taken: Vec<_> = tickets.drain(..).map(Ticket::take_oldest).collect();
         assert_eq!(taken, [Some(1), Some(2), Some(4)]);
         push(&queue, 6, &mut tickets);
         assert_eq!(queue.take_newest(), Some(6));
-        taken = tickets
-            .drain(..)
-            .map(|ticket| ticket.take_oldest())
-            .collect();
+        taken = tickets.drain(..).map(Ticket::take_oldest).collect();
         assert_eq!(taken, [None]);
     }
 
@@ -161,7 +155,7 @@ mod tests {
         push(&queue, 1, &mut tickets);
         (0..10_000).for_each(|_| push(&queue, -1, &mut tickets));
         assert!(tickets.len() < 200, "{} tickets", tickets.len());
-        let live = tickets.drain(..).filter_map(|ticket| ticket.take_oldest());
+        let live = tickets.drain(..).filter_map(Ticket::take_oldest);
         assert_eq!(live.filter(|task| *task > 0).count(), 1);
     }
 }
