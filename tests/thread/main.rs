@@ -17,7 +17,6 @@ mod indices;
 mod items;
 mod joins;
 mod maps;
-mod noise;
 mod pool;
 mod priorities;
 mod queue_limit;

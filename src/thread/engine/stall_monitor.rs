@@ -17,12 +17,9 @@
 //!    eight times as long must pass first, and the process must have computed for half of that,
 //!    since the waiters may wait for that computation;
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
-//!    there first;
-//! 6. limits the number of threads that run because others are stuck to that of the runners which
-//!    have neither taken anything nor computed since the last look.
+//!    there first.
 //!
-//! Any entry that is taken is progress: none is passed over for ever (`search.rs`). That holds of
-//! the thread that took it as long as it is not stuck itself, so it must go on (6.).
+//! Any entry that is taken is progress: none is passed over for ever (`search.rs`).
 //!
 //! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
 //! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since
@@ -75,8 +72,6 @@ struct StallMonitor {
     turn: usize,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
-    /// How many threads may run because others are stuck.
-    stuck: usize,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,
     /// How many were added at the last stall.
@@ -94,8 +89,6 @@ struct StallMonitor {
 struct Seen {
     /// How many entries its worker had taken.
     taken: Option<u64>,
-    /// Whether it had taken some since the look before, or had computed.
-    moves: bool,
     /// The processor time that its thread had used.
     used: Option<Duration>,
     /// Its call in progress.
@@ -132,7 +125,6 @@ impl StallMonitor {
             clocks_at: Instant::now(),
             turn: 0,
             trust: 0,
-            stuck: 0,
             stalls: 0,
             step: 0,
             moved: 0,
@@ -173,11 +165,9 @@ impl StallMonitor {
             } else {
                 self.look_at_queues(&registry, more);
             }
-            self.look_at_stuck(&registry);
             registry.sleep.grant(more + self.stalls);
             registry.recheck();
         } else {
-            registry.sleep.are_stuck(0);
             registry.sleep.end_trust();
             registry.sleep.end_monitor();
             registry.recheck();
@@ -254,23 +244,7 @@ impl StallMonitor {
     fn one_more(&mut self, registry: &Arc<Registry>, turns: &[Next]) {
         registry.injector.set_next(turns[self.turn % turns.len()]);
         self.turn += 1;
-        self.stuck = registry.sleep.surplus() + 1;
-        registry.sleep.are_stuck(self.stuck);
         registry.recruit_more();
-    }
-
-    /// No more threads run because others are stuck than there are of those.
-    fn look_at_stuck(&mut self, registry: &Arc<Registry>) {
-        if self.stuck == 0 {
-            return;
-        }
-        if registry.sleep.counts().blocked() > 0 {
-            self.look_at_clocks(registry, false);
-        }
-        let moving = self.places.iter().filter(|seen| seen.moves).count();
-        let standing = registry.sleep.counts().running().saturating_sub(moving);
-        self.stuck = self.stuck.min(standing);
-        registry.sleep.are_stuck(self.stuck);
     }
 
     /// How many of the pool's threads have computed since the last call. `None`: this system does
@@ -291,7 +265,6 @@ impl StallMonitor {
             seen.used = Some(used);
             let computes = before.is_none_or(|before| used.saturating_sub(before) > least)
                 || states && clock.wants_to_run() == Some(true);
-            seen.moves |= computes;
             computing += usize::from(computes);
         }
         Some(computing)
@@ -300,9 +273,8 @@ impl StallMonitor {
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
         for slot in of_places(&registry.slots()) {
-            let (now, seen) = (slot.taken(), self.seen(slot));
-            let before = seen.taken.replace(now);
-            seen.moves = before != Some(now);
+            let now = slot.taken();
+            let before = self.seen(slot).taken.replace(now);
             if slot.public.has_tasks() && before == Some(now) {
                 registry.leave_queues(slot);
             }

@@ -170,9 +170,6 @@ pub(in crate::thread) struct SleepState {
     /// How many waiting workers are replaced beyond the usual number, because the stall monitor has
     /// seen that their waits are long; see `spares.rs`.
     pub(super) granted: AtomicUsize,
-    /// How many runners are stuck, as the stall monitor has seen: as many may run besides those
-    /// that should; see `spares.rs`.
-    pub(super) stuck: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
     /// The waits of all threads of the process.
@@ -194,7 +191,6 @@ impl SleepState {
             calls: AtomicUsize::new(0),
             extra: AtomicUsize::new(0),
             granted: AtomicUsize::new(0),
-            stuck: AtomicUsize::new(0),
             urgent: Arc::new(AtomicUsize::new(0)),
             waiters,
             asleep: CachePadded::new(Mutex::new(Asleep {

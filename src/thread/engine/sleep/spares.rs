@@ -35,9 +35,7 @@
 //!
 //! Each further thread comes after twice the time of the one before, but at most 16 times
 //! [`STALL`]: tasks that block for a moment get little company, and `n` stuck ones are all begun
-//! after `n` times that at most. None of these threads is one too many as long as others are stuck:
-//! it goes on, so it comes upon every entry, also where some renew themselves for ever (a future
-//! that yields) and would be all that each thread takes.
+//! after `n` times that at most.
 //!
 //! The stall monitor also looks after calls that may block (`thread/spawn_blocking.rs`). While no
 //! thread waits, or nothing is queued, there is none: an idle pool has no timer.
@@ -207,11 +205,6 @@ impl SleepState {
         fence(Ordering::SeqCst);
     }
 
-    /// So many runners are stuck.
-    pub(in crate::thread) fn are_stuck(&self, runners: usize) {
-        self.stuck.store(runners, Ordering::Relaxed);
-    }
-
     /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
         self.recruit_if(&|_| true)
@@ -224,7 +217,7 @@ impl SleepState {
     }
 
     /// By how many the runners exceed the number that should run.
-    pub(in crate::thread) fn surplus(&self) -> usize {
+    fn surplus(&self) -> usize {
         let now = self.counts();
         now.running().saturating_sub(self.target(now))
     }

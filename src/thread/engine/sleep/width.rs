@@ -17,7 +17,7 @@ impl SleepState {
     /// A runner (not a searcher) goes to sleep if there are too many. After `true` it must look
     /// into the queues, and recruit as for a push if there is work.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
-        let is_surplus = |now: ThreadCounts| self.exceeds(now, self.wanted(now));
+        let is_surplus = |now: ThreadCounts| now.running() > self.wanted(now);
         if !self.has_surplus() {
             return false;
         }
@@ -44,13 +44,7 @@ impl SleepState {
     /// Whether more threads run than should.
     pub(in crate::thread) fn has_surplus(&self) -> bool {
         let now = self.counts();
-        self.exceeds(now, self.wanted(now))
-    }
-
-    /// Whether more threads run than this, besides those that may because others are stuck.
-    pub(super) fn exceeds(&self, now: ThreadCounts, should: usize) -> bool {
-        let running = now.running();
-        running > should && running > should + self.stuck.load(Ordering::Relaxed)
+        now.running() > self.wanted(now)
     }
 
     /// Whether its place is beyond those of the pool's own threads.

@@ -115,28 +115,13 @@ impl Worker {
 
     pub(in crate::thread) fn find(&self) -> Option<Work> {
         let injector = &self.registry.injector;
-        let search = self.search.searches.get().wrapping_add(1);
-        self.search.searches.set(search);
-        let mailbox = &self.slot().mailbox;
-        // Shares may never run out, either.
-        let own_share = match search.is_multiple_of(FAIRNESS) {
-            true => None,
-            false => mailbox.take(),
-        };
+        let own_share = self.slot().mailbox.take();
         let is_full = self.registry.sleep.is_full();
         let work = match own_share {
             Some(share) => share,
-            None if is_full => injector.pop_urgent().or_else(|| mailbox.take())?,
-            None if injector.is_ranked() => {
-                if let Some(found) = self.find_ranked(search) {
-                    return Some(found);
-                }
-                mailbox.take()?
-            }
-            None => match self.find_next(search) {
-                Some(work) => work,
-                None => mailbox.take()?,
-            },
+            None if is_full => injector.pop_urgent()?,
+            None if injector.is_ranked() => return self.find_ranked(),
+            None => self.find_next()?,
         };
         if injector.is_ranked() {
             // A share has no priority, and nothing else is urgent.
@@ -147,11 +132,11 @@ impl Worker {
 
     /// The next work of the highest priority.
     #[cold]
-    fn find_ranked(&self, search: u32) -> Option<Work> {
+    fn find_ranked(&self) -> Option<Work> {
         for priority in &Priority::ALL {
             self.search.seeks.set(*priority);
             let found = match priority {
-                Priority::Normal => self.find_next(search),
+                Priority::Normal => self.find_next(),
                 _ => self.find_of(*priority),
             };
             if let Some(work) = found {
@@ -184,9 +169,11 @@ impl Worker {
         Some(work)
     }
 
-    /// The next work where all has the same priority; `search`: how many searches there were.
+    /// The next work where all has the same priority.
     #[inline]
-    fn find_next(&self, search: u32) -> Option<Work> {
+    fn find_next(&self) -> Option<Work> {
+        let search = self.search.searches.get().wrapping_add(1);
+        self.search.searches.set(search);
         let fair = search.is_multiple_of(FAIRNESS);
         let odd = chaos::looks(self.slot().number, || self.slot().taken());
         if let Some(place) = odd
