@@ -1749,6 +1749,27 @@ fn bombs_in_payloads_and_errors_do_not_abort() {
     }
 }
 
+/// Which thread the system has refused, and what to do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pool_without_its_threads_says_which_was_refused() {
+    let name = "pool::a_pool_without_its_threads_says_which_was_refused";
+    deadline::alone(name, "", || {
+        let refused = crate::refuse::refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::EAGAIN);
+        if let Err(error) = refused {
+            return println!("skipped: calls cannot be refused here: {error}");
+        }
+        let error = ThreadPool::builder().threads(3).build().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        let text = error.to_string();
+        assert!(text.contains("thread 1 of a pool of 3"), "{text}");
+        assert!(text.contains("Ask for fewer threads"), "{text}");
+        let source = std::error::Error::source(&error).and_then(|error| error.downcast_ref());
+        let system: &std::io::Error = source.expect("the system's error");
+        assert_eq!(system.raw_os_error(), Some(libc::EAGAIN));
+    });
+}
+
 #[test]
 fn what_no_caller_may_run_runs_on_the_pools_own_threads() {
     let _watchdog = watchdog();

@@ -16,6 +16,7 @@ pub(in crate::thread) mod enter;
 pub(in crate::thread) mod exclusive_indices;
 pub(in crate::thread) mod futures;
 pub(in crate::thread) mod indices;
+mod no_thread;
 pub(in crate::thread) mod shutdown;
 pub(in crate::thread) mod slot_list;
 mod spawn;

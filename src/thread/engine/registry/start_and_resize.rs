@@ -23,6 +23,7 @@ use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::thread::engine::queue::Mode;
 use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::no_thread::no_thread;
 use crate::thread::engine::sleep::Need;
 use crate::thread::engine::slot::{OwnedSlot, Slot};
 use crate::thread::engine::stall_monitor;
@@ -77,7 +78,8 @@ impl Registry {
         self.threads.vacant.lock()[index] = Some(owned);
     }
 
-    /// Starts the threads that the pool begins with. An error: the first that the system gave.
+    /// Starts the threads that the pool begins with. An error: which was the first that the system
+    /// refused, and why.
     pub(in crate::thread) fn start_all(self: &Arc<Self>) -> io::Result<()> {
         let owned_slots = self.slots.add_places(0..self.sleep.width());
         let mut vacant = self.threads.vacant.lock();
@@ -85,9 +87,10 @@ impl Registry {
             vacant.push(None);
         }
         drop(vacant);
-        let mut started = Ok(());
-        for owned in owned_slots {
-            started = started.and(self.start_thread(owned));
+        let (mut started, width) = (Ok(()), owned_slots.len());
+        for (at, owned) in owned_slots.into_iter().enumerate() {
+            let result = self.start_thread(owned);
+            started = started.and(result.map_err(|error| no_thread(at, width, error)));
         }
         started
     }
