@@ -300,7 +300,9 @@ impl ThreadPool {
     ///
     /// # Panics
     /// A panic in either half is resumed in the caller after both have ended; that of `a` if both
-    /// panic.
+    /// panic. The other half's result is dropped before. If its destructor panics, too, the panic
+    /// hook reports that, and that panic goes no further: of two panics that unwind at once, the
+    /// second would abort the program, as it does where std drops a value.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -472,7 +474,8 @@ impl ThreadPool {
     ///
     /// # Panics
     /// If `f` panics, items after that one may be left out, and the panic of the item with the
-    /// lowest index is resumed here. Items not consumed and results are dropped before.
+    /// lowest index is resumed here. Items not consumed and results are dropped before; panics of
+    /// the results' destructors go no further, as in [`join`](Self::join).
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -487,8 +490,9 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Sync,
     {
         let (registry, _its) = self.target();
-        let never_fails = move |item| Ok::<R, Infallible>(f(item));
+        let never_fails = |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = try_map(registry, items.into_source(Seal), never_fails);
+        drop(f); // before the results are returned, which its destructor's panic would leak
         results
     }
 
@@ -555,14 +559,13 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        let mut results = self.map(items, move |item| {
-            catch(|| f(item)).map_err(TaskError::from)
-        });
+        let mut results = self.map(items, |item| catch(|| f(item)).map_err(TaskError::from));
         for (index, result) in results.iter_mut().enumerate() {
             if let Err(error) = result {
                 *error = std::mem::replace(error, TaskError::Closed).with_item(index);
             }
         }
+        drop(f); // as in `map`
         results
     }
 
@@ -594,7 +597,8 @@ impl ThreadPool {
     /// order may differ). `identity` is the value of no items at all.
     ///
     /// # Panics
-    /// As [`map`](Self::map).
+    /// As [`map`](Self::map). But the values so far belong to the reduction, as in a sequential one:
+    /// if one is dropped because a call panics, its destructor must not panic.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use deadline::{asleep, eventually, threads_named};
 use trefoil::{
-    CancelToken, Completer, Panic, PanicLocation, Scope, Shutdown, TaskError, ThreadPool,
-    ThreadPoolBuilder, thread,
+    CancelToken, Completer, Panic, PanicLocation, Scope, Shutdown, Task, TaskError, TaskGroup,
+    ThreadPool, ThreadPoolBuilder, thread,
 };
 
 /// Ends the process if it is not dropped in time.
@@ -307,7 +307,7 @@ fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
         let pool = Arc::new(of(2, helps));
         let (senders, waiters): (Vec<_>, Vec<_>) = (0..40)
             .map(|_| {
-                let (send, receive) = mpsc::channel::<trefoil::Task<u64>>();
+                let (send, receive) = mpsc::channel::<Task<u64>>();
                 let waiter = pool.spawn(move || receive.recv().unwrap().join().unwrap());
                 (send, waiter)
             })
@@ -1749,6 +1749,66 @@ fn bombs_in_payloads_and_errors_do_not_abort() {
     }
 }
 
+/// A result that no caller gets, because another panic is on its way, is dropped; its destructor's
+/// panic goes no further.
+#[test]
+fn bombs_in_results_do_not_abort_while_another_panic_is_on_its_way() {
+    let _watchdog = watchdog();
+    let throw = || -> Bomb { panic!("the other") };
+    let long = || {
+        std::thread::sleep(Duration::from_millis(1)); // so that joins are offered
+        Bomb
+    };
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let caught = |f: &dyn Fn()| {
+            let caught = catch_unwind(AssertUnwindSafe(f));
+            assert_eq!(message(&*caught.unwrap_err()), "the other");
+        };
+        let keep = |(a, b): (Bomb, Bomb)| std::mem::forget((a, b));
+        for _ in 0..10 {
+            caught(&|| keep(pool.join(|| Bomb, throw)));
+            caught(&|| keep(pool.join(throw, || Bomb)));
+            caught(&|| keep(trefoil::join(|| Bomb, throw)));
+            caught(&|| keep(pool.join(long, throw)));
+            caught(&|| keep(pool.join(throw, long)));
+            caught(&|| keep(pool.install(|| trefoil::join(|| Bomb, throw))));
+            caught(&|| {
+                let ((a, _), ()) = pool.join(|| pool.join(|| Bomb, || 1), || drop(throw()));
+                std::mem::forget(a);
+            });
+            let some = |i: i32| if i == 9 { throw() } else { Bomb };
+            caught(&|| std::mem::forget(pool.map(0..10, some)));
+            caught(&|| std::mem::forget(pool.try_map(0..10, |i| Ok::<_, ()>(some(i)))));
+            let few = (0..10).filter(|i| i % 2 == 1).collect::<BTreeSet<_>>();
+            caught(&|| std::mem::forget(pool.map(&few, |i| some(*i))));
+            caught(&|| std::mem::forget(pool.broadcast(|_| throw())));
+            caught(&|| {
+                let _of_two = pool.broadcast(|i| if i == 0 { throw() } else { Bomb });
+                throw();
+            });
+            caught(&|| {
+                let group = TaskGroup::new();
+                for _ in 0..2 {
+                    group.add(pool.spawn(|| Bomb));
+                }
+                let ended = [(); 2].map(|()| Task::ready(Bomb));
+                let mut imap = pool.imap(0..5, |_| Bomb);
+                std::mem::forget(imap.next());
+                std::mem::forget((throw(), &group, &ended));
+            });
+            // Without a panic, but with two results that nobody gets.
+            for of in [0..10, 0..10] {
+                let failed = pool.try_map(of, |i| if i == 9 { Err(()) } else { Ok(Bomb) });
+                assert!(failed.is_err());
+            }
+            let failed = pool.try_map(&few, |i| if *i == 9 { Err(()) } else { Ok(Bomb) });
+            assert!(failed.is_err());
+        }
+        assert_eq!(pool.map(0..10, |i| i).len(), 10);
+    }
+}
+
 /// Which thread the system has refused, and what to do.
 #[cfg(target_os = "linux")]
 #[test]
@@ -1928,7 +1988,7 @@ fn cancel_pending_never_runs_what_is_queued() {
         gate.recv().unwrap();
     });
     began.recv().unwrap();
-    let queued: Vec<trefoil::Task<()>> = (0..100)
+    let queued: Vec<Task<()>> = (0..100)
         .map(|_| pool.spawn(|| panic!("must not run")))
         .collect();
     std::thread::scope(|s| {
@@ -2010,7 +2070,7 @@ fn a_hundred_pools_leave_no_thread_behind() {
                     let promise = Arc::clone(&promise);
                     pool.spawn(move || {
                         let taken = promise.lock().unwrap().take();
-                        taken.map(trefoil::Task::join)
+                        taken.map(Task::join)
                     })
                     .detach();
                 }

@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::task::panic::{Panic, catch, contain};
-use crate::thread::engine::lent::raw_job::{HalfFn, lend};
+use crate::thread::engine::lent::raw_job::{HalfFn, Held, lend};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::registry::enter::EnterMode;
@@ -115,11 +115,12 @@ fn finish_join<RA, RB>(
     if let Err(stopped) = offered {
         stop(stopped, first, second);
     }
+    let first = Held::new(first);
     let second = match b {
         Some(b) => Some(b()),
         None => second,
     };
-    match (first, second) {
+    match (first.take(), second) {
         (Some(first), Some(second)) => (first, second),
         _ => unreachable!("a join calls both halves"),
     }
@@ -141,7 +142,8 @@ fn offer_in(target: JoinPool<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, 
             _ => registry.enter(EnterMode::Region, |worker| {
                 let stolen = offer(worker, a, &mut *b)?;
                 if !stolen {
-                    b();
+                    // (The first half's result is the caller's to drop.)
+                    catch_unwind(AssertUnwindSafe(b)).map_err(Stopped::Here)?;
                 }
                 Ok(true)
             }),

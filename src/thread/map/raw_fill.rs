@@ -15,10 +15,11 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, needs_drop};
 use std::{ptr, slice};
 
 use crate::sys::large_pages;
+use crate::task::panic::contain;
 
 /// A part of the vector to fill: places for results, of which the first `filled` hold some.
 pub(in crate::thread) struct Places<'a, R> {
@@ -97,9 +98,17 @@ impl<'a, R> Places<'a, R> {
 
 impl<R> Drop for Places<'_, R> {
     fn drop(&mut self) {
-        let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
-        // SAFETY: P19: the first `filled` places are initialised and of this part.
-        unsafe { ptr::drop_in_place(filled) };
+        if !needs_drop::<R>() {
+            return;
+        }
+        for at in 0..self.filled {
+            // SAFETY: P19: the first `filled` places are initialised, so inside the buffer.
+            let result = unsafe { self.start.add(at) };
+            // The region has failed, perhaps by a panic that is on its way: a destructor's would be
+            // the second.
+            // SAFETY: P19: it is of this part, and dropped once.
+            contain(|| unsafe { ptr::drop_in_place(result) });
+        }
     }
 }
 

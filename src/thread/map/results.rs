@@ -7,6 +7,7 @@
 //! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
 
 use std::iter::empty;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -205,12 +206,12 @@ where
         let items = source.open(Seal);
         if !in_places {
             let fold = |here: FoldPosition<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
-                let (mut list, mut error) = (so_far.unwrap_or_default(), None);
-                list.extend(until(items.forward(), &f, &mut error));
+                let (mut list, mut error) = (Unwanted(so_far.unwrap_or_default()), None);
+                list.0.extend(until(items.forward(), &f, &mut error));
                 if let Some(error) = error {
                     fail(if shape.unordered { 0 } else { here.at }, error);
                 }
-                Some(list)
+                Some(list.wanted())
             };
             let region = Region::new(&limit, shape, fold, append_right);
             results = region.divide(registry, items).unwrap_or_default();
@@ -245,11 +246,29 @@ where
             resume_unwind(payload)
         }
         (Ok(_), Some((_, error))) => {
-            drop(results); // before the error is returned, for the same reason
+            drop(Unwanted(results)); // before the error is returned, for the same reason
             Err(error)
         }
         (Ok(true), None) => Ok(results),
         (Ok(false), None) => unreachable!("a part of a region stops only if an item fails"),
+    }
+}
+
+/// Results that no caller gets, unless they are wanted after all. No panic of their destructors
+/// goes any further: another panic may be on its way, or the next destructor's, and two abort.
+struct Unwanted<R>(Vec<R>);
+
+impl<R> Unwanted<R> {
+    fn wanted(mut self) -> Vec<R> {
+        mem::take(&mut self.0)
+    }
+}
+
+impl<R> Drop for Unwanted<R> {
+    fn drop(&mut self) {
+        for result in mem::take(&mut self.0) {
+            contain(|| drop(result));
+        }
     }
 }
 

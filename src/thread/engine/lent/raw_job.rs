@@ -21,7 +21,8 @@
 //!   the reference touches the closure and the panic.
 //! - **P11** Before a thief sets the latch, it clones the handle to wake the owner with, because
 //!   the job may be gone as soon as the latch is set.
-//! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
+//! - **P25** The closure of a [`Second`], and the result in a [`Held`], is there until it is taken,
+//!   after which it is not dropped.
 //!
 //! Rejected: a job that is generic in its closure and result (each join would compile all of this
 //! anew, and the results need cells of their own; a closure can write its result into its caller's
@@ -31,7 +32,7 @@
 //! `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, needs_drop};
 
 use super::abort_on_unwind::AbortOnUnwind;
 use super::latch::Latch;
@@ -197,6 +198,34 @@ impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
     }
 }
 
+/// The result of a first half, while the second runs. If that panics, the result is dropped, and a
+/// panic of its destructor goes no further: it would be the second panic, which aborts.
+pub(in crate::thread) struct Held<R>(ManuallyDrop<R>);
+
+impl<R> Held<R> {
+    #[inline(always)]
+    pub(in crate::thread) fn new(result: R) -> Self {
+        Self(ManuallyDrop::new(result))
+    }
+
+    #[inline(always)]
+    pub(in crate::thread) fn take(self) -> R {
+        let mut held = ManuallyDrop::new(self);
+        // SAFETY: P25: taken once; `held` is never dropped.
+        unsafe { ManuallyDrop::take(&mut held.0) }
+    }
+}
+
+impl<R> Drop for Held<R> {
+    /// Runs only while the second half unwinds.
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: P25: not taken, or this would have been forgotten.
+        let result = unsafe { ManuallyDrop::take(&mut self.0) };
+        panic::contain(|| drop(result));
+    }
+}
+
 /// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed
 /// after both. (An `Option` around the closure costs twenty instructions at each.)
 #[inline(always)]
@@ -210,6 +239,11 @@ where
     let mut second = ManuallyDrop::new(second);
     // SAFETY: P25: taken once; `second` is never dropped.
     let b = unsafe { ManuallyDrop::take(&mut second.0) };
+    if const { needs_drop::<RA>() } {
+        let first = Held::new(first);
+        let second = b();
+        return (first.take(), second);
+    }
     (first, b())
 }
 
