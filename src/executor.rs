@@ -21,7 +21,8 @@ use crate::task::{CancelOnDrop, Task, TaskError, closure};
 use crate::thread::ThreadPool;
 
 /// Runs calls `f(arg)` that could run in any process. It is available with the features
-/// `threads` and `processes`.
+/// `threads` and `processes`: what it takes must be encodable, and a bound that only one of two
+/// features brings would make code fail to compile when a second crate adds the other.
 ///
 /// ```
 /// use trefoil::{Executor, Inline, TaskError, ThreadPool};
@@ -33,6 +34,27 @@ use crate::thread::ThreadPool;
 /// let words = || vec!["three".to_owned(), "words".to_owned(), "here".to_owned()];
 /// assert_eq!(total(&Inline, words()).unwrap(), 14);
 /// assert_eq!(total(&ThreadPool::with_threads(2), words()).unwrap(), 14);
+/// ```
+///
+/// # Chosen at run time
+///
+/// Its methods are generic, so there is no `&dyn Executor`, nor a `Box` of one: keep an
+/// [`AnyExecutor`], which is one of the two pools or [`Inline`], and pass it as `&impl Executor`.
+///
+/// ```
+/// use trefoil::{AnyExecutor, Executor, TaskError};
+///
+/// struct Program {
+///     executor: AnyExecutor, // not a `Box<dyn Executor>`
+/// }
+///
+/// fn doubled(on: &impl Executor, numbers: Vec<u64>) -> Result<Vec<u64>, TaskError> {
+///     on.map(numbers, |n: u64| 2 * n)
+/// }
+///
+/// let program = Program { executor: "threads:2".parse()? };
+/// assert_eq!(doubled(&program.executor, vec![1, 2])?, [2, 4]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Implementing it
@@ -71,8 +93,14 @@ use crate::thread::ThreadPool;
 /// assert_eq!(counted.map([2u64, 3], |n: u64| n * n).unwrap(), [4, 9]);
 /// assert_eq!(counted.1.into_inner(), 2);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `Executor`",
+    label = "neither a pool nor `Inline` nor an `AnyExecutor`",
+    note = "there is no `dyn Executor`, because its methods are generic: a function takes `&impl \
+            Executor`, and what is chosen at run time is a `trefoil::AnyExecutor`"
+)]
 pub trait Executor {
-    /// Starts one call.
+    /// Starts one call. (It is generic, so there is no `dyn Executor`: use an [`AnyExecutor`].)
     fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R>;
 
     /// Calls `f` on every item and waits for all; returns the results in the order of the items.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use deadline::within_deadline;
 use trefoil::{
-    Completer, EventLoop, Task, TaskError, TaskGroup, ThreadPool, join_all, race, timeout,
+    Completer, EventLoop, Task, TaskError, TaskGroup, ThreadPool, join_all, race, sync::channel,
+    timeout,
 };
 
 #[test]
@@ -180,5 +181,43 @@ fn the_thread_of_a_loop_does_not_wait_for_its_own_tasks_between_two_runs() {
         );
         let refused = task.join();
         assert!(matches!(refused, Err(TaskError::WouldBlock)), "{refused:?}");
+    });
+}
+
+/// The recipe of `docs/COOKBOOK.md`, with a stage that fails.
+#[test]
+fn connected_stages_fail_with_the_error_of_the_one_that_failed() {
+    within_deadline(|| {
+        for (failing, capacity) in [("reader", 1), ("reader", 16), ("parser", 1), ("parser", 16)] {
+            let fail = move |stage, n| assert!(stage != failing || n != 7, "stage {stage}");
+            let result = trefoil::run(async {
+                let (lines, to_parse) = channel::bounded::<u64>(capacity);
+                let (parsed, to_sum) = channel::bounded::<u64>(capacity);
+                let reader = trefoil::spawn(async move {
+                    for n in 0..100 {
+                        fail("reader", n);
+                        if lines.send(n).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+                let parser = trefoil::spawn_blocking(move || {
+                    while let Ok(n) = to_parse.recv_blocking() {
+                        fail("parser", n);
+                        if parsed.send_blocking(n).is_err() {
+                            break;
+                        }
+                    }
+                });
+                let mut sum = 0;
+                while let Ok(n) = to_sum.recv().await {
+                    sum += n;
+                }
+                trefoil::try_join_all([reader, parser]).await?;
+                Ok::<u64, TaskError>(sum)
+            });
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(&format!("stage {failing}")), "{error}");
+        }
     });
 }
