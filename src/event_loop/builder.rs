@@ -17,6 +17,7 @@ use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
 use crate::events::{self, Kind};
+use crate::task::large::{LocalBoxedFuture, is_large};
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
@@ -45,6 +46,10 @@ use crate::task::{self, Hook, Task, TaskReport, context, panic};
 /// ```
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
+    if const { is_large::<F>() } {
+        let future: LocalBoxedFuture<'_, F::Output> = Box::pin(future);
+        return run(future);
+    }
     refuse_nesting("trefoil::run");
     let event_loop = EventLoop::new()
         .unwrap_or_else(|error| panic!("trefoil::run could not create an event loop: {error}"));
@@ -129,6 +134,10 @@ impl EventLoop {
     /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if const { is_large::<F>() } {
+            let future: LocalBoxedFuture<'_, F::Output> = Box::pin(future);
+            return self.block_on(future);
+        }
         refuse_nesting("EventLoop::block_on");
         let _entered = current::enter(&self.local);
         turn::drive(&self.local, future)
@@ -159,6 +168,10 @@ impl EventLoop {
     where
         F: Future<Output: 'static> + 'static,
     {
+        if const { is_large::<F>() } {
+            let future: LocalBoxedFuture<'_, F::Output> = Box::pin(future);
+            return self.spawn(future);
+        }
         let shared = &self.local.shared;
         let (runnable, task) = task::Newborn::new(Kind::Local).local_future(future, shared.clone());
         if shared.is_here() {

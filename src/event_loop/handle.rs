@@ -14,6 +14,7 @@ use super::current;
 use super::shared::SharedLoop;
 use super::stats::LoopStats;
 use crate::events::Kind;
+use crate::task::large::{BoxedCall, BoxedFuture, LocalBoxedFuture, is_large};
 use crate::task::queue_limit::refused;
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
@@ -177,6 +178,10 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let future: BoxedFuture<F::Output> = Box::pin(future);
+            return self.block_on(future);
+        }
         current::refuse_nesting("LoopHandle::block_on");
         match self.spawn(future).cancel_on_drop().join() {
             Ok(output) => output,
@@ -207,6 +212,10 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let future: BoxedFuture<F::Output> = Box::pin(future);
+            return self.spawn(future);
+        }
         match self.place() {
             Ok(None) => self.spawn_now(future),
             Ok(place) => self.spawn_in(place, future),
@@ -260,6 +269,15 @@ impl LoopHandle {
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output: Send + 'static> + 'static,
     {
+        if const { is_large::<M>() } {
+            let make: BoxedCall<'_, F> = Box::new(make);
+            return self.spawn_with(make);
+        }
+        if const { is_large::<F>() } {
+            let make = move || -> LocalBoxedFuture<'static, F::Output> { Box::pin(make()) };
+            let make: BoxedCall<'_, LocalBoxedFuture<'static, F::Output>> = Box::new(make);
+            return self.spawn_with(make);
+        }
         match self.place() {
             Ok(None) => self.spawn_with_now(make),
             Ok(place) => self.spawn_with_in(place, make),
@@ -310,6 +328,10 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'_, T> = Box::new(f);
+            return self.call_soon(f);
+        }
         self.spawn(async move { f() })
     }
 
@@ -331,6 +353,10 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'_, T> = Box::new(f);
+            return self.call_later(delay, f);
+        }
         let start = self.shared.now();
         self.spawn(async move {
             let mut alarm = Alarm::new(later(start, delay));
@@ -398,6 +424,10 @@ pub fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future<Output: 'static> + 'static,
 {
+    if const { is_large::<F>() } {
+        let future: LocalBoxedFuture<'_, F::Output> = Box::pin(future);
+        return spawn(future);
+    }
     let local = current::local().expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); elsewhere use LoopHandle::spawn (with LoopHandle::current() if a handle \

@@ -37,6 +37,7 @@ use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::handle::cancel_each;
 use super::id::TaskId;
+use super::large::{BoxedFuture, is_large};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on_tasks;
@@ -290,7 +291,7 @@ impl<T> TaskGroup<T> {
         F: IntoFuture<Output = T, IntoFuture: Send + 'static>,
         T: Send + 'static,
     {
-        add_future(&self.shared, as_result(future.into_future()))
+        add_value_future(&self.shared, future.into_future())
     }
 
     /// Adds a future that may fail: its error is the
@@ -487,12 +488,30 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     id
 }
 
+/// Adds a future that cannot fail.
+#[track_caller]
+fn add_value_future<T, F>(shared: &Mutex<Members<T>>, future: F) -> TaskId
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    if const { is_large::<F>() } {
+        let future: BoxedFuture<T> = Box::pin(future);
+        return add_value_future(shared, future);
+    }
+    add_future(shared, as_result(future))
+}
+
 #[track_caller]
 fn add_future<T, F>(shared: &Mutex<Members<T>>, future: F) -> TaskId
 where
     F: Future<Output = Result<T, TaskError>> + Send + 'static,
     T: Send + 'static,
 {
+    if const { is_large::<F>() } {
+        let future: BoxedFuture<Result<T, TaskError>> = Box::pin(future);
+        return add_future(shared, future);
+    }
     let polled = shared.lock().polled();
     let (entry, task) = cell::member(future, ToGroup(polled.clone()));
     let (id, member) = (task.id(), task.task_ref());
@@ -533,7 +552,7 @@ impl<T> GroupHandle<T> {
         F: IntoFuture<Output = T, IntoFuture: Send + 'static>,
         T: Send + 'static,
     {
-        add_future(&self.members(), as_result(future.into_future()))
+        add_value_future(&self.members(), future.into_future())
     }
 
     /// Adds a future that may fail. After the group is dropped, `future` is dropped.

@@ -29,6 +29,7 @@ use super::spawn::spawn_on;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
+use crate::task::large::{BoxedCall, is_large};
 use crate::thread::engine::lent::raw_job::in_turn;
 use crate::thread::engine::worker::join_window;
 
@@ -109,6 +110,10 @@ where
     RA: Send,
     RB: Send,
 {
+    if const { is_large::<A>() || is_large::<B>() } {
+        let (a, b): (BoxedCall<'_, RA>, BoxedCall<'_, RB>) = (Box::new(a), Box::new(b));
+        return join(a, b);
+    }
     // The one function whose cost is counted in nanoseconds.
     if join_window::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
@@ -170,6 +175,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if const { is_large::<F>() } {
+        let f: BoxedCall<'_, T> = Box::new(f);
+        return spawn_blocking(f);
+    }
     // A pool with exclusive indices cannot run more calls than it is wide.
     let pool = |here: &Arc<Registry>| match &here.exclusive {
         Some(_) => Arc::clone(ThreadPool::global().registry()),

@@ -37,6 +37,7 @@ use crate::events;
 use crate::loom::Arc;
 use crate::parking::park;
 use crate::sys::fork as forks;
+use crate::task::large::{BoxedCall, BoxedFuture, is_large};
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
@@ -319,6 +320,10 @@ impl ThreadPool {
         RA: Send,
         RB: Send,
     {
+        if const { is_large::<A>() || is_large::<B>() } {
+            let (a, b): (BoxedCall<'_, RA>, BoxedCall<'_, RB>) = (Box::new(a), Box::new(b));
+            return self.join(a, b);
+        }
         if self.priority.is_some() {
             let (registry, _its) = self.target();
             return registry.enter(EnterMode::Region, |_| {
@@ -384,6 +389,10 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'_, T> = Box::new(f);
+            return self.spawn(f);
+        }
         let (registry, _its) = self.target();
         spawn_on(registry, f)
     }
@@ -412,6 +421,10 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        if const { is_large::<F>() } {
+            let future: BoxedFuture<F::Output> = Box::pin(future);
+            return self.spawn_async(future);
+        }
         let (registry, _its) = self.target();
         spawn_async(registry, future)
     }
@@ -520,6 +533,10 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
+        if const { is_large::<F>() } {
+            let f: Box<dyn Fn(I::Item) -> R + Send + Sync> = Box::new(f);
+            return self.map_task(items, f);
+        }
         let (its_registry, _its) = self.target();
         let registry = Arc::clone(its_registry);
         let tag = registry.claim_tag();
@@ -677,6 +694,9 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let (registry, _its) = self.target();
+        if const { is_large::<F>() } {
+            return Imap::new(registry, items.into_iter(), Box::new(f), true);
+        }
         Imap::new(registry, items.into_iter(), f, true)
     }
 
@@ -697,6 +717,9 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let (registry, _its) = self.target();
+        if const { is_large::<F>() } {
+            return Imap::new(registry, items.into_iter(), Box::new(f), false);
+        }
         Imap::new(registry, items.into_iter(), f, false)
     }
 
@@ -717,6 +740,10 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'_, R> = Box::new(f);
+            return self.install(f);
+        }
         let (registry, _its) = self.target();
         registry.enter(EnterMode::OwnThread, |_| f())
     }

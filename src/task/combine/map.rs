@@ -8,6 +8,7 @@
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::large::is_large;
 use crate::task::panic::{catch, contain};
 use crate::task::raw::cell::promise;
 use crate::task::raw::{Origin, Producer, Task, TaskRef};
@@ -59,6 +60,18 @@ impl<T> Task<T> {
     where
         T: Send + 'static,
     {
+        self.mapped(f)
+    }
+
+    #[track_caller]
+    fn mapped<U: Send + 'static, F: FnOnce(T) -> U + Send + 'static>(self, f: F) -> Task<U>
+    where
+        T: Send + 'static,
+    {
+        if const { is_large::<F>() } {
+            let f: Box<dyn FnOnce(T) -> U + Send> = Box::new(f);
+            return self.mapped(f);
+        }
         self.and_then(|value| Ok(f(value)))
     }
 

@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 
 use crate::parking::block_on;
 use crate::task::error::TaskError;
+use crate::task::large::{LocalBoxedFuture, is_large};
 use crate::task::late::Late;
 use crate::timer;
 use crate::timer::Alarm;
@@ -78,6 +79,10 @@ impl<F: Future> Timeout<F> {
     /// [`TaskError::TimedOut`]; [`TaskError::WouldBlock`] on an event-loop thread, if the
     /// future was not ready at once.
     pub fn join(self) -> Result<F::Output, TaskError> {
+        if const { is_large::<F>() } {
+            let this: LocalBoxedFuture<'_, Result<F::Output, TaskError>> = Box::pin(self);
+            return block_on(this).unwrap_or(Err(TaskError::WouldBlock));
+        }
         block_on(self).unwrap_or(Err(TaskError::WouldBlock))
     }
 }

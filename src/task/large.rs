@@ -1,0 +1,28 @@
+//! When a value gets an allocation of its own at the call that takes it.
+//!
+//! Each function that a value is passed through by value may copy it to its own frame, and without
+//! optimisation each does. So a public function that takes a closure or a future moves a large one
+//! into a box first, and passes that on, as a trait object: the function then calls itself once.
+//!
+//! Small values, nearly all there are, keep the direct way, without an allocation.
+//!
+//! Tests: `tests/large_values.rs`.
+
+use std::pin::Pin;
+
+/// Larger values are boxed. From about this size on, a copy takes as long as an allocation.
+const LARGE: usize = 4 << 10;
+
+/// Whether values of this type are boxed.
+pub(crate) const fn is_large<T>() -> bool {
+    size_of::<T>() > LARGE
+}
+
+/// A large closure.
+pub(crate) type BoxedCall<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
+
+/// A large future.
+pub(crate) type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A large future that stays on its thread.
+pub(crate) type LocalBoxedFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
