@@ -24,7 +24,7 @@ const SIZE: usize = 256 << 10;
 const BASE: usize = 128 << 10;
 
 /// The value itself, as its caller has it, is the first of them.
-const TIMES: usize = if cfg!(debug_assertions) { 4 } else { 3 };
+const TIMES: usize = 4;
 
 /// The variable that says how large the stacks are.
 const STACK: &str = "TREFOIL_TEST_STACK";
