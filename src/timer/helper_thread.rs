@@ -72,8 +72,8 @@ struct WaiterState {
     /// The job that could not be started is owed.
     #[cfg(feature = "__descriptors")]
     is_owed: bool,
-    /// The deadline of the task that waited last in place of the job, and until when it did.
-    stood_in: Option<(Instant, Instant)>,
+    /// Who waited last in place of the job.
+    stood_in: Option<StoodIn>,
     /// The bell of the job, while it runs.
     bell: Option<Arc<Bell>>,
     /// Until when the job polls if the bell does not ring.
@@ -162,16 +162,17 @@ impl Waiter {
     pub(super) fn stands_in(&self, deadline: Instant) -> Option<Instant> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        // A task whose turn has come again has seen all the others. One that has waited until its
-        // own deadline does not come again.
-        let passes = state
-            .stood_in
-            .is_some_and(|(last, until)| last != deadline && last != until && now < until + BLIND);
-        if passes {
+        if let Some(last) = &mut state.stood_in
+            && last.lets_pass(deadline, now)
+        {
             return None;
         }
         let until = deadline.min(now + BLIND);
-        state.stood_in = Some((deadline, until));
+        state.stood_in = Some(StoodIn {
+            deadline,
+            until,
+            passed: None,
+        });
         Some(until)
     }
 
@@ -232,6 +233,30 @@ impl Waiter {
             }
             ready = look(bell.as_deref(), &watched, until);
         }
+    }
+}
+
+/// The task that stood in for the job last.
+struct StoodIn {
+    deadline: Instant,
+    /// When its wait was over.
+    until: Instant,
+    /// The first task that has passed since.
+    passed: Option<Instant>,
+}
+
+impl StoodIn {
+    /// Whether the task that waits for this deadline need not stand in, because the one before
+    /// will come again. It will not if it has waited until its own deadline, or if another one's
+    /// turn comes twice before.
+    fn lets_pass(&mut self, deadline: Instant, now: Instant) -> bool {
+        let comes_again = self.deadline != self.until && now < self.until + BLIND;
+        if self.deadline == deadline || !comes_again {
+            return false;
+        }
+        let had_a_turn = self.passed == Some(deadline);
+        self.passed.get_or_insert(deadline);
+        !had_a_turn
     }
 }
 
