@@ -454,7 +454,7 @@ fn dropped_children_are_reaped_when_there_are_threads_again() {
             run(async {
                 let sleeper = |_| Command::new("sleep").arg("600").spawn().unwrap();
                 let children: Vec<_> = (0..5).map(sleeper).collect();
-                let ids: Vec<_> = children.iter().map(trefoil::io::Child::id).collect();
+                let ids: Vec<_> = children.iter().map(io::Child::id).collect();
                 threads_are_refused(true);
                 drop(children);
                 for id in ids {
