@@ -3,6 +3,7 @@
 //! Each form that takes one runs in a process of its own, whose threads have stacks of
 //! [`TIMES`] times the value's size, and [`BASE`]. (A stack that is too small ends the process.)
 //! `FIGURES=1` prints the smallest multiple that is enough, which says how many copies there are.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 #[allow(unused_imports, reason = "others use more of it")]
 mod support;

@@ -20,8 +20,8 @@ use crate::blocking_calls::CallKind;
 /// `("name", port)`, an address.
 ///
 /// A name is looked up by the system, on a thread that may block. Up to 128 lookups run at a time;
-/// more wait for one of these to end ([`stats`](super::stats) counts them). They delay no operation
-/// on files. An address needs no thread.
+/// more wait for one of these to end ([`stats`](super::stats()) counts them). They delay no
+/// operation on files. An address needs no thread.
 ///
 /// # Errors
 ///

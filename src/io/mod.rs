@@ -13,7 +13,7 @@
 //! | [`fs`] | files, off the loop |
 //! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
 //! | [`AsyncFd`] | other descriptors |
-//! | [`stats`] | how many calls off the loop run, and wait |
+//! | [`stats()`] | how many calls off the loop run, and wait |
 //!
 //! Sockets and pipes have inherent `async` methods, on `&self`: one task may read while another
 //! writes, through an `Arc` or on the same loop through an `Rc`. Streams also implement the

@@ -7,10 +7,10 @@
 //! **Protocol.** 1. Places are queued when somebody has them looked up ([`Places::wait`]), or asks
 //! for their names before that ([`Places::names`], which never waits). One thread exists while
 //! there are some. 2. [`Places::wait`] is for helper threads that still hold an error back, while
-//! no limit of the caller's counts. It gives up after [`LONGEST`] (debug information on a disk that
+//! no limit of the caller's counts. It gives up after `LONGEST` (debug information on a disk that
 //! does not answer), or at once if the thread has been stuck for so long; the names may come later.
 //! 3. When nothing is queued, the thread gives the memory of the debug information back. It keeps
-//! the names, up to [`MOST_KNOWN`] places: a program crashes at few of them, again and again.
+//! the names, up to `MOST_KNOWN` places: a program crashes at few of them, again and again.
 //!
 //! Rejected: a process of its own, which would give all memory back by itself: it would run the
 //! program's `main` up to `init`, and not have the libraries that this process has loaded since.

@@ -7,7 +7,7 @@
 //! directory is listed many entries at a time.
 //!
 //! Up to 512 calls have a thread at once, so calls that are stuck (in pipes without a writer, say)
-//! delay no other; more calls wait for one of those to end ([`stats`](super::stats) counts them).
+//! delay no other; more calls wait for one of those to end ([`stats`](super::stats()) counts them).
 //! Threads without a call end after half a second.
 //!
 //! If the system refuses a thread, a call fails with `ResourceBusy`. Where other calls run, it
