@@ -18,7 +18,7 @@
 //!
 //! Rejected: `async-channel`, which wakes under a lock, and takes five system calls for one item
 //! that goes from thread to thread; a lock for each end, with two buffers that are exchanged when
-//! one is empty (Michael and Scott, 1996), which was no faster.
+//! one is empty (Michael and Scott, 1996), which was no faster next to other programs.
 //!
 //! Checked by `tests/trefoil-checks/tests/channels.rs`, in every interleaving, with a broken twin
 //! that looks before it enters the list; and by `tests/sync/`.
