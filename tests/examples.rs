@@ -349,6 +349,19 @@ fn enough_memory() {
     );
 }
 
+#[cfg(target_os = "linux")] // elsewhere all workers are plain
+#[test]
+fn serve_in_workers() {
+    shows(
+        "serve_in_workers",
+        "
+first: \"FIRST\"
+please crash: \"\"
+last: \"LAST\"
+",
+    );
+}
+
 #[cfg(target_os = "linux")] // elsewhere no worker is pinned
 #[test]
 fn own_device() {

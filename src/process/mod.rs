@@ -43,6 +43,7 @@
 //! | count together | [`SharedAtomics`] |
 //! | let no more than *n* workers at a time do something | [`permits`](ProcessPool::permits) |
 //! | let processes talk while they run | [`channel`](channel()) |
+//! | send an open file, or a connection that was accepted | [`Attachment`] |
 //! | keep a value in a worker from call to call | [`actor`](ProcessPool::actor) |
 //! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
 //! | run workers on other machines | [Other machines](crate::_documentation::machines) |
@@ -61,7 +62,7 @@
 //! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
-//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
+//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
 //! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
 //! | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) | no | no |
 //!
@@ -170,6 +171,8 @@ pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 #[doc(hidden)]
 pub use value::array_id::array_id;
 #[cfg(not(loom))]
+#[cfg(unix)]
+pub use value::attachment::Attachment;
 pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};

@@ -35,6 +35,8 @@ use support::{
     Dice, Scratch, Test, census, forever, note, nothing_left_since, peak, pool, resident, tests,
     until,
 };
+use trefoil::process::channel;
+use trefoil::process::channel::Sender;
 use trefoil::{Bulk, ProcessPool, Shutdown, TaskError};
 
 /// A limit for what should take milliseconds.
@@ -410,13 +412,15 @@ tests! {
         });
     }
 
-    /// It sends a descriptor that is refused, and with it what the worker says next: that another
-    /// item begins, for example.
+    /// It sends more descriptors than one message has, which is refused, and with them what the
+    /// worker says next: that another item begins, for example.
     fn what_begins_behind_a_refused_message_is_started_once() {
         fn hides((path, hider, n): (String, u64, u64)) {
             note(&path, n);
             if n == hider {
-                say_with(&record(TAKEN_UP, &[])[..1], borrow(named_stream().0), 1);
+                for byte in endless_head().into_iter().chain([2; 4]) {
+                    say_with(&[byte], borrow(named_stream().0), 1);
+                }
             }
             if n != 0 {
                 forever::<()>();
@@ -644,7 +648,7 @@ tests! {
     }
 
     /// The worker sends connections that linger for a minute, again and again, and has no handles
-    /// of its own left. The first such message ends its link, and one thread closes them.
+    /// of its own left. One thread closes them.
     fn a_descriptor_whose_close_takes_long_holds_up_nobody() {
         const MESSAGES: usize = 20;
         fn lingering(listener: &TcpListener) -> TcpStream {
@@ -656,7 +660,7 @@ tests! {
             one.set_nonblocking(false).unwrap();
             one
         }
-        fn sends_lingering_ones(_: ()) {
+        fn sends_lingering_ones(all_sent: Sender<()>) {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             for _ in 0..MESSAGES {
                 let one = lingering(&listener);
@@ -669,15 +673,20 @@ tests! {
                 drop(one);
                 say(rest);
             }
+            all_sent.send_blocking(()).unwrap();
             forever::<()>();
         }
         let before = descriptors().len();
         let procs = pool(1);
-        let mut task = procs.call(sends_lingering_ones).timeout(LIMIT).spawn(());
-        let ended = task.join_timeout(LIMIT);
-        assert!(matches!(ended, Err(TaskError::WorkerDied(_))), "{ended:?}");
-        assert!(descriptors().len() < before + 150, "only one message was received");
-        goes_on(procs);
+        let (all_sent, sent) = channel(1).unwrap();
+        let call = procs.call(sends_lingering_ones).timeout(LIMIT);
+        let task = call.spawn(all_sent);
+        sent.recv_timeout(LIMIT).unwrap();
+        until(|| descriptors().len() < before + 50); // they were 2,000
+        procs.kill();
+        assert!(task.join().is_err());
+        drop((procs, sent));
+        goes_on(pool(1));
         until(|| descriptors().len() <= before + 3);
     }
 

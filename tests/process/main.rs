@@ -18,6 +18,8 @@
 
 mod actors;
 mod alone;
+#[cfg(unix)] // elsewhere there are none
+mod attachment;
 mod budget;
 mod bulk;
 mod callers;
@@ -92,6 +94,8 @@ fn main() {
     unread::helpers();
     capsules::names();
     trefoil::init();
+    #[cfg(unix)]
+    attachment::helpers();
     one_faults::helpers();
     capsules::helpers();
     #[cfg(unix)]
@@ -137,6 +141,8 @@ fn main() {
         hostile::TESTS,
         limits::TESTS,
         actors::TESTS,
+        #[cfg(unix)]
+        attachment::TESTS,
         alone::TESTS,
         permits::TESTS,
         places::TESTS,

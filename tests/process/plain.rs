@@ -17,6 +17,10 @@ use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, Tas
 /// The tests that do not apply to plain workers, and why: `ProcessPoolBuilder::plain_workers` and
 /// `docs/internals/decisions/plain-workers.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
+    (
+        "attachment::",
+        "no descriptor can be sent to them; it has a pool of them for the error",
+    ),
     ("channel::", "the end of a channel is a descriptor"),
     ("crashes::", "nothing is noted"),
     ("shared_ring::", "there is no shared ring"),

@@ -279,7 +279,7 @@ impl ChannelPipe {
         record[0] = ELSEWHERE;
         record[POSITION].copy_from_slice(&(offset / PAGE as u64).to_le_bytes()[..POSITION.len()]);
         record[LENGTH].copy_from_slice(&length[..LENGTH.len()]);
-        if let Err(why) = files::write_all_at(&self.file.descriptor, item, offset) {
+        if let Err(why) = files::write_all_at(self.file.descriptor.file(), item, offset) {
             self.discard(&record);
             return Err(no_memory(why));
         }
@@ -564,7 +564,7 @@ mod tests {
                 |tx, record| tx.discard(record),
                 |tx, record| {
                     let place = elsewhere(record).0 + 7;
-                    files::write_all_at(&tx.file.descriptor, b"other", place).unwrap();
+                    files::write_all_at(tx.file.descriptor.file(), b"other", place).unwrap();
                 },
                 |_, record| record[CHECKSUM.end + 1] ^= 1,
             ];

@@ -22,9 +22,9 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
-//! **Bounds.** [`MOST_ARRIVALS`], and `held_descriptors`. A worker sends no descriptor whose
-//! close may wait. If one does, nothing more is received from it, and `refused_descriptors` closes
-//! the descriptor.
+//! **Bounds.** [`MOST_ARRIVALS`], and `held_descriptors`. A descriptor from a worker whose close may
+//! wait is closed on a thread for that ([`SlowClose`]), and counts as held until then, or until the
+//! program takes it. If too many are held, nothing more is received from that worker.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
@@ -39,14 +39,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::refused_descriptors;
+use super::slow_close::SlowClose;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
@@ -62,7 +61,7 @@ const MOST_ARRIVALS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) id: u64,
-    pub(crate) descriptor: Arc<File>,
+    pub(crate) descriptor: Arc<SlowClose>,
     /// It is an end of a channel, which one process has at a time.
     end: OnceLock<()>,
     /// It is memory that never changes, so a copy can replace it.
@@ -99,7 +98,12 @@ impl Drop for Attachment {
 
 impl Attachment {
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
-        Self::numbered(Self::number(), Arc::new(descriptor.into()))
+        Self::numbered(Self::number(), Arc::new(SlowClose::never(descriptor)))
+    }
+
+    /// A descriptor that has come from another process, and gets its number later.
+    fn arrived(descriptor: SlowClose) -> Arc<Self> {
+        Self::numbered(0, Arc::new(descriptor))
     }
 
     /// A new number, for an attachment that may be made later.
@@ -111,7 +115,7 @@ impl Attachment {
     }
 
     /// An attachment with this number, which was reserved for it.
-    pub(crate) fn numbered(id: u64, descriptor: Arc<File>) -> Arc<Self> {
+    pub(crate) fn numbered(id: u64, descriptor: Arc<SlowClose>) -> Arc<Self> {
         Arc::new(Self {
             id,
             descriptor,
@@ -119,6 +123,13 @@ impl Attachment {
             fixed: OnceLock::new(),
             watchers: Mutex::default(),
         })
+    }
+
+    /// Its descriptor, if nothing else has it.
+    fn into_descriptor(self) -> Option<SlowClose> {
+        let descriptor = self.descriptor.clone();
+        drop(self);
+        Arc::into_inner(descriptor)
     }
 
     /// `watcher` is notified when this attachment is dropped.
@@ -170,9 +181,11 @@ pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decod
      (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// Counts them as held (`held_descriptors`); if they are too many, drops them.
+    /// Counts them as held (`held_descriptors`), except those that count themselves; if they are
+    /// too many, drops them.
     pub(super) fn count(&mut self) {
-        match HeldDescriptors::count(self.attachments.len()) {
+        let is_uncounted = |(_, one): &&(u64, Arc<Attachment>)| !one.descriptor.waits();
+        match HeldDescriptors::count(self.attachments.iter().filter(is_uncounted).count()) {
             Some(held) => self._held = held,
             None => {
                 self.attachments.clear();
@@ -181,14 +194,29 @@ impl Descriptors {
         }
     }
 
+    /// Takes out the descriptor that the sender calls `id`.
+    pub(super) fn take(&mut self, id: u64) -> Result<SlowClose, &str> {
+        let at = self
+            .attachments
+            .iter()
+            .position(|(number, _)| *number == id);
+        let taken = at.map(|at| self.attachments.swap_remove(at).1);
+        let alone = taken.and_then(Arc::into_inner);
+        let descriptor = alone.and_then(Attachment::into_descriptor);
+        descriptor.ok_or_else(|| self.missing())
+    }
+
+    fn missing(&self) -> &str {
+        self.lost
+            .as_deref()
+            .unwrap_or("its descriptor did not come with it")
+    }
+
     /// The attachment that the sender calls `id`.
     pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
             Some((_, attachment)) => Ok(attachment.clone()),
-            None => Err(self
-                .lost
-                .as_deref()
-                .unwrap_or("its descriptor did not come with it")),
+            None => Err(self.missing()),
         }
     }
 }
@@ -201,7 +229,7 @@ pub(crate) struct Arrivals {
     queue: VecDeque<(Descriptors, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
-    /// A descriptor has come that no peer sends.
+    /// More has come than a peer sends.
     is_broken: bool,
 }
 
@@ -214,51 +242,54 @@ impl Arrivals {
         buffer: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
-        let received = handover::receive(socket, buffer, flags)?;
-        self.keep(received)
+        self.receive_as(|file| Some(SlowClose::never(file)), socket, buffer, flags)
     }
 
-    /// The same, from a worker. The error `OPNOTSUPP` means that it has sent a descriptor whose
-    /// close may wait; nothing more is received then.
+    /// The same, from a worker. The error means also that too many descriptors whose close may wait
+    /// are held. Nothing more is received after it.
     pub(crate) fn receive_from_worker(
         &mut self,
         socket: impl AsFd,
         buffer: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
-        if self.is_broken {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let received = handover::receive(socket, buffer, flags)?;
-        if !received.descriptors.iter().all(handover::closes_at_once) {
-            self.is_broken = true;
-            self.queue.clear();
-            refused_descriptors::close(received.descriptors);
-            return Err(Errno::OPNOTSUPP);
-        }
-        self.keep(received)
+        self.receive_as(SlowClose::of_worker, socket, buffer, flags)
     }
 
-    fn keep(&mut self, received: handover::Received) -> rustix::io::Result<usize> {
+    fn receive_as(
+        &mut self,
+        owned: fn(OwnedFile) -> Option<SlowClose>,
+        socket: impl AsFd,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> rustix::io::Result<usize> {
+        if self.is_broken {
+            return Err(Errno::TOOMANYREFS);
+        }
         let handover::Received {
             bytes,
             descriptors,
             lost,
-        } = received;
+        } = handover::receive(socket, buffer, flags)?;
         self.received += bytes as u64;
         if lost || !descriptors.is_empty() {
-            let all = descriptors.into_iter();
             let mut arrived = Descriptors {
-                attachments: all.map(|one| (0, Attachment::new(one))).collect(),
                 lost: lost.then(|| TOO_MANY.to_owned()),
-                _held: HeldDescriptors::default(),
+                ..Descriptors::default()
             };
+            for descriptor in descriptors {
+                match owned(descriptor) {
+                    Some(file) => arrived.attachments.push((0, Attachment::arrived(file))),
+                    None => self.is_broken = true,
+                }
+            }
             arrived.count();
             self.queue.push_back((arrived, self.received));
-            if self.queue.len() > MOST_ARRIVALS {
-                self.queue.clear();
-                return Err(Errno::TOOMANYREFS);
-            }
+            self.is_broken |= self.queue.len() > MOST_ARRIVALS;
+        }
+        if self.is_broken {
+            self.queue.clear();
+            return Err(Errno::TOOMANYREFS);
         }
         Ok(bytes)
     }

@@ -287,7 +287,7 @@ impl Round {
     }
 
     fn file(&self) -> &std::fs::File {
-        &self.attachment.descriptor
+        self.attachment.descriptor.file()
     }
 
     fn read_marks(&self, given: &Given) -> io::Result<Vec<u8>> {

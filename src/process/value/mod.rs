@@ -50,6 +50,8 @@ macro_rules! as_slice {
 }
 
 pub(super) mod array_id;
+#[cfg(unix)]
+pub(super) mod attachment;
 pub(super) mod attachments;
 pub(super) mod bulk;
 pub(super) mod chunk;
@@ -67,9 +69,9 @@ pub(super) mod portable;
 pub(super) mod range_mut;
 pub(super) mod raw_plain;
 pub(super) mod reason;
-mod refused_descriptors;
 pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_mut;
+mod slow_close;
 pub(super) mod usage;
 pub(super) mod vector;

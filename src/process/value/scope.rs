@@ -28,6 +28,7 @@ use super::attachments::{Attachment, Awaited, Descriptors};
 use super::lent_arrays::{Lent, Missing, SharedBuffer, is_large};
 use super::raw_plain::{Array, Plain, array};
 use super::reason;
+use super::slow_close::SlowClose;
 use crate::loom::per_thread;
 use crate::process::host::free_memory;
 use crate::process::host::handover::CARRIES;
@@ -128,8 +129,8 @@ fn is_worth_it(bytes: &[u8]) -> bool {
 /// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const ONLY_BYTES: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
-     them, and neither `SharedAtomics` nor a range of a `SharedMut` nor the end of a channel can be \
-     copied; return results instead, and send read-only data as `Shared`"
+     them, and neither `SharedAtomics` nor a range of a `SharedMut` nor an `Attachment` nor the end \
+     of a channel can be copied; return results instead, and send read-only data as `Shared`"
 } else {
     "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
      `SharedAtomics` and ranges of a `SharedMut` cannot be copied; return results instead, and \
@@ -337,9 +338,21 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     match with_decoding(|own| own.descriptors.find(id).map_err(reason::set)) {
         Some(found) => found,
-        None => Err("it can be read only in an argument or a result of a call".to_owned()),
+        None => Err(NO_VALUE.to_owned()),
     }
 }
+
+/// The descriptor with the sender's number `id`, which nobody else gets, while the value that it
+/// came with is decoded.
+pub(super) fn take(id: u64) -> Result<SlowClose, String> {
+    match with_decoding(|own| own.descriptors.take(id).map_err(reason::set)) {
+        Some(taken) => taken,
+        None => Err(NO_VALUE.to_owned()),
+    }
+}
+
+// (As `NO_CALL`.)
+const NO_VALUE: &str = "it can be read only in an argument or a result of a call";
 
 /// Ends a decoding early: closes the descriptors that were not asked for, and releases the others,
 /// so that their new owners can close them.

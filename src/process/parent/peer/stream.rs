@@ -30,6 +30,10 @@ use crate::process::wire::Frame;
 use crate::sys::refused::{failed, is_crowded, is_gone, refused};
 use crate::sys::sockets::{RECEIVE, SEND};
 
+/// Why a worker is lost that sends what `Arrivals` refuses.
+const MANY_DESCRIPTORS: &str = "it has sent more descriptors than a worker may, or than this process \
+     can keep";
+
 /// How long to wait until a refused frame is sent again.
 pub(crate) const CROWDED: Duration = Duration::from_millis(5);
 
@@ -331,8 +335,13 @@ impl Stream {
                     if is_gone(error) {
                         return Some(Next::End);
                     }
-                    let why = refused("recvmsg")(error);
-                    let why = || format!("nothing can be received from it: {why}");
+                    let why = || match error {
+                        Errno::TOOMANYREFS => MANY_DESCRIPTORS.to_owned(),
+                        error => {
+                            let why = refused("recvmsg")(error);
+                            format!("nothing can be received from it: {why}")
+                        }
+                    };
                     self.refusal.get_or_insert_with(why);
                     return None;
                 }
