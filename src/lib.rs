@@ -154,7 +154,7 @@ pub use task::root::{
 #[cfg(feature = "threads")]
 #[doc(inline)]
 pub use thread::root::{
-    Current, Priority, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, ThreadStats, join, scope,
+    Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, ThreadStats, join, scope,
     spawn_blocking,
 };
 

@@ -29,7 +29,6 @@
 //! | do two things at once, and recursively | [`join`](ThreadPool::join) |
 //! | start tasks that borrow | [`scope`](ThreadPool::scope) |
 //! | start work that outlives the call | [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) |
-//! | let other work go first | [`handle_with`](ThreadPool::handle_with) |
 //! | do something once on each worker | [`broadcast`](ThreadPool::broadcast) |
 //! | call something that blocks | [`blocking`](ThreadPool::blocking), [`spawn_blocking`](spawn_blocking()) |
 //!
@@ -107,7 +106,6 @@ pub use until::UntilCancelled;
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
     pub use super::current::Current;
-    pub use super::engine::priority::Priority;
     pub use super::global::{join, scope, spawn_blocking};
     pub use super::pool::ThreadPool;
     pub use super::scope::raw_scope::Scope;

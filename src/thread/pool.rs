@@ -16,7 +16,6 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use super::broadcast::{broadcast, spawn_broadcast};
 use super::engine::config;
 use super::engine::config::Config;
-use super::engine::priority::Priority;
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -42,7 +41,6 @@ use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
 use crate::thread::engine::compensate::Compensate;
-use crate::thread::engine::handle_priority::HandlePriority;
 use crate::thread::engine::lent::raw_job::in_turn;
 use crate::thread::engine::worker::join_window;
 use crate::thread::spawn_async::spawn_async_on;
@@ -82,7 +80,10 @@ use crate::thread::spawn_async::spawn_async_on;
 ///
 /// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the work itself,
-/// unless [`caller_helps`](crate::ThreadPoolBuilder::caller_helps) forbids it.
+/// unless [`caller_helps`](crate::ThreadPoolBuilder::caller_helps) forbids it. Maps that run at the
+/// same time share the workers: one that has finished a part takes the next part of any of them;
+/// and where callers do not help, a map gives way to the next every ten milliseconds. Work that
+/// must not wait for other work [has its own pool](crate::_documentation::cookbook).
 ///
 /// ```
 /// use trefoil::ThreadPool;
@@ -96,10 +97,6 @@ use crate::thread::spawn_async::spawn_async_on;
 pub struct ThreadPool {
     registry: Arc<Registry>,
     end: Arc<LastHandle>,
-    /// That of what this handle begins; `None`: of what it is called in.
-    priority: Option<Priority>,
-    /// The process in which what this handle begins needs neither a priority nor another registry.
-    unranked_in: u32,
 }
 
 impl ThreadPool {
@@ -120,8 +117,6 @@ impl ThreadPool {
                 leaves: false,
             }),
             registry,
-            priority: None,
-            unranked_in: forks::generation(),
         };
         pool.registry.start_all()?;
         Ok(pool)
@@ -130,70 +125,6 @@ impl ThreadPool {
     /// The state that its threads share; in a forked child, its replacement.
     pub(super) fn registry(&self) -> &Arc<Registry> {
         self.registry.present()
-    }
-
-    /// The [`registry`](Self::registry), and a guard: until it is dropped, what this handle begins
-    /// has the handle's priority.
-    #[inline]
-    fn target(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
-        if self.unranked_in == forks::generation() {
-            (&self.registry, None)
-        } else {
-            self.target_otherwise()
-        }
-    }
-
-    #[cold]
-    fn target_otherwise(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
-        (self.registry(), self.priority.map(HandlePriority::enter))
-    }
-
-    /// Another handle of this pool, whose tasks, maps, joins and scopes have this priority.
-    ///
-    /// A worker takes no work while more urgent work waits, and between two items of a `map` (two
-    /// halves of a join, two tasks of a scope) it gives way to such work. So work of a lower
-    /// priority delays other work by one item at most. (Items so short that some microseconds hold
-    /// many of them count as one; so do the items of a piece where an iterator keeps something for
-    /// each piece, as `fold` does.) It continues when other work leaves a thread free. While other
-    /// work needs all threads, it does not continue.
-    ///
-    /// Code that gives way keeps its locks. If the work in its place needs one of them, and the
-    /// pool comes to a stop, it continues, by the rule for [waiting threads](Self#waiting).
-    ///
-    /// What is begun inside such work inherits its priority: by functions without a pool, by
-    /// parallel iterators, and by handles without a priority of their own. A thread that waits for
-    /// a task may run it at its own priority; otherwise the task keeps that of its handle.
-    /// `broadcast` and `blocking` have none.
-    ///
-    /// Maps of the same priority share the threads: whenever a worker has finished a part, it takes
-    /// the next part of any of them; and each map has its caller's thread. Where callers do not
-    /// help ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also
-    /// give way to one another every ten milliseconds.
-    ///
-    /// Giving way costs two switches of threads. A pool that has only normal handles pays nothing
-    /// for all this. In others, a join that may have to give way costs some ten nanoseconds more.
-    /// The handle keeps the pool, as a clone does.
-    ///
-    /// ```
-    /// use trefoil::{Priority, ThreadPool};
-    ///
-    /// let pool = ThreadPool::with_threads(2);
-    /// let background = pool.handle_with(Priority::Low);
-    /// let thumbnails = background.map_task(0..1000_u64, |n| n * n);
-    /// // Does not wait for all of them.
-    /// assert_eq!(pool.map([1, 2, 3], |n| n + 1), [2, 3, 4]);
-    /// assert_eq!(thumbnails.join()?.len(), 1000);
-    /// # Ok::<_, trefoil::TaskError>(())
-    /// ```
-    #[must_use]
-    pub fn handle_with(&self, priority: Priority) -> Self {
-        if priority != Priority::Normal {
-            self.registry().rank(priority);
-        }
-        let mut handle = self.clone();
-        handle.priority = Some(priority);
-        handle.unranked_in = u32::MAX; // no process
-        handle
     }
 
     /// How many tasks run at once. Spares for threads that wait do not count; see
@@ -324,12 +255,6 @@ impl ThreadPool {
             let (a, b): (BoxedCall<'_, RA>, BoxedCall<'_, RB>) = (Box::new(a), Box::new(b));
             return self.join(a, b);
         }
-        if self.priority.is_some() {
-            let (registry, _its) = self.target();
-            return registry.enter(EnterMode::Region, |_| {
-                fork::join_offered(JoinPool::Pool(registry), a, b)
-            });
-        }
         let address = self.registry.address();
         if join_window::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
@@ -361,8 +286,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        let (registry, _its) = self.target();
-        scoped_task::scope(registry, f)
+        scoped_task::scope(self.registry(), f)
     }
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
@@ -393,8 +317,7 @@ impl ThreadPool {
             let f: BoxedCall<'_, T> = Box::new(f);
             return self.spawn(f);
         }
-        let (registry, _its) = self.target();
-        spawn_on(registry, f)
+        spawn_on(self.registry(), f)
     }
 
     /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
@@ -425,8 +348,7 @@ impl ThreadPool {
             let future: BoxedFuture<F::Output> = Box::pin(future);
             return self.spawn_async(future);
         }
-        let (registry, _its) = self.target();
-        spawn_async(registry, future)
+        spawn_async(self.registry(), future)
     }
 
     /// Spawns a closure if the queue has room, or else gives `f` back: see
@@ -453,7 +375,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
         Ok(spawn_in(registry, place, f))
     }
@@ -502,7 +424,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         let never_fails = |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = try_map(registry, items.into_source(Seal), never_fails);
         drop(f); // before the results are returned, which its destructor's panic would leak
@@ -537,8 +459,7 @@ impl ThreadPool {
             let f: Box<dyn Fn(I::Item) -> R + Send + Sync> = Box::new(f);
             return self.map_task(items, f);
         }
-        let (its_registry, _its) = self.target();
-        let registry = Arc::clone(its_registry);
+        let registry = Arc::clone(self.registry());
         let tag = registry.claim_tag();
         // A future, because that can be cancelled while it runs. It never waits.
         let all = async move {
@@ -557,7 +478,7 @@ impl ThreadPool {
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
             results.unwrap_or_else(stopped)
         };
-        spawn_async_on(its_registry, all, tag)
+        spawn_async_on(self.registry(), all, tag)
     }
 
     /// Maps with a result for each item: a panic of `f` is that of its item, and harms no other.
@@ -630,7 +551,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         let result = map_reduce(registry, items.into_source(Seal), RUN, map, reduce);
         result.unwrap_or_else(identity)
     }
@@ -656,8 +577,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        let (registry, _its) = self.target();
-        try_map(registry, items.into_source(Seal), f)
+        try_map(self.registry(), items.into_source(Seal), f)
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
@@ -693,7 +613,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         if const { is_large::<F>() } {
             return Imap::new(registry, items.into_iter(), Box::new(f), true);
         }
@@ -716,7 +636,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         if const { is_large::<F>() } {
             return Imap::new(registry, items.into_iter(), Box::new(f), false);
         }
@@ -744,7 +664,7 @@ impl ThreadPool {
             let f: BoxedCall<'_, R> = Box::new(f);
             return self.install(f);
         }
-        let (registry, _its) = self.target();
+        let registry = self.registry();
         registry.enter(EnterMode::OwnThread, |_| f())
     }
 
@@ -851,8 +771,7 @@ impl QueuePlace<'_, ThreadPool> {
         T: Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let (registry, _its) = pool.target();
-        spawn_in(registry, place, f)
+        spawn_in(pool.registry(), place, f)
     }
 
     /// Spawns a future in this place, as [`ThreadPool::spawn_async`] does.
@@ -862,8 +781,7 @@ impl QueuePlace<'_, ThreadPool> {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let (registry, _its) = pool.target();
-        spawn_async_in(registry, place, future)
+        spawn_async_in(pool.registry(), place, future)
     }
 }
 

@@ -36,7 +36,6 @@ use pin_project_lite::pin_project;
 
 use crate::events::Kind;
 use crate::task::{self, Runnable, Schedule, Task, TaskError};
-use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
@@ -46,8 +45,8 @@ use crate::thread::engine::worker::Worker;
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;
 
-/// The pool whose queues take a woken future, and the future's priority.
-struct Home(Weak<Registry>, Priority);
+/// The pool whose queues take a woken future.
+struct Home(Weak<Registry>);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
@@ -66,7 +65,6 @@ impl Home {
             // Its locks may be held for ever in a forked child.
             return std::mem::forget(runnable);
         }
-        let _its = priority::enter(self.1);
         match registry.injector.push_woken(Work::Task(runnable)) {
             Ok(()) => registry.published(),
             Err(Work::Task(refused)) => registry.futures.put_aside(&registry.injector, refused),
@@ -78,8 +76,7 @@ impl Home {
 /// Whether a future that this worker wakes goes into its own queue.
 fn keeps_woken(home: &Worker) -> bool {
     let injector = &home.registry().injector;
-    let injected = injector.is_ranked() || home.next_random().is_multiple_of(TURN);
-    !injected && injector.mode() != Mode::Closed
+    !home.next_random().is_multiple_of(TURN) && injector.mode() != Mode::Closed
 }
 
 impl Schedule for Home {
@@ -163,11 +160,7 @@ where
         registry: Weak::clone(&weak),
         place: part.place(),
     };
-    let (runnable, task) = newborn.future(
-        Enlisted { future, entry },
-        Home(weak, priority::current()),
-        true,
-    );
+    let (runnable, task) = newborn.future(Enlisted { future, entry }, Home(weak), true);
     part.enlist(runnable.task_ref());
     registry.spawn(runnable, tag);
     task

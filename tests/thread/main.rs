@@ -18,7 +18,6 @@ mod items;
 mod joins;
 mod maps;
 mod pool;
-mod priorities;
 mod queue_limit;
 #[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]
@@ -30,6 +29,7 @@ mod stats;
 mod stress;
 mod stress_graphs;
 mod stuck;
+mod turns;
 mod until;
 
 /// Calls `f`, and calls it again where all threads that it starts share one processor. (Linux only:

@@ -114,8 +114,8 @@ pub(in crate::thread) const TINY_HALF_TICKS: u64 = 2 * ticks::MICROSECOND;
 
 // ---- what goes first ----
 
-/// How long a part of a region runs before it gives way to work of its own priority that a thread
-/// from outside waits for. Each time costs two changes of thread, so a shorter slice costs
+/// How long a part of a region runs before it gives way to work that a thread from outside waits
+/// for. Each time costs two changes of thread, so a shorter slice costs
 /// throughput.
 pub(in crate::thread) const REGION_SLICE_TICKS: u64 = 10_000 * ticks::MICROSECOND;
 

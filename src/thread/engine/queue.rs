@@ -12,13 +12,13 @@
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for its warm cache;
 //!   thieves take the oldest.
 //!
-//! One injector takes work from outside, first in first out, with a *lane* for each priority.
-//! Normal work gets there by an *inbox* without a lock (`raw_inbox.rs`), which each thread that
-//! takes the lock empties into the lane. Its *urgent* work (a parked thread waits for it and may
-//! not run it) can also be taken separately: when so many workers wait that nothing else is begun
-//! (`sleep/spares.rs`). Whether a push is accepted is decided where it gets its number in the
-//! inbox, or else under the lock, and both change together: shutdown can neither lose nor forget a
-//! task. A worker that looks for work does not wait for the lock, because many may look at once.
+//! One injector takes work from outside, first in first out. It gets there by an *inbox* without a
+//! lock (`raw_inbox.rs`), which each thread that takes the lock empties into the queue. *Urgent*
+//! work (a parked thread waits for it and may not run it) can also be taken separately: when so
+//! many workers wait that nothing else is begun (`sleep/spares.rs`). Whether a push is accepted is
+//! decided where it gets its number in the inbox, or else under the lock, and both change together:
+//! shutdown can neither lose nor forget a task. A worker that looks for work does not wait for the
+//! lock, because many may look at once.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
 //!   on its stack that were offered (`join_window.rs`), from outer to inner, and nothing else.
@@ -42,7 +42,6 @@ use crossbeam_utils::CachePadded;
 
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::{ErasedEntry, ScopeTicket};
-use super::priority::{self, Priority};
 use super::raw_inbox::{Drained, Inbox, ONE, Outlet, ROOM, Wait};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
@@ -312,9 +311,6 @@ pub(in crate::thread) enum Mode {
     Closed,
 }
 
-/// The number of modes.
-const MODES: usize = ONE;
-
 impl Mode {
     /// The mode with this number.
     fn of(number: usize) -> Self {
@@ -338,128 +334,77 @@ pub(in crate::thread) enum Next {
     Awaited,
 }
 
-/// The number of the lane for normal work.
-const NORMAL: usize = Priority::Normal as usize;
-
 /// The data behind the injector's lock. What each pop changes fills one cache line with the lock.
 struct InjectorState {
-    /// The lane for normal work, behind which is what lies in the inbox.
-    normal: VecDeque<Work>,
+    /// What is not urgent; behind it is what lies in the inbox.
+    entries: VecDeque<Work>,
     outlet: Outlet,
     rest: Box<InjectorRest>,
 }
 
 /// What few of them change.
 struct InjectorRest {
-    low: VecDeque<Work>,
-    high: VecDeque<Work>,
-    /// Normal work that a parked thread waits for and may not run itself, with the number of the
-    /// next push to the inbox.
+    /// What a parked thread waits for and may not run itself, with the number of the next push to
+    /// the inbox.
     urgent: VecDeque<(usize, Work)>,
-    /// For each [`Priority`], by its number.
-    sweeps: [Sweep; 3],
+    sweep: Sweep,
 }
 
-/// When the newest entries of a lane are checked next.
+/// When the newest entries are checked next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sweep {
-    /// At this length of the lane.
+    /// At this length of the queue.
     at: usize,
     /// The distance between such lengths.
     period: usize,
 }
 
 impl InjectorState {
-    /// The lane of this priority.
+    /// Removes stale entries now and then.
     #[inline]
-    fn lane(&mut self, lane: Priority) -> &mut VecDeque<Work> {
-        match lane {
-            Priority::Low => &mut self.rest.low,
-            Priority::Normal => &mut self.normal,
-            Priority::High => &mut self.rest.high,
-        }
-    }
-
-    /// Removes stale entries of this lane now and then.
-    #[inline]
-    fn swept(&mut self, lane: Priority, all: bool) -> Vec<Work> {
-        let before = self.rest.sweeps[lane as usize];
+    fn swept(&mut self, all: bool) -> Vec<Work> {
+        let before = self.rest.sweep;
         let mut sweep = before;
-        let stale = sweep.swept(self.lane(lane), all);
+        let stale = sweep.swept(&mut self.entries, all);
         // A line that is not written stays in all caches.
         if sweep != before {
-            self.rest.sweeps[lane as usize] = sweep;
+            self.rest.sweep = sweep;
         }
         stale
     }
 
-    /// Queues work before everything else of its priority.
-    fn push_first(&mut self, work: Work, lane: Priority) {
-        match lane {
-            Priority::Normal => {
-                let taken = self.taken();
-                self.rest.urgent.push_front((taken, work));
-            }
-            _ => self.lane(lane).push_front(work),
-        }
-    }
-
-    /// The number that the oldest normal entry had in the inbox.
+    /// The number that the oldest entry had in the inbox.
     fn taken(&self) -> usize {
-        self.outlet.number().wrapping_sub(self.normal.len() * ONE)
+        self.outlet.number().wrapping_sub(self.entries.len() * ONE)
     }
 
-    /// The oldest normal entry, urgent or not.
+    /// The oldest entry, urgent or not.
     fn pop(&mut self) -> Option<Work> {
         let taken = self.taken();
         let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
         match self.rest.urgent.front() {
             Some(first) if is_due(first) => self.pop_urgent(),
             // (An older one may still be on its way through the inbox.)
-            _ => self.normal.pop_front().or_else(|| self.pop_urgent()),
+            _ => self.entries.pop_front().or_else(|| self.pop_urgent()),
         }
-    }
-
-    /// The oldest entry of this priority.
-    fn pop_of(&mut self, lane: Priority) -> Option<Work> {
-        match lane {
-            Priority::Normal => self.pop(),
-            _ => self.lane(lane).pop_front(),
-        }
-    }
-
-    /// The oldest entry of the highest priority.
-    fn pop_any(&mut self) -> Option<Work> {
-        let mut lanes = Priority::ALL.into_iter();
-        lanes.find_map(|lane| self.pop_of(lane))
-    }
-
-    /// What a thread waits for that has given way, if nothing normal is urgent.
-    fn pop_parked(&mut self) -> Option<(Work, Priority)> {
-        for lane in Priority::ALL {
-            if let Some(Work::Job(_)) = self.lane(lane).front() {
-                return Some((self.pop_of(lane)?, lane));
-            }
-        }
-        None
     }
 
     fn pop_urgent(&mut self) -> Option<Work> {
         self.rest.urgent.pop_front().map(|(_, work)| work)
     }
 
-    /// Moves a fair share of the oldest normal tasks to `local`, so that the older ones are popped
+    /// Moves a fair share of the oldest tasks to `local`, so that the older ones are popped
     /// first. True: there were some.
     fn move_tasks(&mut self, width: usize, local: &Deque<Runnable>) -> bool {
-        let share = (self.normal.len() / (width + 1)).min(BATCH);
+        let share = (self.entries.len() / (width + 1)).min(BATCH);
         let mut more = 0;
-        while more < share && matches!(self.normal[more], Work::Task(_)) {
+        while more < share && matches!(self.entries[more], Work::Task(_)) {
             more += 1;
         }
         // To the end, and from there.
-        self.normal.rotate_left(more);
+        self.entries.rotate_left(more);
         for _ in 0..more {
-            if let Some(Work::Task(task)) = self.normal.pop_back() {
+            if let Some(Work::Task(task)) = self.entries.pop_back() {
                 local.push(task);
             }
         }
@@ -467,22 +412,16 @@ impl InjectorState {
     }
 
     /// The newest; if `awaited`, of those that something waits for, if there are any.
-    fn pop_newest(&mut self, awaited: bool) -> Option<(Work, Priority)> {
-        // Of the normal ones, if there are any.
-        for priority in [Priority::Normal, Priority::High, Priority::Low] {
-            let lane = self.lane(priority);
-            let Some(newest) = lane.len().checked_sub(1) else {
-                continue;
-            };
-            let last = if awaited {
-                lane.len().saturating_sub(LOOK_BACK)
-            } else {
-                newest
-            };
-            let found = (last..lane.len()).rev().find(|at| lane[*at].is_awaited());
-            return Some((lane.remove(found.unwrap_or(newest))?, priority));
-        }
-        None
+    fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
+        let newest = self.entries.len().checked_sub(1)?;
+        let last = if awaited {
+            self.entries.len().saturating_sub(LOOK_BACK)
+        } else {
+            newest
+        };
+        let mut looks = (last..=newest).rev();
+        let found = looks.find(|at| self.entries[*at].is_awaited());
+        self.entries.remove(found.unwrap_or(newest))
     }
 }
 
@@ -496,8 +435,8 @@ impl Sweep {
     /// million times while all workers are busy must not leave a million entries. `all`: of all
     /// entries, each time that their number has doubled, because the consumer of an `imap` runs the
     /// oldest.
-    fn swept(&mut self, lane: &mut VecDeque<Work>, all: bool) -> Vec<Work> {
-        let len = lane.len();
+    fn swept(&mut self, entries: &mut VecDeque<Work>, all: bool) -> Vec<Work> {
+        let len = entries.len();
         if len == 0 {
             *self = Self::FIRST;
         }
@@ -506,7 +445,7 @@ impl Sweep {
         }
         let (mut stale, mut live) = (Vec::with_capacity(ROOM), Vec::new());
         for _ in 0..if all { len } else { 2 * ROOM } {
-            match lane.pop_back() {
+            match entries.pop_back() {
                 Some(work) if work.is_stale() => stale.push(work),
                 Some(work) => live.push(work),
                 None => break,
@@ -520,33 +459,28 @@ impl Sweep {
             (self.period * 2).min(1 << 20)
         };
         while let Some(work) = live.pop() {
-            lane.push_back(work);
+            entries.push_back(work);
         }
-        self.at = lane.len() + self.period;
+        self.at = entries.len() + self.period;
         stale
     }
 }
 
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
-    /// Where normal work arrives that is not urgent.
+    /// Where work arrives that is not urgent.
     inbox: Inbox<Work>,
     queue: CachePadded<Mutex<InjectorState>>,
     /// The number of entries behind the lock: read without it, written under it, and only when it
     /// changes. Threads that look for work read it.
     len: CachePadded<AtomicUsize>,
-    /// The same for each priority, if the pool has ranks.
-    lens: [AtomicUsize; 3],
     /// The number of urgent entries; like `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
     /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
     next: AtomicUsize,
-    /// The [`Mode`], which changes under the lock, and the highest priority of any handle (0 as
-    /// long as all are normal), as one number: the mode, and [`MODES`] times the priority. So work
-    /// without priorities costs no look of its own. The priority is set before anything with it is
-    /// queued; a worker that does not see it yet searches once more. In a separate cache line from
-    /// the fields that each push writes, because workers read it for each task.
-    state: CachePadded<AtomicUsize>,
+    /// The [`Mode`] as a number; it changes under the lock. In a separate cache line from the
+    /// fields that each push writes, because workers read it for each task.
+    mode: CachePadded<AtomicUsize>,
     callers_help: bool,
 }
 
@@ -566,20 +500,17 @@ impl Injector {
         Self {
             inbox,
             queue: CachePadded::new(Mutex::new(InjectorState {
-                normal: VecDeque::new(),
+                entries: VecDeque::new(),
                 outlet,
                 rest: Box::new(InjectorRest {
-                    low: VecDeque::new(),
-                    high: VecDeque::new(),
                     urgent: VecDeque::new(),
-                    sweeps: [Sweep::FIRST; 3],
+                    sweep: Sweep::FIRST,
                 }),
             })),
             len: CachePadded::new(AtomicUsize::new(0)),
-            lens: Default::default(),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
-            state: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
+            mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
             callers_help,
         }
     }
@@ -589,7 +520,8 @@ impl Injector {
         self.push_if(Mode::Open, work)
     }
 
-    /// Queues a woken future that was accepted before, as long as there is a thread to run it.
+    /// Queues a woken future that was accepted before, or what lets a thread of the pool continue,
+    /// as long as there is a thread to run it.
     pub(in crate::thread) fn push_woken(&self, work: Work) -> Result<(), Work> {
         self.push_if(Mode::Cancelling, work)
     }
@@ -600,71 +532,11 @@ impl Injector {
         drop(self.push_if(Mode::Closed, work));
     }
 
-    /// Queues what lets a thread continue that is about to park: before everything else of its
-    /// priority, or behind it. Returned if there is no thread to run it.
-    pub(in crate::thread) fn push_parked(
-        &self,
-        work: Work,
-        lane: Priority,
-        first: bool,
-    ) -> Result<(), Work> {
-        let mut queue = self.change();
-        if self.mode() == Mode::Closed {
-            return Err(work);
-        }
-        if first {
-            queue.push_first(work, lane);
-        } else {
-            self.push_locked(&mut queue, work, lane);
-        }
-        Ok(())
-    }
-
-    /// A handle has this priority from now on.
-    pub(in crate::thread) fn rank(&self, priority: Priority) {
-        // As a change: from now on, what is queued already counts in `lens`.
-        let change = self.change();
-        let state = self.state.load(Ordering::Relaxed);
-        let highest = (priority.max(Priority::Normal) as usize).max(state / MODES);
-        self.state
-            .store(state % MODES + highest * MODES, Ordering::Release);
-        drop(change);
-        // Pushes with later numbers see the state, and count their entry themselves.
-        self.inbox.close(0);
-        let until = self.inbox.next();
-        let mut wait = Wait::default();
-        while !self.change().outlet.is_past(until) {
-            wait.again();
-        }
-    }
-
-    /// Whether there may be work of a higher priority.
-    pub(in crate::thread) fn ranks_above(&self, priority: Priority) -> bool {
-        self.state.load(Ordering::Relaxed) / MODES > priority as usize
-    }
-
-    /// Whether work may have another priority than the normal one.
-    #[inline]
-    pub(in crate::thread) fn is_ranked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= MODES
-    }
-
-    /// Whether what a worker queues in its own deque is accepted, and all work is normal.
+    /// Whether what a worker queues in its own deque is accepted.
     #[inline]
     pub(in crate::thread) fn takes_own(&self) -> bool {
         // Acquire: like `mode`.
-        self.state.load(Ordering::Acquire) <= Mode::Draining as usize
-    }
-
-    /// The lane for what is queued on this thread now.
-    fn lane(&self) -> Priority {
-        self.is_ranked().then(priority::current).unwrap_or_default()
-    }
-
-    /// Whether something of a higher priority is queued: a hint.
-    pub(in crate::thread) fn has_above(&self, priority: Priority) -> bool {
-        let above = &self.lens[priority as usize + 1..];
-        above.iter().any(|len| len.load(Ordering::Relaxed) > 0)
+        self.mode.load(Ordering::Acquire) <= Mode::Draining as usize
     }
 
     /// Whether something urgent is queued: a hint.
@@ -674,43 +546,32 @@ impl Injector {
 
     /// Accepted while the mode is `last`, or one before it.
     fn push_if(&self, last: Mode, work: Work) -> Result<(), Work> {
-        let lane = self.lane();
-        if lane == Priority::Normal && !work.is_urgent(self.callers_help) {
-            return self.push_normal(last, work);
+        if !work.is_urgent(self.callers_help) {
+            return self.push_to_inbox(last, work);
         }
         let mut queue = self.change();
         if self.mode() as usize > last as usize {
             return Err(work);
         }
-        let stale = queue.swept(lane, matches!(work, Work::Item(_)));
-        self.push_locked(&mut queue, work, lane);
-        drop(queue);
-        drop(stale);
+        self.push_urgent(&mut queue, work);
         Ok(())
     }
 
-    fn push_normal(&self, last: Mode, work: Work) -> Result<(), Work> {
+    fn push_to_inbox(&self, last: Mode, work: Work) -> Result<(), Work> {
         let all = matches!(work, Work::Item(_));
         // Dropped when the push is done: others may wait for it.
         let stale = RefCell::new(Vec::new());
         let make_room = || {
-            let swept = self.change().swept(Priority::Normal, all);
+            let swept = self.change().swept(all);
             stale.borrow_mut().extend(swept);
         };
         self.inbox
-            .push(work, |mode| mode <= last as usize, make_room)?;
-        if self.is_ranked() {
-            drop(self.change()); // its priority counts
-        }
-        Ok(())
+            .push(work, |mode| mode <= last as usize, make_room)
     }
 
-    /// Queues what is urgent, or has another priority than the normal one.
-    fn push_locked(&self, queue: &mut InjectorState, work: Work, lane: Priority) {
-        match lane {
-            Priority::Normal => queue.rest.urgent.push_back((self.inbox.next(), work)),
-            _ => queue.lane(lane).push_back(work),
-        }
+    fn push_urgent(&self, queue: &mut InjectorState, work: Work) {
+        let before = self.inbox.next();
+        queue.rest.urgent.push_back((before, work));
     }
 
     /// The queue, for a change.
@@ -744,8 +605,10 @@ impl Injector {
     }
 
     fn change_locked<'a>(&'a self, mut queue: MutexGuard<'a, InjectorState>) -> Change<'a> {
-        let InjectorState { normal, outlet, .. } = &mut *queue;
-        let drained = self.inbox.drain(outlet, |work| normal.push_back(work));
+        let InjectorState {
+            entries, outlet, ..
+        } = &mut *queue;
+        let drained = self.inbox.drain(outlet, |work| entries.push_back(work));
         Change {
             injector: self,
             _drained: drained,
@@ -766,7 +629,7 @@ impl Injector {
         if open {
             let mut left = put();
             while let Some(work) = left.pop() {
-                self.push_locked(&mut queue, work, Priority::Normal);
+                self.push_urgent(&mut queue, work);
             }
         }
     }
@@ -776,19 +639,6 @@ impl Injector {
             return None;
         }
         self.change().pop()
-    }
-
-    /// The oldest of this priority.
-    pub(in crate::thread) fn pop_of(&self, lane: Priority) -> Option<Work> {
-        if self.lens[lane as usize].load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        self.change().pop_of(lane)
-    }
-
-    /// The oldest of any priority.
-    pub(in crate::thread) fn pop_any(&self) -> Option<Work> {
-        self.change().pop_any()
     }
 
     /// The oldest urgent entry.
@@ -804,9 +654,9 @@ impl Injector {
         self.next.store(next as usize, Ordering::Relaxed);
     }
 
-    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any, and
-    /// its priority; urgent ones first.
-    pub(in crate::thread) fn pop_next(&self) -> Option<(Work, Priority)> {
+    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any;
+    /// urgent ones first.
+    pub(in crate::thread) fn pop_next(&self) -> Option<Work> {
         const OLDEST: usize = Next::Oldest as usize;
         if self.next.load(Ordering::Relaxed) == OLDEST || self.is_empty() {
             return None;
@@ -816,9 +666,8 @@ impl Injector {
             next => {
                 let mut queue = self.change();
                 let awaited = next == Next::Awaited as usize;
-                let urgent = queue.pop_urgent().map(|work| (work, Priority::Normal));
-                let parked = urgent.or_else(|| queue.pop_parked());
-                parked.or_else(|| queue.pop_newest(awaited))
+                let urgent = queue.pop_urgent();
+                urgent.or_else(|| queue.pop_newest(awaited))
             }
         }
     }
@@ -853,7 +702,7 @@ impl Injector {
         let mut wait = Wait::default();
         loop {
             let mut queue = self.change();
-            while let Some(work) = queue.pop_any() {
+            while let Some(work) = queue.pop() {
                 all.push_back(work);
             }
             if queue.outlet.is_past(until) {
@@ -896,16 +745,16 @@ impl Injector {
     pub(in crate::thread) fn mode(&self) -> Mode {
         // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
         // it.
-        Mode::of(self.state.load(Ordering::Acquire) % MODES)
+        Mode::of(self.mode.load(Ordering::Acquire))
     }
 
     /// Changes the mode; only ever forwards.
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
         let _queue = self.queue.lock();
-        let state = self.state.load(Ordering::Relaxed);
-        let later = (mode as usize).saturating_sub(state % MODES);
+        let before = self.mode.load(Ordering::Relaxed);
+        let later = (mode as usize).saturating_sub(before);
         self.inbox.close(later);
-        self.state.store(state + later, Ordering::Release);
+        self.mode.store(before + later, Ordering::Release);
     }
 }
 
@@ -937,15 +786,7 @@ impl Drop for Change<'_> {
             injector, queue, ..
         } = self;
         let urgent = queue.rest.urgent.len();
-        let mut len = queue.normal.len() + urgent;
-        if injector.is_ranked() {
-            injector.lens[NORMAL].store(len, Ordering::Relaxed);
-            for lane in [Priority::Low, Priority::High] {
-                let others = queue.lane(lane).len();
-                injector.lens[lane as usize].store(others, Ordering::Relaxed);
-                len += others;
-            }
-        }
+        let len = queue.entries.len() + urgent;
         // Lines that are not written stay in the caches of those who read them.
         if injector.len.load(Ordering::Relaxed) != len {
             injector.len.store(len, Ordering::Relaxed);

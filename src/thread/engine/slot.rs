@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use super::blocking_call::BlockingCall;
 use super::mailbox::ShareMailbox;
-use super::priority::Priority;
 use super::queue::{OwnDeques, SharedDeques};
 use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The place of an outside thread, which has none.
 pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
@@ -41,9 +40,6 @@ pub(in crate::thread) struct Slot {
     pub(in crate::thread) unattended: AtomicBool,
     /// Odd while the worker waits for something that no pool runs. Written only by the worker.
     wait: AtomicU64,
-    /// The priority of the halves of joins that the thread offers, as a number. A hint. Written
-    /// only by the thread.
-    priority: AtomicU32,
     /// Whether the thread that has given way continues, and counts as running already.
     pub(in crate::thread) continues: AtomicBool,
 }
@@ -65,14 +61,6 @@ impl Slot {
     pub(in crate::thread) fn wait(&self) -> Option<u64> {
         let wait = self.wait.load(Ordering::Relaxed);
         (!wait.is_multiple_of(2)).then_some(wait)
-    }
-
-    pub(in crate::thread) fn priority(&self) -> Priority {
-        Priority::numbered(self.priority.load(Ordering::Relaxed))
-    }
-
-    pub(in crate::thread) fn set_priority(&self, priority: Priority) {
-        self.priority.store(priority as u32, Ordering::Relaxed);
     }
 
     #[inline]
@@ -115,7 +103,6 @@ impl OwnedSlot {
             call: BlockingCall::default(),
             unattended: AtomicBool::new(false),
             wait: AtomicU64::new(0),
-            priority: AtomicU32::new(Priority::Normal as u32),
             continues: AtomicBool::new(false),
         };
         Self {

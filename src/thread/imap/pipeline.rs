@@ -44,7 +44,6 @@ use crate::parking::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
 use crate::thread::engine::config::{STALL, imap_buffer};
-use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
 
@@ -65,7 +64,6 @@ pub(in crate::thread) type Given<R> = Option<Outcome<R>>;
 struct Pipeline<R> {
     registry: Arc<Registry>,
     /// That of the items.
-    priority: Priority,
     /// The iterator's size hint at the start.
     promised: (usize, Option<usize>),
     /// Counts the items for those who look at it.
@@ -196,7 +194,6 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Lets the pool run a task, or this thread if the pool has been shut down.
     fn run(&self, runnable: Runnable) {
-        let _its = priority::enter(self.priority);
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             let mut runnable = Some(runnable);
             self.registry.as_worker(&mut |_| {
@@ -277,7 +274,6 @@ where
     };
     let pipeline = Arc::new(Pipeline {
         registry: Arc::clone(registry),
-        priority: priority::current(),
         counted: events::items("imap on threads", 0, promised.1),
         promised,
         state: Mutex::new(state),

@@ -170,7 +170,6 @@ pub(in crate::thread) fn offer(
     let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
-        worker.between();
         let back = worker.take_job_back();
         if back.is_none() {
             worker.wait_for_thief(job);

@@ -369,8 +369,7 @@ where
         let (nothing, items) = items.split_at(0);
         let first = self.fold(at, None, nothing);
         let is_short = || items.len() <= SHORT_RUN && in_turn(worker);
-        let is_tiny = self.leaves >= FEW_LEAVES && !worker.may_give_way();
-        if is_tiny || is_short() {
+        if self.leaves >= FEW_LEAVES || is_short() {
             return self.fold_all(at, first, items);
         }
         // Other runs are on offer, unless there are few.

@@ -217,7 +217,8 @@ impl<T> ScopedTask<'_, T> {
 
 /// Runs the tasks that `next` returns, until it returns none.
 fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
-    while worker.goes_on()
+    // (A task may have forked, and returned in the child, too, where nothing more is to be done.)
+    while !worker.registry().is_foreign()
         && let Some(lent) = next()
     {
         lent.run(&worker.ended);

@@ -31,14 +31,13 @@ use crossbeam_utils::CachePadded;
 
 use super::config::Config;
 use super::lent::raw_scope_counter::ErasedEntry;
-use super::priority::Priority;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
 use super::wake_policy::WakePolicy;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
 use exclusive_indices::ExclusiveIndices;
@@ -145,8 +144,6 @@ pub(in crate::thread) struct Registry {
     pub(in crate::thread) tag: u32,
     /// The process that made the pool; see `fork.rs`.
     born: u32,
-    /// The same, as long as the pool has no ranks: one look for both.
-    unranked_in: AtomicU32,
     pub(in crate::thread) config: Config,
     start: StartThread,
     pub(in crate::thread) sleep: CachePadded<SleepState>,
@@ -188,7 +185,6 @@ impl Registry {
             refused: AtomicBool::new(false),
             tag,
             born: fork::generation(),
-            unranked_in: AtomicU32::new(fork::generation()),
             config,
             start,
         });
@@ -209,19 +205,6 @@ impl Registry {
     #[inline]
     pub(in crate::thread) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
-    }
-
-    /// Whether neither a parent of this process made it, nor its work may have another priority
-    /// than the normal one.
-    #[inline]
-    pub(in crate::thread) fn is_unranked(&self) -> bool {
-        self.unranked_in.load(Ordering::Relaxed) == fork::generation()
-    }
-
-    /// A handle has this priority from now on.
-    pub(in crate::thread) fn rank(&self, priority: Priority) {
-        self.injector.rank(priority);
-        self.unranked_in.store(u32::MAX, Ordering::Relaxed); // no generation
     }
 
     /// Called before a wait for another thread of the pool.

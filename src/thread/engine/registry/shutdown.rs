@@ -112,7 +112,7 @@ fn cancel_pending(registry: &Arc<Registry>) {
         while cancel_next(registry, &|| slot.mailbox.take_first(&is_task)) {}
     }
     for _ in 0..registry.injector.len() {
-        cancel_next(registry, &|| registry.injector.pop_any());
+        cancel_next(registry, &|| registry.injector.pop());
     }
 }
 

@@ -1,14 +1,13 @@
 //! Where new work is queued: in the deque of the worker that makes it, or in the injector.
 //!
-//! Tests: `tests/thread/pool.rs`, `tests/thread/priorities.rs`.
+//! Tests: `tests/thread/pool.rs`.
 
 use std::sync::Arc;
 
 use super::Registry;
 use crate::task::Runnable;
-use crate::thread::engine::queue::{Mode, Work};
+use crate::thread::engine::queue::Work;
 use crate::thread::engine::raw_current as current;
-use crate::thread::engine::worker::Worker;
 
 impl Registry {
     /// Queues a new task; a thread that waits for it may run it if it is in the pool with this tag.
@@ -20,7 +19,7 @@ impl Registry {
                 if self.injector.takes_own() {
                     home.push_task(runnable); // so that it is warm
                 } else {
-                    self.spawn_ranked(home, runnable);
+                    drop(runnable); // which ends the task in `Closed`
                 }
             }
             _ => drop(self.inject(Work::Task(runnable))),
@@ -31,18 +30,6 @@ impl Registry {
     pub(in crate::thread) fn set_hook(&self, runnable: &Runnable) {
         if let Some(hook) = &self.config.unobserved {
             runnable.set_hook(Arc::clone(hook));
-        }
-    }
-
-    /// Queues a new task of this worker's thread, whatever its priority, and whatever is accepted.
-    #[cold]
-    fn spawn_ranked(self: &Arc<Self>, home: &Worker, runnable: Runnable) {
-        match self.injector.mode() {
-            // The deque has normal work only.
-            Mode::Open | Mode::Draining if home.is_normal() => home.push_task(runnable),
-            Mode::Open | Mode::Draining => drop(self.inject_here(Work::Task(runnable))),
-            // Dropped, which ends the task in `Closed`.
-            Mode::Cancelling | Mode::Closed => drop(runnable),
         }
     }
 

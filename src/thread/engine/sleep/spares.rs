@@ -15,8 +15,8 @@
 //! that each wait for the one thread of another pool gain nothing from two thousand threads. There
 //! are three exceptions, because the waits might end only by work that is queued:
 //!
-//! - *Urgent* work (of normal priority) is begun at once: a parked thread waits for it and may not
-//!   run it itself (`install`, the shares of broadcasts). So a chain of such waits ends.
+//! - *Urgent* work is begun at once: a parked thread waits for it and may not run it itself
+//!   (`install`, the shares of broadcasts). So a chain of such waits ends.
 //! - If workers wait for long for something outside all pools (a promise, a call of
 //!   [`blocking`](crate::ThreadPool::blocking)), twice as many are replaced as wait so. The stall
 //!   monitor counts these waits.

@@ -187,10 +187,8 @@ impl Worker {
     /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
     /// offer this join. True: it runs in turn.
     pub(in crate::thread) fn runs_in_turn(&self) -> bool {
-        // An outside thread that may not run the pool's work opens no window; nor does one that may
-        // have to give way between two joins.
+        // An outside thread that may not run the pool's work opens no window.
         self.may_run()
-            && !self.may_give_way()
             && self
                 .splitter
                 .reopen_window(self.owned.local.jobs.len(), self.registry().takers())

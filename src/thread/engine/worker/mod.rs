@@ -8,7 +8,7 @@
 //! `index`, the index that its tasks see; `scope_mark`, which tasks of scopes are its own;
 //! `join_window`, which halves of joins it offers; `wait`, how it waits in the middle of its work;
 //! `thief_rest`, when it rests between thefts; `in_blocking_call`, calls that may block;
-//! `give_way`, what goes first; `idle`, how it sleeps.
+//! `give_way`, when it lets another region go first; `idle`, how it sleeps.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
@@ -33,7 +33,6 @@ use std::sync::Arc;
 use super::config::TINY_HALF_TICKS;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::EndedEntries;
-use super::priority::{self, Priority};
 use super::queue::{Mode, Work};
 use super::registry::Registry;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
@@ -77,7 +76,6 @@ impl Worker {
     pub(in crate::thread) fn new(registry: Arc<Registry>, owned: OwnedSlot) -> Self {
         let splitter = Splitter::new(registry.sleep.width());
         let is_own = Cell::new(!registry.sleep.is_spare(&owned.slot.sleeper));
-        owned.slot.set_priority(priority::current());
         Self {
             search: Search::new(owned.slot.number),
             index: IndexCell::default(),
@@ -123,15 +121,6 @@ impl Worker {
     pub(in crate::thread) fn helps(&self) -> Option<Helping<'_>> {
         let counts = self.place() == NO_PLACE && !self.helps.replace(true);
         counts.then(|| self.registry.wake_policy.outsider(&self.helps))
-    }
-
-    // ---- its priority ----------------------------------------------------
-
-    /// Whether what this thread queues now may lie in its own deques, which have normal work only,
-    /// except for the halves of joins.
-    #[inline]
-    pub(in crate::thread) fn is_normal(&self) -> bool {
-        !self.registry.injector.is_ranked() || priority::current() == Priority::Normal
     }
 
     // ---- pushing ---------------------------------------------------------

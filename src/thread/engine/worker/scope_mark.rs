@@ -21,8 +21,7 @@ const SWEEP: u32 = 64;
 /// The address in `open` while no scope is open on this thread: it runs tasks of any.
 const ANY_SCOPE: usize = 0;
 /// The address in `open` if this thread runs no tasks of scopes: an outside thread that does
-/// not help, or one without an open scope; or if its deque may not have them, because the scope was
-/// opened by work of another priority than the normal one.
+/// not help, or one without an open scope.
 const NO_SCOPE: usize = 1;
 
 /// What a worker knows of its deque of scopes' tasks.
@@ -61,8 +60,7 @@ impl Worker {
     /// Opens the scope at this address on this thread, and sets its mark, the `depth` at this
     /// moment. Returns what [`leave_scope`](Self::leave_scope) puts back.
     pub(in crate::thread) fn enter_scope(&self, address: usize) -> (usize, usize) {
-        let takes = self.may_run() && self.is_normal();
-        let address = if takes { address } else { NO_SCOPE };
+        let address = if self.may_run() { address } else { NO_SCOPE };
         self.scopes.open.replace((address, self.scopes.depth.get()))
     }
 
@@ -74,7 +72,7 @@ impl Worker {
     /// Whether tasks of the scope at this address may be pushed to this worker's deque.
     pub(in crate::thread) fn takes_scope(&self, address: usize) -> bool {
         let open = self.scopes.open.get().0;
-        open == address || (open == ANY_SCOPE && self.is_normal())
+        open == address || open == ANY_SCOPE
     }
 
     pub(in crate::thread) fn push_scoped(&self, lent: ErasedEntry) {

@@ -26,7 +26,6 @@ use crate::loom::hint;
 use crate::sys::ticks;
 use crate::thread::engine::config::ROUND;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
-use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{DEQUES, Mode, Slots, Work};
 use crate::thread::engine::slot::{NO_PLACE, Slot};
 
@@ -58,8 +57,6 @@ pub(super) struct Search {
     fairness: Cell<Fairness>,
     /// Where in the list of slots this thread has stolen a task last.
     victim: Cell<Option<usize>>,
-    /// The priority that this thread looks for, or has found.
-    seeks: Cell<Priority>,
 }
 
 impl Search {
@@ -71,7 +68,6 @@ impl Search {
             searches: Cell::new(0),
             fairness: Cell::default(),
             victim: Cell::new(None),
-            seeks: Cell::new(Priority::Normal),
         }
     }
 }
@@ -114,62 +110,20 @@ impl Worker {
     }
 
     pub(in crate::thread) fn find(&self) -> Option<Work> {
-        let injector = &self.registry.injector;
         let own_share = self.slot().mailbox.take();
         let is_full = self.registry.sleep.is_full();
         let work = match own_share {
             Some(share) => share,
-            None if is_full => injector.pop_urgent()?,
-            None if injector.is_ranked() => return self.find_ranked(),
+            None if is_full => self.registry.injector.pop_urgent()?,
             None => self.find_next()?,
         };
-        if injector.is_ranked() {
-            // A share has no priority, and nothing else is urgent.
-            self.has_priority(Priority::Normal);
-        }
-        self.took(work)
-    }
-
-    /// The next work of the highest priority.
-    #[cold]
-    fn find_ranked(&self) -> Option<Work> {
-        for priority in &Priority::ALL {
-            self.search.seeks.set(*priority);
-            let found = match priority {
-                Priority::Normal => self.find_next(),
-                _ => self.find_of(*priority),
-            };
-            if let Some(work) = found {
-                self.has_priority(self.search.seeks.get());
-                return self.took(work);
-            }
-        }
-        None
-    }
-
-    /// The next work of a priority other than the normal one.
-    fn find_of(&self, priority: Priority) -> Option<Work> {
-        match self.registry.injector.pop_of(priority) {
-            Some(work) => Some(work),
-            None => self.steal(),
-        }
-    }
-
-    /// What this thread runs has this priority, until it looks for work again.
-    pub(super) fn has_priority(&self, priority: Priority) {
-        priority::set(priority);
-        self.slot().set_priority(priority);
-    }
-
-    /// The entry that the stall monitor asks for, of any priority: now this thread looks for that.
-    #[inline]
-    fn pop_next(&self) -> Option<Work> {
-        let (work, priority) = self.registry.injector.pop_next()?;
-        self.search.seeks.set(priority);
+        chaos::took(self.slot().number, || self.slot().taken());
+        self.thefts.stop_polling(&self.registry.wake_policy);
+        self.owned.slot.count_taken();
         Some(work)
     }
 
-    /// The next work where all has the same priority.
+    /// The next work of any queue.
     #[inline]
     fn find_next(&self) -> Option<Work> {
         let search = self.search.searches.get().wrapping_add(1);
@@ -190,7 +144,7 @@ impl Worker {
         if let Some(task) = self.owned.local.tasks.pop() {
             return Some(Work::Task(task));
         }
-        if let Some(work) = self.pop_next() {
+        if let Some(work) = self.registry.injector.pop_next() {
             return Some(work);
         }
         if let Some(work) = self.take_unattended() {
@@ -244,9 +198,6 @@ impl Worker {
         for behind in 0..deques {
             let deque = (fairness.next + behind) % deques;
             let slot = &slots[deque / DEQUES];
-            if deque.is_multiple_of(DEQUES) && !self.seeks_jobs_of(slot) {
-                continue;
-            }
             found = slot.public.oldest_of(deque % DEQUES);
             if let Some(work) = &found {
                 self.note_theft(work, slot);
@@ -285,7 +236,7 @@ impl Worker {
     /// stolen from there from them.
     fn steal(&self) -> Option<Work> {
         let last = self.search.victim.take();
-        let stays = self.registry.sleep.width() <= WIDEST && !self.registry.injector.is_ranked();
+        let stays = self.registry.sleep.width() <= WIDEST;
         let found = self.steal_somewhere(if stays { last } else { None });
         let (at, found) = found?;
         if matches!(found, (Work::Task(_), _)) {
@@ -340,30 +291,11 @@ impl Worker {
         work
     }
 
-    /// Whether the halves in this slot have the priority that this thread looks for. (Other deques
-    /// have normal work only.)
-    fn seeks_jobs_of(&self, slot: &Slot) -> bool {
-        slot.priority() == self.search.seeks.get() || !self.registry.injector.is_ranked()
-    }
-
-    fn took(&self, work: Work) -> Option<Work> {
-        chaos::took(self.slot().number, || self.slot().taken());
-        self.thefts.stop_polling(&self.registry.wake_policy);
-        self.owned.slot.count_taken();
-        Some(work)
-    }
-
     /// True: more has been moved to this thread's deques, see
     /// [`publish_rest`](Self::publish_rest).
     fn steal_from(&self, slot: &Slot) -> Option<(Work, bool)> {
-        let job = if self.seeks_jobs_of(slot) {
-            slot.public.steal_job()
-        } else {
-            None
-        };
-        let (work, more) = match job {
+        let (work, more) = match slot.public.steal_job() {
             Some(job) => (Work::Job(job), false),
-            None if self.search.seeks.get() != Priority::Normal => return None,
             None => slot.public.steal(&self.owned.local)?,
         };
         if let (Work::Scoped(lent), true) = (&work, more) {

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use crate::events;
 use crate::task::{Runnable, context, panic};
 use crate::thread::engine::config::ThreadHook;
-use crate::thread::engine::priority::Priority;
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
@@ -52,7 +51,6 @@ impl Worker {
         self.thefts.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), &|| true);
         if let Some(hook) = &registry.config.on_exit {
-            self.has_priority(Priority::Normal);
             self.as_blocked(|| {
                 call(hook);
                 self.end_child();

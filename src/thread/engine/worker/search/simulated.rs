@@ -12,7 +12,6 @@ use std::sync::mpsc;
 use super::*;
 use crate::task::{self, TaskId};
 use crate::thread::engine::config::Config;
-use crate::thread::engine::queue::Next;
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;
@@ -100,13 +99,6 @@ impl Simulation {
             }
         }
         id
-    }
-
-    /// Queues a task of this priority on this worker's thread.
-    fn push_ranked(&mut self, worker: usize, priority: Priority) -> TaskId {
-        let _its = priority::enter(priority);
-        let own = self.workers[worker].is_normal();
-        self.push(own.then_some(worker))
     }
 
     /// This worker takes an entry and runs it.
@@ -224,42 +216,6 @@ fn what_a_worker_leaves_behind_is_taken_first() {
     assert_eq!(taken, left);
     it.workers[1].return_to_queues();
     assert!(!it.workers[0].registry.some_unattended());
-    it.end();
-}
-
-#[test]
-fn what_is_taken_has_the_highest_priority_of_what_is_queued() {
-    for seed in 0..12 {
-        let width = 1 + seed as usize % 4;
-        let mut it = Simulation::new(width, Clock::Fast, seed);
-        it.workers[0].registry.injector.rank(Priority::High);
-        let mut priorities = HashMap::new();
-        for _ in 0..20_000 {
-            let at = it.random(width as u64) as usize;
-            if it.queued.len() < QUEUED && it.random(2) == 0 {
-                let priority = Priority::numbered(it.random(3) as u32);
-                priorities.insert(it.push_ranked(at, priority), priority);
-            } else {
-                let highest = priorities.values().max().copied();
-                let taken = it.take(at).map(|id| priorities.remove(&id).unwrap());
-                assert_eq!(taken, highest, "seed {seed}");
-                assert!(taken.is_none_or(|taken| taken == priority::current()));
-            }
-        }
-        it.end();
-        priority::set(Priority::Normal);
-    }
-}
-
-#[test]
-fn what_the_stall_monitor_asks_for_runs_at_its_own_priority() {
-    let mut it = Simulation::new(1, Clock::Still, 0);
-    let registry = Arc::clone(&it.workers[0].registry);
-    registry.injector.rank(Priority::Low);
-    it.push_ranked(0, Priority::Low);
-    registry.injector.set_next(Next::Newest);
-    assert!(it.take(0).is_some());
-    assert_eq!(priority::set(Priority::Normal), Priority::Low);
     it.end();
 }
 
