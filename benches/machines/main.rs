@@ -35,9 +35,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil::process::Wrapped;
 use trefoil::{Bulk, Executor, ProcessPool};
 use trefoil_machines::{Dask, Slurm, Ssh};
+use trefoil_sandbox::Wrapped;
 
 type Any = Box<dyn Error>;
 

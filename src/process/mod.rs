@@ -166,8 +166,6 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use api::measured::MeasuredCall;
 pub use channel::pair::channel;
 pub use job::capsule::Capsule;
-#[cfg(unix)]
-pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 #[doc(hidden)]
 pub use value::array_id::array_id;
 #[cfg(not(loom))]

@@ -5,7 +5,7 @@ use crate::support::{Scratch, Test, forever, is_there, kill, note, tests, until}
 
 use std::time::Duration;
 
-use trefoil::process::Wrapped;
+use crate::wrapped::Wrapped;
 use trefoil::{PoolError, ProcessPool, TaskError};
 
 /// So many bytes are more than half of any machine's memory.

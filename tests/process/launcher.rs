@@ -2,7 +2,9 @@
 //!
 //! Which wrappers there are depends on the machine; a test says which it has left out.
 
+use crate::support::marks::{MARK, died, mark, marked, marked_pool};
 use crate::support::{self, Dice, Scratch, Test, forever, kill, kills, note, tests, until};
+use crate::wrapped::Wrapped;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -16,7 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use trefoil::process::Wrapped;
 use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream};
 use trefoil::{Completer, PoolError, ProcessPool, ProcessPoolBuilder, Task, TaskError};
 
@@ -109,39 +110,6 @@ fn wrappers() -> Vec<(&'static str, Wrapped)> {
         }
     }
     can
-}
-
-/// A value that only the workers of one test have in their environment.
-pub(crate) fn mark() -> String {
-    static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-    format!("mark-{}-{number}-", std::process::id())
-}
-
-const MARK: &str = "TREFOIL_TEST_MARK";
-
-/// The processes with this mark.
-pub(crate) fn marked(mark: &str) -> Vec<u32> {
-    let wanted = format!("{MARK}={mark}");
-    let has = |pid: &u32| {
-        let all = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        all.split(|byte| *byte == 0)
-            .any(|one| one == wanted.as_bytes())
-    };
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(has).collect()
-}
-
-pub(crate) fn marked_pool(launcher: impl Launcher, mark: &str) -> ProcessPoolBuilder {
-    ProcessPool::builder().launcher(launcher).env(MARK, mark)
-}
-
-pub(crate) fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Box<trefoil::WorkerExit> {
-    match result {
-        Err(TaskError::WorkerDied(exit)) => exit,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Notes that it ran, and works.
@@ -542,21 +510,6 @@ const THREADS: [&str; 5] = [
     "MKL_NUM_THREADS",
 ];
 
-/// A command line for a number of workers that follows the work, up to this one.
-#[derive(Debug)]
-struct Elastic(Wrapped, usize);
-
-impl Launcher for Elastic {
-    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let _own = self.0.prepare(program)?;
-        Ok(Capabilities::slots(self.1).elastic(0, Duration::from_secs(9)))
-    }
-
-    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
-        self.0.start(index)
-    }
-}
-
 /// Never starts a worker.
 #[derive(Debug, Default)]
 struct Never {
@@ -661,18 +614,9 @@ tests! {
         until(|| marked(&mark).is_empty());
     }
 
-    fn what_cannot_be_is_an_error_that_says_so() {
-        let refused = |builder: ProcessPoolBuilder| builder.build().unwrap_err().to_string();
-        let wrapped = |words: &[&str]| ProcessPool::builder().launcher(Wrapped::new(words.to_vec()));
-        let empty = refused(wrapped(&[]));
-        assert!(empty.contains("empty"), "{empty}");
-        let none = refused(wrapped(&["env", "exe"]));
-        assert!(none.contains("`{exe}`"), "{none}");
-        let missing = refused(wrapped(&["no-such-sandbox", "{exe}"]));
-        assert!(missing.contains("`no-such-sandbox`") && missing.contains("install"), "{missing}");
-        let half = refused(wrapped(&["env", "{env}", "{exe}"]));
-        assert!(half.contains("env_option"), "{half}");
-        let output = refused(wrapped(&["env", "{exe}"]).on_output(|_, _| {}));
+    fn what_a_launcher_cannot_do_is_an_error_that_says_so() {
+        let env = || ProcessPool::builder().launcher(Wrapped::new(["env", "{exe}"]));
+        let output = env().on_output(|_, _| {}).build().unwrap_err().to_string();
         assert!(output.contains("on_output"), "{output}");
         let few = Never { elastic: true, ..Never::default() };
         assert!(ProcessPool::builder().launcher(few).workers(1).build().is_ok());
@@ -707,54 +651,6 @@ tests! {
             let count = std::fs::read(&starts.0).unwrap().len();
             assert!(count <= 10, "{count} starts");
         }
-    }
-
-    fn the_environment_is_passed_on_in_each_way() {
-        let see = |launcher: Wrapped| {
-            let procs = ProcessPool::builder().launcher(launcher).workers(1).env("A_B", "b c='");
-            let procs = procs.threads_per_worker(None).build().unwrap();
-            let see = |()| ["A_B", "PATH"].map(|name| std::env::var(name).ok());
-            procs.spawn((), see).join().unwrap()
-        };
-        let [set, path] = see(Wrapped::new(["env", "{exe}"]));
-        assert!(set.as_deref() == Some("b c='") && path.is_some());
-        let [set, path] = see(Wrapped::new(["env", "-i", "{env}", "{exe}"]).env_option(""));
-        assert!(set.as_deref() == Some("b c='") && path.is_none());
-        let script = r#"shift; first=$1; shift 2; exec env -i "$first" "$@""#;
-        let words = ["sh", "-c", script, "sh", "{env}", "{exe}"];
-        let [set, path] = see(Wrapped::new(words).env_option("-e"));
-        assert!(set.as_deref() == Some("b c='") && path.is_none());
-    }
-
-    fn the_limits_of_threads_are_passed_on_in_each_way() {
-        let processors = std::thread::available_parallelism().unwrap().get();
-        let see = |pool: ProcessPoolBuilder| {
-            let pool = pool.env("MKL_NUM_THREADS", "m").build().unwrap();
-            pool.spawn((), |()| THREADS.map(|name| std::env::var(name).ok())).join().unwrap()
-        };
-        // Those that this process has are the worker's, too.
-        let own = |name: &str, otherwise: usize| {
-            Some(std::env::var(name).unwrap_or_else(|_| otherwise.to_string()))
-        };
-        let passes = || Wrapped::new(["env", "{exe}"]);
-        let clears = || Wrapped::new(["env", "-i", "{env}", "{exe}"]).env_option("");
-        for launcher in [passes, clears] {
-            for workers in [1, 2, processors + 1] {
-                // The workers are started one by one, when there is work.
-                let pool = ProcessPool::builder().launcher(Elastic(launcher(), processors + 1));
-                let seen = see(pool.workers(workers));
-                let expected = THREADS.map(|name| own(name, (processors / workers).max(1)));
-                assert_eq!(seen[..4], expected[..4], "{workers}");
-                assert_eq!(seen[4].as_deref(), Some("m"));
-            }
-            let pool = || ProcessPool::builder().launcher(launcher());
-            let seen = see(pool().leave_free(processors)); // one worker
-            assert_eq!(seen[0], own(THREADS[0], processors));
-            let seen = see(pool().workers(1).threads_per_worker(Some(7)));
-            assert_eq!(seen.map(|value| value.unwrap()), ["7", "7", "7", "7", "m"]);
-        }
-        let pool = ProcessPool::builder().launcher(clears()).workers(1).threads_per_worker(None);
-        assert_eq!(see(pool)[..4], [const { None }; 4]);
     }
 
     fn a_launcher_of_a_user_gets_the_limits() {

@@ -56,8 +56,6 @@ mod pool;
 mod queue_limit;
 mod remote;
 mod retire;
-#[cfg(target_os = "linux")]
-mod sandbox;
 mod shared;
 #[cfg(target_os = "linux")] // its descriptors and mappings
 mod shared_mut;
@@ -75,6 +73,11 @@ mod undying;
 mod unread;
 mod usage;
 mod within;
+/// (A launcher for tests of all launchers.)
+#[cfg(unix)]
+#[path = "../../crates/trefoil-sandbox/src/wrapped.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod wrapped;
 
 fn main() {
     support::sleep();
@@ -103,8 +106,6 @@ fn main() {
     everywhere::helpers();
     #[cfg(target_os = "linux")]
     launcher::helpers();
-    #[cfg(target_os = "linux")]
-    sandbox::helpers();
     one::helpers();
     let mut except = Vec::new();
     if support::is_plain() {
@@ -135,8 +136,6 @@ fn main() {
         host::TESTS,
         #[cfg(target_os = "linux")]
         launcher::TESTS,
-        #[cfg(target_os = "linux")]
-        sandbox::TESTS,
         #[cfg(target_os = "linux")]
         hostile::TESTS,
         limits::TESTS,

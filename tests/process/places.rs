@@ -171,23 +171,23 @@ tests! {
 
     #[cfg(unix)]
     fn a_launcher_pins_no_worker() {
-        let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
+        let builder = ProcessPool::builder().launcher(crate::wrapped::Wrapped::new(["env", "{exe}"]));
         let Err(PoolError::Launcher(words)) = builder.pin_to(|_| [0]).build() else { panic!() };
         assert!(words.contains("taskset"), "{words}");
     }
 
     #[cfg(unix)]
     fn a_launcher_has_no_variables_for_one_worker() {
-        let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
+        let builder = ProcessPool::builder().launcher(crate::wrapped::Wrapped::new(["env", "{exe}"]));
         let Err(PoolError::Launcher(words)) = builder.env_for(|_| [("A", "B")]).build() else { panic!() };
         assert!(words.contains("worker_index"), "{words}");
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
-            let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
+            let builder = ProcessPool::builder().launcher(crate::wrapped::Wrapped::new(["env", "{exe}"]));
             let Err(PoolError::Launcher(words)) = builder.env(name, value).build() else { panic!() };
             assert!(words.contains("cannot be the"), "{words}");
         }
         let builder = ProcessPool::builder().workers(2);
-        let procs = builder.launcher(trefoil::process::Wrapped::new(["env", "{exe}"])).build().unwrap();
+        let procs = builder.launcher(crate::wrapped::Wrapped::new(["env", "{exe}"])).build().unwrap();
         let indices = procs.call(|()| worker_index()).chunk_size(1).map(std::iter::repeat_n((), 20)).unwrap();
         assert!(indices.into_iter().all(|index| index < Some(2)));
     }

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // not every program needs all of it
 
 #[cfg(target_os = "linux")]
+pub(crate) mod marks;
+#[cfg(target_os = "linux")]
 pub(crate) mod refuse;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]

@@ -461,8 +461,9 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Lets `launcher` start the workers: through a command line
-    /// ([`Wrapped`](crate::process::Wrapped)), or in any other way.
+    /// Lets `launcher` start the workers: by a command line or in a sandbox (the crate
+    /// `trefoil-sandbox`), on other machines (`trefoil-machines`), or in any other way
+    /// ([`Launcher`], which has an example).
     ///
     /// They are [plain](Self::plain_workers), whatever that setting is. [`build`](Self::build) then
     /// takes as long as the launcher needs to find out whether it can start workers. A variable
@@ -470,19 +471,6 @@ impl ProcessPoolBuilder {
     /// launcher. What tasks print on standard output goes to standard error, or where the launcher
     /// directs it: only [`WorkerStdout::Null`] changes that; [`WorkerStdout::Capture`] and
     /// [`on_output`](Self::on_output) make `build` fail ([`PoolError::Launcher`]).
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// use trefoil::ProcessPool;
-    /// use trefoil::process::Wrapped;
-    ///
-    /// # trefoil::init();
-    /// let nice = Wrapped::new(["nice", "-n", "5", "{exe}"]);
-    /// let procs = ProcessPool::builder().workers(2).launcher(nice).build()?;
-    /// assert_eq!(procs.map(1..=3, |n: u32| n * n)?, [1, 4, 9]);
-    /// # }
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
     pub fn launcher(mut self, launcher: impl Launcher) -> Self {
         self.launcher = Some(Box::new(launcher));
         self

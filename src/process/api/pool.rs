@@ -50,13 +50,13 @@ use crate::task::{Shutdown, Task, TaskError};
 /// to [`on_unobserved`](crate::ProcessPoolBuilder::on_unobserved) says so. (A pool in a `static` is
 /// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
 /// outlives the process that started it, however that ends (but one behind a
-/// [`Wrapped`](crate::process::Wrapped) command that a signal has stopped ends when it continues).
+/// [launcher](crate::ProcessPoolBuilder::launcher)'s command that a signal has stopped ends when it continues).
 ///
 /// A process that a call starts ends with its worker, so that accidents leave nothing running. It
 /// may continue if it has left the worker's process group
 /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), `setsid`; not on
 /// Windows), if this process is killed and so cannot end it, or if the worker is a child of a
-/// [`Wrapped`](crate::process::Wrapped) command.
+/// [launcher](crate::ProcessPoolBuilder::launcher)'s command.
 ///
 /// # Examples
 ///

@@ -41,12 +41,26 @@ impl Launched {
         Self::start(command, input, None)
     }
 
-    /// Starts a command that inherits one more descriptor.
-    pub(super) fn start(
-        mut command: Command,
-        input: &[u8],
-        also: Option<OwnedFd>,
-    ) -> io::Result<Self> {
+    /// [`with_input`](Self::with_input), of a command that inherits one more descriptor, under the
+    /// number that it has here: a file or a socket that has no name, such as a filter of system
+    /// calls, or a listener.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::os::fd::{AsRawFd, OwnedFd};
+    /// use std::process::Command;
+    /// use trefoil::process::launch::Launched;
+    ///
+    /// /// A worker behind `bwrap`, which reads its filter from a descriptor.
+    /// fn filtered(mut bwrap: Command, filter: OwnedFd) -> io::Result<Launched> {
+    ///     bwrap.args(["--seccomp", &filter.as_raw_fd().to_string()]);
+    ///     Launched::start(bwrap, &[], Some(filter))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `with_input`.
+    pub fn start(mut command: Command, input: &[u8], also: Option<OwnedFd>) -> io::Result<Self> {
         let (mut ours, theirs) = stream()?;
         ours.set_nonblocking(true)?;
         ours.write_all(input)?;

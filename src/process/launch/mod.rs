@@ -15,19 +15,13 @@
 //! a start that has failed is repeated: `sched/back_off.rs`. Which settings such a pool cannot
 //! have: `check` (`api/builder.rs`).
 
-// Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
+// Tests: `tests/process/launcher.rs`; `crates/trefoil-machines`, `crates/trefoil-sandbox`.
 
-#[cfg(unix)]
-pub(super) mod command_line;
 #[cfg(unix)]
 mod command_stream;
 pub(super) mod launched;
 pub(super) mod pool_error;
 pub(super) mod raw_program;
-#[cfg(unix)]
-pub(super) mod sandbox;
-#[cfg(unix)]
-mod sandbox_probe;
 pub(super) mod thread_limits;
 
 use std::fmt;
@@ -47,7 +41,7 @@ pub use raw_program::{Invitation, Program, WorkerStream};
 /// A worker is a process of this program with an [invitation](Program::invitation) in its
 /// environment, and a stream to the pool. Anything that can start a program and connect such a
 /// stream can be a launcher: a container engine, a sandbox, another user, another machine. For a
-/// command line, [`Wrapped`](crate::process::Wrapped) is enough.
+/// command line, `Wrapped` of the crate `trefoil-sandbox` is enough, which has a `Sandbox`, too.
 ///
 /// What the pool promises holds for any launcher: an item runs at most once, a worker that dies is
 /// replaced and costs only the item that it ran (where something forwards the stream, all that it

@@ -140,8 +140,11 @@ impl Program {
         self.workers
     }
 
-    /// The number of workers, if there can be so many.
-    pub(crate) fn width(&self, slots: usize) -> usize {
+    /// The number of workers of the pool on `slots` processors: what the user has
+    /// [set](crate::ProcessPoolBuilder::workers), or one for each of them but those that are
+    /// [left free](crate::ProcessPoolBuilder::leave_free).
+    #[must_use]
+    pub fn width(&self, slots: usize) -> usize {
         let default = || workers_by_default(slots, self.left_free);
         self.workers.unwrap_or_else(default)
     }

@@ -191,6 +191,3 @@ pub(crate) const KEPT_FAILURES_BYTES: u64 = 1 << 30;
 
 /// The most permits of one `Permits`: who looks for a free one looks at all of them.
 pub(crate) const MOST_PERMITS: usize = 1 << 16;
-
-/// The size of each folder in memory of a `Sandbox`, unless the user sets one.
-pub(crate) const SANDBOX_TMP: u64 = 64 << 20;

@@ -19,8 +19,8 @@ use tracing::{Event, Level, Span, Subscriber, subscriber};
 use tracing::{debug, enabled, error, info, info_span, warn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use trefoil::process::Wrapped;
 use trefoil::{ProcessPool, ProcessPoolBuilder, TaskError};
+use trefoil_sandbox::Wrapped;
 
 type Fields = BTreeMap<String, String>;
 

@@ -26,12 +26,10 @@
 //! | `inheritance`: what a launcher's command inherits | `close_range` in the child | `fcntl` in the child | there are no such commands |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
 //! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not known | the same |
-//! | `call_filter`: what keeps code in a sandbox | a filter of system calls | none: an error that explains why | there is no sandbox |
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
 //! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error that explains why | what it has committed; the limit of a job |
-//! | `sender`: which process has written to a socket | `SCM_CREDENTIALS` | not asked: there is no sandbox | the same |
 //! | `valve`: what stands for a socket, and can be shut | an `epoll` of it | none: a worker's caller waits for the driver | the same |
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |

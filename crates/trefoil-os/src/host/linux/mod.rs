@@ -4,7 +4,6 @@ pub mod activity;
 #[cfg(not(trefoil_port))]
 pub mod affinity;
 pub(crate) mod auxiliary;
-pub mod call_filter;
 #[cfg(not(trefoil_port))]
 pub mod channel_files;
 #[cfg(all(
@@ -36,7 +35,6 @@ pub mod lifeline;
 pub mod memory_file;
 #[cfg(not(trefoil_port))]
 pub mod private_memory;
-pub mod sender;
 #[cfg(not(trefoil_port))]
 pub mod valve;
 

@@ -8,8 +8,6 @@
 #[cfg(not(target_os = "linux"))]
 pub mod activity;
 pub mod affinity;
-#[cfg(all(unix, not(target_os = "linux")))]
-pub mod call_filter;
 pub mod channel_files;
 pub mod crash_handler;
 pub mod executable;
@@ -22,6 +20,4 @@ pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
 pub mod private_memory;
-#[cfg(all(unix, not(target_os = "linux")))]
-pub mod sender;
 pub mod valve;

@@ -81,12 +81,6 @@ pub(crate) fn headers() -> Headers {
     }
 }
 
-/// The number of the machine that this image is for (`EM_…`).
-#[cfg(target_os = "linux")]
-pub(crate) fn machine() -> u16 {
-    header((&raw const HEADER).expose_provenance()).kind[1]
-}
-
 /// The bytes of a loaded range of the image.
 fn bytes(range: Range<usize>) -> &'static [u8] {
     let start = std::ptr::with_exposed_provenance(range.start);

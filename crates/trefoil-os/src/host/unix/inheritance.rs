@@ -9,7 +9,7 @@
 //! - **H29** `close_range` with `CLOSE_RANGE_CLOEXEC`, and `fcntl` with `F_SETFD`, take any
 //!   numbers, and change no more than marks of this process's descriptors.
 //!
-//! Tests: `tests/process/sandbox.rs`, `tests/process/launcher.rs`.
+//! Tests: `tests/process/launcher.rs`.
 #![allow(unsafe_code)]
 
 use std::io;

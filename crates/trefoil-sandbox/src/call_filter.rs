@@ -19,7 +19,7 @@
 //! It is a program of the kernel's classic BPF (`seccomp(2)`): each instruction has a code
 //! (16 bits), two jumps (8 bits each, counted from the next instruction) and an operand (32 bits).
 //!
-//! Tests: `tests/process/sandbox.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,19 +27,23 @@ use std::os::fd::OwnedFd;
 use libc::c_long;
 use rustix::fs::MemfdFlags;
 
-use crate::host::elf;
-
-/// Whether the numbers below are those of this architecture, and none is missing.
-const IS_KNOWN: bool = cfg!(any(
-    all(
-        any(target_arch = "x86_64", target_arch = "aarch64"),
-        target_pointer_width = "64"
-    ),
-    target_arch = "riscv64",
-    target_arch = "loongarch64",
-    target_arch = "arm",
-    target_arch = "x86",
-));
+/// The machine in the headers of this architecture's executables (`EM_…`), if the numbers below are
+/// its own, and none is missing.
+const MACHINE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
+    Some(62)
+} else if cfg!(all(target_arch = "aarch64", target_pointer_width = "64")) {
+    Some(183)
+} else if cfg!(target_arch = "riscv64") {
+    Some(243)
+} else if cfg!(target_arch = "loongarch64") {
+    Some(258)
+} else if cfg!(target_arch = "arm") {
+    Some(40)
+} else if cfg!(target_arch = "x86") {
+    Some(3)
+} else {
+    None
+};
 
 /// Calls that are refused, whatever their arguments.
 const REFUSED: [c_long; 25] = [
@@ -138,19 +142,19 @@ const fn end(result: u32) -> Instruction {
     (RETURN, 0, 0, result)
 }
 
-/// The kernel's number of this architecture (`AUDIT_ARCH_…`): that of the machine in the headers of
-/// its executables, how wide it is and its order of bytes.
-fn architecture() -> u32 {
+/// The kernel's number of an architecture (`AUDIT_ARCH_…`): its machine, how wide this one is and
+/// its order of bytes.
+fn architecture(machine: u32) -> u32 {
     let wide = u32::from(cfg!(target_pointer_width = "64")) << 31;
     let little = u32::from(cfg!(target_endian = "little")) << 30;
-    u32::from(elf::machine()) | wide | little
+    machine | wide | little
 }
 
 /// The filter. Each of its parts begins with the call's number loaded.
-fn program() -> Vec<Instruction> {
+fn program(machine: u32) -> Vec<Instruction> {
     let mut all = vec![
         (LOAD, 0, 0, ARCH),
-        (EQUAL, 1, 0, architecture()),
+        (EQUAL, 1, 0, architecture(machine)),
         end(UNKNOWN),
         (LOAD, 0, 0, NUMBER),
     ];
@@ -211,13 +215,11 @@ fn program() -> Vec<Instruction> {
 }
 
 /// A file from which the filter can be read, at its beginning.
-pub fn filter() -> io::Result<OwnedFd> {
-    if !IS_KNOWN {
-        let message = "there is no filter of system calls for this kind of processor";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-    }
+pub(crate) fn filter() -> io::Result<OwnedFd> {
+    let message = "there is no filter of system calls for this kind of processor";
+    let unknown = || io::Error::new(io::ErrorKind::Unsupported, message);
     let mut bytes = Vec::new();
-    for (code, yes, no, operand) in program() {
+    for (code, yes, no, operand) in program(MACHINE.ok_or_else(unknown)?) {
         bytes.extend(u16::to_ne_bytes(code));
         bytes.extend([yes, no]);
         bytes.extend(u32::to_ne_bytes(operand));
@@ -225,4 +227,16 @@ pub fn filter() -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create("trefoil-filter", MemfdFlags::CLOEXEC)?;
     rustix::io::pwrite(&file, &bytes, 0)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_that_in_this_program_s_headers() {
+        let headers = std::fs::read("/proc/self/exe").unwrap();
+        let machine = u16::from_ne_bytes([headers[18], headers[19]]);
+        assert!(MACHINE.is_none_or(|known| known == machine.into()));
+    }
 }

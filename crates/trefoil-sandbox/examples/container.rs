@@ -5,9 +5,9 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use trefoil::process::Wrapped;
 use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, ProcessPool, Task};
+use trefoil_sandbox::Wrapped;
 
 /// Runs each worker in a container of this engine, with these options, of which the image is last.
 #[derive(Debug)]

@@ -5,8 +5,9 @@
 //! confined by. So nothing depends on what the command says, or on how it ends: one that ignores
 //! its options is noticed. It is killed in any case, and if nothing has come within [`LIMIT`].
 //!
-//! Tests: `tests/process/sandbox.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -17,11 +18,14 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal};
 
-use crate::process::host::inheritance::only_standard_streams;
-use crate::process::host::sender;
+use crate::sender;
 
 /// How long a sandbox may take to begin: it takes milliseconds, but a machine may be busy.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Begins with the filter as its standard input, and hands it on as descriptor 3: so nothing else in
+/// this process can inherit it. Its standard input is then the other way of its output, a socket.
+const HANDS_ON: [&str; 4] = ["/bin/sh", "-c", r#"exec "$@" 3<&0 <&1"#, "sh"];
 
 /// The shell inside. It waits until its standard input ends.
 const SHELL: [&str; 3] = ["/bin/sh", "-c", "echo; read wait"];
@@ -35,17 +39,21 @@ pub(super) struct Allowed {
     pub(super) root: bool,
 }
 
-/// Starts the command, which inherits `also`, with a shell, and looks at that. An error that
+/// Starts bubblewrap by this command line, with a shell behind it, and looks at that. An error that
 /// explains why it is in no sandbox.
-pub(super) fn probe(mut command: Command, also: OwnedFd, allowed: Allowed) -> io::Result<()> {
+pub(super) fn probe(words: &[OsString], filter: OwnedFd, allowed: Allowed) -> io::Result<()> {
     let (ours, theirs) = UnixStream::pair()?;
     let (errors, their_errors) = UnixStream::pair()?;
     sender::ask(&ours)?;
-    command.args(SHELL).process_group(0);
-    command.stdin(OwnedFd::from(theirs.try_clone()?));
+    let mut command = Command::new(HANDS_ON[0]);
+    command.args(&HANDS_ON[1..]).arg(&words[0]);
+    command
+        .args(["--seccomp", "3"])
+        .args(&words[1..])
+        .args(SHELL);
+    command.process_group(0).stdin(filter);
     command.stdout(OwnedFd::from(theirs));
     command.stderr(OwnedFd::from(their_errors));
-    only_standard_streams(&mut command, Some(also))?;
     let started = command.spawn()?;
     drop(command); // with its copies of the other ends
     let writer = first_writer(&ours);

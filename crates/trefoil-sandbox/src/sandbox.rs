@@ -1,28 +1,25 @@
 //! What workers in bubblewrap's sandbox may read, write and reach.
 //!
 //! The command line is that of a [`Wrapped`]. `prepare` makes it, and finds out whether it leads
-//! into a sandbox (`sandbox_probe`).
+//! into a sandbox (`probe`).
 //!
-//! Tests: `tests/process/sandbox.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::process::Resource;
+use rustix::fd::AsRawFd;
+use rustix::process::{Resource, getrlimit};
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
+use trefoil::{PoolError, Task};
 
-use super::command_line::{Wrapped, find};
-use super::launched::Launched;
-use super::pool_error::PoolError;
-use super::raw_program::Program;
-use super::sandbox_probe::{Allowed, probe};
-use super::{Capabilities, Ending, Launcher};
-use crate::process::host::call_filter;
-use crate::process::limits::SANDBOX_TMP;
-use crate::sys::limits;
-use crate::task::Task;
+use crate::call_filter::filter;
+use crate::probe::{Allowed, probe};
+use crate::wrapped::{Wrapped, find};
+
+/// The size of each folder in memory, unless the user sets one.
+const TMP: u64 = 64 << 20;
 
 /// What holds for every sandbox. `--die-with-parent` kills the first process of the pid namespace,
 /// and so all that is in it, when `bwrap` ends. The files of `/proc/sys` ask for the user's number
@@ -63,11 +60,11 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 /// too.
 ///
 /// The private memory of each process in it is limited by
-/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
-/// [`timeout`](crate::ProcessCall::timeout). What it writes to `/tmp` is kept in memory until it
+/// [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit), its time by
+/// [`timeout`](trefoil::ProcessCall::timeout). What it writes to `/tmp` is kept in memory until it
 /// ends, and counts towards [`tmp_limit`](Self::tmp_limit) instead. Nothing here limits all of its
 /// processes together, nor memory that has only a descriptor (`memfd_create`, of which
-/// [`Shared`](crate::Shared) is made) and what the kernel needs for it (pipes, names of empty
+/// [`Shared`](trefoil::Shared) is made) and what the kernel needs for it (pipes, names of empty
 /// files): for that, put this program into a control group. The kernel is shared, so a sandbox does
 /// not stop an attack on an error in it.
 ///
@@ -79,7 +76,7 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 ///
 /// ```
 /// use trefoil::ProcessPool;
-/// use trefoil::process::Sandbox;
+/// use trefoil_sandbox::Sandbox;
 ///
 /// # trefoil::init();
 /// # let bwrap = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"];
@@ -125,7 +122,7 @@ impl Sandbox {
             program: "bwrap".into(),
             network: false,
             processes: 1000,
-            tmp_limit: SANDBOX_TMP,
+            tmp_limit: TMP,
             paths: Vec::new(),
             wrapped: Wrapped::of(Vec::new()),
         }
@@ -241,7 +238,7 @@ impl Sandbox {
                 add("--remount-ro", &[path]);
             }
         }
-        let most = limits::limit(Resource::Nproc)?.maximum;
+        let most = getrlimit(Resource::Nproc).maximum;
         let most = most.map_or(self.processes, |most| most.min(self.processes));
         for word in ["/bin/sh", "-c", LIMITED, &most.to_string()] {
             words.push(word.into());
@@ -265,14 +262,6 @@ fn empty_folders(said: &[(PathAccess, PathBuf)]) -> Vec<PathBuf> {
     folders
 }
 
-/// A file with the filter of system calls, from which one `bwrap` can read it, and the arguments
-/// that name it.
-fn filter() -> io::Result<(OwnedFd, [OsString; 2])> {
-    let filter = call_filter::filter()?;
-    let number = filter.as_raw_fd().to_string();
-    Ok((filter, ["--seccomp".into(), number.into()]))
-}
-
 impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
         let refused =
@@ -293,11 +282,7 @@ impl Launcher for Sandbox {
                     && path.canonicalize().is_ok_and(|path| path == Path::new("/"))
             }),
         };
-        let tried = filter().and_then(|(filter, first)| {
-            let mut command = Command::new(&words[0]);
-            command.args(first).args(&words[1..]);
-            probe(command, filter, allowed)
-        });
+        let tried = filter().and_then(|filter| probe(&words, filter, allowed));
         tried.map_err(|error| refused(format!("`{}`: {error}", bwrap.display())))?;
         words.push("{exe}".into());
         self.wrapped = Wrapped::of(words);
@@ -305,7 +290,8 @@ impl Launcher for Sandbox {
     }
 
     fn start(&self, _index: usize) -> Task<io::Result<Launched>> {
-        Task::ready(filter().and_then(|(filter, first)| {
+        Task::ready(filter().and_then(|filter| {
+            let first = ["--seccomp".into(), filter.as_raw_fd().to_string().into()];
             Launched::start(self.wrapped.command(&first)?, &[], Some(filter))
         }))
     }

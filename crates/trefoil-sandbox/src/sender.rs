@@ -1,7 +1,7 @@
 //! Which process has written to a socket, whatever it says of itself: the kernel adds its number,
 //! as this process knows it (`SCM_CREDENTIALS`).
 //!
-//! Tests: `tests/process/sandbox.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -11,13 +11,13 @@ use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// From now on, what arrives here comes with its sender.
-pub fn ask(socket: impl AsFd) -> io::Result<()> {
+pub(crate) fn ask(socket: impl AsFd) -> io::Result<()> {
     Ok(set_socket_passcred(socket, true)?)
 }
 
 /// Waits for a byte, as long as the socket's timeout, and returns the number of the process that
 /// has written it. `None`: the other end is closed.
-pub fn sender(socket: impl AsFd) -> io::Result<Option<i32>> {
+pub(crate) fn sender(socket: impl AsFd) -> io::Result<Option<i32>> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -4,7 +4,7 @@
 //! `/tmp`, not in a `TMPDIR` that may be this user's alone. Where there is no bubblewrap, or no
 //! namespaces, a test says so, and does nothing.
 
-use crate::launcher::{died, mark, marked, marked_pool};
+use crate::support::marks::{died, mark, marked, marked_pool};
 use crate::support::{self, Scratch, Test, forever, tests, until};
 
 use std::hint::black_box;
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use trefoil::process::Sandbox;
 use trefoil::{Bulk, ProcessPool, TaskError};
+use trefoil_sandbox::Sandbox;
 
 /// A pool in the sandbox; `None`, if there can be none here.
 fn pool(sandbox: Sandbox, mark: &str) -> Option<ProcessPool> {

@@ -1,6 +1,6 @@
 //! Workers that are started by any command line, and what its exit codes mean.
 //!
-//! Tests: `tests/process/launcher.rs`.
+//! Tests: `tests/sandbox/wrapped.rs`; `tests/process/launcher.rs` of trefoil.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -9,13 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::Access;
-
-use super::launched::Launched;
-use super::pool_error::PoolError;
-use super::raw_program::{Program, WorkerStream};
-use super::{Capabilities, Ending, Launcher};
-use crate::sys::processors;
-use crate::task::Task;
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream};
+use trefoil::{PoolError, Task};
 
 /// Stands for the program's path in an argument.
 const EXE: &[u8] = b"{exe}";
@@ -31,15 +26,15 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// The command is looked up when the pool is built, on this process's `PATH`. `{exe}` in an
 /// argument is replaced by the path of this program's file; where an argument is `{exe}` alone for
 /// the last time, the arguments of this program follow it. The variables of
-/// [`env`](crate::ProcessPoolBuilder::env) and
-/// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker), and the one that makes the
+/// [`env`](trefoil::ProcessPoolBuilder::env) and
+/// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker), and the one that makes the
 /// program a worker, are set in the environment of the command. If it does not pass its environment
 /// on, as container engines and `sudo` do not, say how it sets a variable
 /// ([`env_option`](Self::env_option)).
 ///
 /// ```
 /// use trefoil::ProcessPool;
-/// use trefoil::process::Wrapped;
+/// use trefoil_sandbox::Wrapped;
 ///
 /// # trefoil::init();
 /// // (In place of `sh`: `bwrap --unshare-net --ro-bind / / --tmpfs /tmp {exe}`, for example.)
@@ -59,7 +54,7 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 ///
 /// ```no_run
 /// use trefoil::ProcessPool;
-/// use trefoil::process::Wrapped;
+/// use trefoil_sandbox::Wrapped;
 ///
 /// trefoil::init();
 /// let run = "setsid --wait docker run -i --rm --network=none {env}".split(' ');
@@ -70,11 +65,11 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// ```
 ///
 /// A worker ends when its stream ends. So it ends with the pool, and with this process, however
-/// that ends (if a forked child of it lives on, when that ends), unless it has been stopped by a signal or hangs before [`init`](crate::init). When
+/// that ends (if a forked child of it lives on, when that ends), unless it has been stopped by a signal or hangs before [`init`](trefoil::init). When
 /// the pool kills a worker, it kills the command and its process group, and ends the stream.
 ///
 /// What the command prints on standard error before the worker begins is in the
-/// [error](crate::WorkerExit::stderr_tail) of a worker that does not begin. It must not print on
+/// [error](trefoil::WorkerExit::stderr_tail) of a worker that does not begin. It must not print on
 /// standard output. An exit code of 128 + n, with n up to 64, counts as signal n. If the command
 /// forwards the stream, as the client of a container engine does, all that a worker had when it
 /// died and has not answered counts as begun: results may have been lost on the way. It must end
@@ -94,7 +89,7 @@ impl Wrapped {
         Self::of(words.into_iter().map(Into::into).collect())
     }
 
-    pub(super) fn of(words: Vec<OsString>) -> Self {
+    pub(crate) fn of(words: Vec<OsString>) -> Self {
         Self {
             words,
             env_option: None,
@@ -116,7 +111,7 @@ impl Wrapped {
     /// that this process has, too.
     fn variables(program: &Program) -> Vec<(OsString, OsString)> {
         let invitation = program.invitation(WorkerStream::Stdio);
-        let processors = processors::logical();
+        let processors = processors();
         let mut all = Vec::new();
         for (name, threads) in program.thread_limits(processors, program.width(processors)) {
             let value = std::env::var_os(name);
@@ -130,7 +125,7 @@ impl Wrapped {
     }
 
     /// The command for one worker, with these arguments before all others.
-    pub(super) fn command(&self, first: &[OsString]) -> io::Result<Command> {
+    pub(crate) fn command(&self, first: &[OsString]) -> io::Result<Command> {
         let program = self.program.as_ref();
         let program = program.ok_or_else(|| io::Error::other("it was not prepared"))?;
         let (path, variables) = (program.path()?, Self::variables(program));
@@ -193,7 +188,7 @@ impl Launcher for Wrapped {
         }
         program.path()?;
         self.program = Some(program.clone());
-        Ok(Capabilities::slots(processors::logical()))
+        Ok(Capabilities::slots(processors()))
     }
 
     fn start(&self, _index: usize) -> Task<io::Result<Launched>> {
@@ -205,6 +200,11 @@ impl Launcher for Wrapped {
             (ending.code, ending.signal) = (None, Some(code - 128));
         }
     }
+}
+
+/// How many processors this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether `part` is in `word`.
@@ -226,7 +226,7 @@ fn replaced(word: &OsStr, path: &Path) -> OsString {
 
 /// The file that this process executes under this name, with its whole path: workers may have
 /// another `PATH`, and this process another working directory later.
-pub(super) fn find(program: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find(program: &OsStr) -> Option<PathBuf> {
     let may_execute =
         |path: &PathBuf| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
     let found = if program.as_bytes().contains(&b'/') {

@@ -6,7 +6,7 @@
 //! ```
 
 use trefoil::ProcessPool;
-use trefoil::process::Wrapped;
+use trefoil_sandbox::Wrapped;
 
 /// Workers of the user with this number, without other groups and without a way to more rights.
 pub(crate) fn another_user(number: u32) -> Wrapped {

@@ -1,0 +1,28 @@
+//! Workers in a sandbox, and behind other command lines.
+//!
+//! This program is its own worker, as `tests/process/main.rs` of trefoil is.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::module_inception)]
+mod sandbox;
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+mod wrapped;
+
+fn main() {
+    support::sleep();
+    trefoil::init();
+    #[cfg(target_os = "linux")]
+    sandbox::helpers();
+    support::main(&[
+        #[cfg(target_os = "linux")]
+        sandbox::TESTS,
+        wrapped::TESTS,
+    ]);
+}
