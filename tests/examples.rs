@@ -532,17 +532,6 @@ their last digits: [*]
 }
 
 #[test]
-fn shared_mut() {
-    let out = run("shared_mut");
-    let head = "899 of 900 rows are drawn\nrow 450 has its old pixels: 0\n";
-    let loses_others = std::env::var_os("TREFOIL_CHAOS").is_some();
-    assert!(out.starts_with(head) || loses_others, "{out}");
-    let image: Vec<&str> = out.lines().filter(|line| !line.contains("row")).collect();
-    assert_eq!(image.len(), 20, "{out}");
-    assert_eq!(image[10].matches('#').count(), 42, "{out}");
-}
-
-#[test]
 fn process_monitor() {
     shows(
         "process_monitor",

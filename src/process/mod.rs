@@ -39,7 +39,6 @@
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
 //! | run one function in a process of its own | [`Process`] |
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
-//! | let workers write an array in place | [`SharedMut`] |
 //! | count together | [`SharedAtomics`] |
 //! | let no more than *n* workers at a time do something | [`permits`](ProcessPool::permits) |
 //! | let processes talk while they run | [`channel`](channel()) |
@@ -62,7 +61,7 @@
 //! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
-//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
+//! | [`permits`](ProcessPool::permits), [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
 //! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
 //! | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) | no | no |
 //!
@@ -192,9 +191,7 @@ pub(crate) mod root {
     pub use super::parent::settings::WorkerStdout;
     pub use super::sched::stats::ProcessStats;
     pub use super::value::bulk::Bulk;
-    pub use super::value::range_mut::RangeMut;
     pub use super::value::shared::{Shared, SharedAtomics};
-    pub use super::value::shared_mut::SharedMut;
 }
 #[doc(hidden)]
 pub use root::*;

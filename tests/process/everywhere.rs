@@ -10,10 +10,7 @@ use std::time::Duration;
 use crate::support::{self, Test, forever, pool, tests};
 use trefoil::process::channel::channel;
 use trefoil::task::WorkerExit;
-use trefoil::{
-    Bulk, Process, ProcessPool, RangeMut, Shared, SharedAtomics, SharedMut, Shutdown, TaskError,
-    ThreadPool,
-};
+use trefoil::{Bulk, Process, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
@@ -167,27 +164,6 @@ tests! {
             let refused = channel::<u8>(1).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Unsupported);
         }
-    }
-
-    fn threads_write_an_array_in_place() {
-        let threads = ThreadPool::with_threads(2);
-        let mut array = SharedMut::<f64>::new(1000).unwrap();
-        threads.map(array.chunks(10).unwrap(), |mut part: RangeMut<f64>| {
-            let first = part.range().start;
-            part.iter_mut().enumerate().for_each(|(n, x)| *x = (first + n) as f64);
-        });
-        assert!(array.iter().enumerate().all(|(n, x)| *x == n as f64));
-        assert!(array.unwritten().is_empty());
-        // And as a slice.
-        array.chunks_mut(100).for_each(|part| part.fill(3.0));
-        let parts = array.rows(500).unwrap();
-        let half = |mut part: RangeMut<f64>| {
-            part.fill(4.0);
-            assert_eq!(part.range().start, 0);
-        };
-        assert!(std::panic::catch_unwind(|| threads.map(parts, half)).is_err());
-        assert!(array.unwritten().contains(&(500..1000)));
-        assert!(array[500..].iter().all(|x| *x == 3.0));
     }
 
     fn one_process_is_watched_and_ended() {

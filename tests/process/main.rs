@@ -58,7 +58,6 @@ mod remote;
 mod retire;
 mod shared;
 #[cfg(target_os = "linux")] // its descriptors and mappings
-mod shared_mut;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
@@ -167,7 +166,6 @@ fn main() {
         retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]
-        shared_mut::TESTS,
         #[cfg(unix)]
         shared_ring::TESTS,
         chaos::TESTS,

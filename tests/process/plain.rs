@@ -51,10 +51,6 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("shared::atomics_are_the_same_words", "SharedAtomics"),
     ("shared::it_comes_again", "SharedAtomics"),
     (
-        "shared_mut::",
-        "no descriptor can be sent to them; it has a pool of them for the error",
-    ),
-    (
         "shared::nothing_is_left_open_when_workers_are_killed",
         "SharedAtomics",
     ),

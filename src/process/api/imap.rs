@@ -133,7 +133,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         let items = items.into_iter(); // it may panic, and then there is no job
         let shared = shared.clone();
         let id = shared.mailbox.id();
-        let chunk = shared.path.chunk().for_one(!options.may_have_copies());
+        let chunk = shared.path.chunk();
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
         match code {

@@ -318,7 +318,7 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let chunk = settings.chunk().sending_ahead().for_one(true);
+        let chunk = settings.chunk().sending_ahead();
         let call = encode(&mut arg, code_of(f), chunk, Ok(None)).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());

@@ -402,8 +402,8 @@ impl Capsule {
     /// with a description, but not numbers, tuples and arrays of them, text, and vectors of
     /// numbers.
     ///
-    /// Channel ends and memory that workers may write to ([`SharedAtomics`](crate::SharedAtomics),
-    /// [`RangeMut`](crate::RangeMut)) are not in the file: an argument with one cannot be decoded.
+    /// Channel ends and [`SharedAtomics`](crate::SharedAtomics) are not in the file: an argument
+    /// with one cannot be decoded.
     ///
     /// # Errors
     /// What the `Deserialize` of `A` says, its panic too.

@@ -232,7 +232,7 @@ impl PoolState {
             })]);
             base = next;
         };
-        let mut chunk = self.path.chunk().for_one(!options.may_have_copies());
+        let mut chunk = self.path.chunk();
         let frame = options.chunk;
         // The first chunks are small, so that the workers can begin soon. (The later ones are small
         // enough to be still in the cache when they are sent.)

@@ -810,8 +810,7 @@ impl Driver {
     /// Its memory needs no care, although the process may still write there (the kernel, on its
     /// behalf: one that was killed runs no code of its own any more). Its pages are its own, and no
     /// other worker gets them. What it has lent is copied before anything uses it (W50); what is
-    /// borrowed here is sealed against writing (H61), and a `SharedMut` seals what is out before it
-    /// is looked at. What it was lent, it only reads.
+    /// borrowed here is sealed against writing (H61). What it was lent, it only reads.
     fn abandon(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {

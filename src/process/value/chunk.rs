@@ -81,12 +81,6 @@ impl Chunk {
         self
     }
 
-    /// Whether each of its items goes to one worker at a time.
-    pub(crate) fn for_one(mut self, is_for_one: bool) -> Self {
-        self.encoding.get_or_insert_default().for_one = is_for_one;
-        self
-    }
-
     /// A chunk that lends nothing. If it is `of_bytes`, for workers that get nothing else, its
     /// items have only attachments that can be copied.
     pub(crate) fn new(of_bytes: bool) -> Self {

@@ -5,8 +5,7 @@
 //! does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which
 //! stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker
 //! keeps (`memory_kept_by_worker`); and large arrays of numbers (`bulk`), which are lent
-//! (`lent_arrays`). Ranges of an array (`shared_mut`) travel as places in its memory (`range_mut`,
-//! `lent_ranges`). `array_id` numbers arrays for other serializers. `usage` is what comes with a
+//! (`lent_arrays`). `array_id` numbers arrays for other serializers. `usage` is what comes with a
 //! value if its item was measured.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
@@ -60,18 +59,15 @@ pub(super) mod copies;
 pub(super) mod depth_limit;
 pub(super) mod kept_results;
 pub(super) mod lent_arrays;
-mod lent_ranges;
 pub(super) mod mapped;
 pub(super) mod memory_kept_by_worker;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;
 pub(super) mod portable;
-pub(super) mod range_mut;
 pub(super) mod raw_plain;
 pub(super) mod reason;
 pub(super) mod scope;
 pub(super) mod shared;
-pub(super) mod shared_mut;
 mod slow_close;
 pub(super) mod usage;
 pub(super) mod vector;

@@ -200,15 +200,6 @@ pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(start, size_of_val(numbers)) }
 }
 
-/// The memory of `numbers`, to be overwritten.
-pub(crate) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
-    let length = size_of_val(numbers);
-    let start = numbers.as_mut_ptr().cast();
-    // SAFETY: W30: initialised, without padding, and borrowed from `numbers`; whatever is written
-    // is a number.
-    unsafe { std::slice::from_raw_parts_mut(start, length) }
-}
-
 /// The numbers with the memory `bytes`; `None` if that is not a whole number of them.
 pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     // SAFETY: W30: the room is as long as `bytes`, and new, so not part of them.

@@ -47,8 +47,6 @@ pub(crate) struct Encoding {
     /// The address and length of the bytes that may be left out, and the type of their numbers.
     offer: Option<(usize, usize, u8)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
-    /// Each value goes to one process at a time, so it may contain what only one may have.
-    pub(crate) for_one: bool,
     /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
     /// The attachments that it waits for.
@@ -129,12 +127,12 @@ fn is_worth_it(bytes: &[u8]) -> bool {
 /// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const ONLY_BYTES: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
-     them, and neither `SharedAtomics` nor a range of a `SharedMut` nor an `Attachment` nor the end \
-     of a channel can be copied; return results instead, and send read-only data as `Shared`"
+     them, and neither `SharedAtomics` nor an `Attachment` nor the end of a channel can be copied; \
+     return results instead, and send read-only data as `Shared`"
 } else {
     "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
-     `SharedAtomics` and ranges of a `SharedMut` cannot be copied; return results instead, and \
-     send read-only data as `Shared`"
+     `SharedAtomics` cannot be copied; return results instead, and send read-only data as \
+     `Shared`"
 };
 
 struct Scope {
@@ -243,18 +241,6 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         Ok(attachment.id)
     });
     attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
-}
-
-/// The same, for a value that only one process may have at a time.
-pub(crate) fn attach_for_one(attachment: &Arc<Attachment>) -> Result<u64, String> {
-    match with_encoding(|own| own.for_one) {
-        Some(false) => Err(reason::set(
-            "a `RangeMut` belongs to one item of a call: it cannot be sent in a context, in an \
-             initializer's argument or in a result, nor by a call with `hedge`, which may run an item \
-             twice at the same time",
-        )),
-        _ => attach(attachment),
-    }
 }
 
 // Not with `reason::set`, because this is not an error of a call.

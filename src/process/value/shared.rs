@@ -35,7 +35,7 @@ use super::reason;
 use super::scope;
 
 /// Where the elements are stored.
-pub(super) enum Storage<T> {
+enum Storage<T> {
     Shared(MappedSlice<T>),
     /// In this process only, because there was no shared memory.
     Own(Arc<Vec<T>>),
@@ -142,7 +142,7 @@ as_slice!(Shared<T: Plain>);
 
 impl<T: Plain> Shared<T> {
     /// What is in this memory.
-    pub(super) fn over(slice: MappedSlice<T>) -> Self {
+    fn over(slice: MappedSlice<T>) -> Self {
         Self(Storage::Shared(slice))
     }
 

@@ -85,14 +85,6 @@ pub fn writable(length: usize) -> io::Result<OwnedFile> {
     memory_file::create_reserved("trefoil-atomics", length)
 }
 
-/// A file of `length` bytes, all zero, for a segment that is written first and then
-/// [sealed](memory_file::seal). Its size cannot change. No page is allocated before it is used;
-/// `used` bytes will be.
-pub fn sealable(length: usize, used: usize) -> io::Result<OwnedFile> {
-    free_memory::check(used)?;
-    memory_file::create_sealable("trefoil-shared", length)
-}
-
 /// `Ok` if the descriptor, which may come from anywhere, is one of memory that can be mapped, and
 /// if `fixed`, of memory that never changes.
 pub fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {

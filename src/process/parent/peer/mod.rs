@@ -299,7 +299,7 @@ impl CallerPath {
     pub(crate) fn chunk(&self) -> Chunk {
         let lent = self.0.as_ref();
         let chunk = lent.map_or_else(|| Chunk::new(true), Chunk::lending);
-        chunk.sending_ahead().for_one(true)
+        chunk.sending_ahead()
     }
 
     /// An empty chunk for a context, which stays with the workers.

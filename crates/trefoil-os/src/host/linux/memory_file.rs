@@ -48,14 +48,6 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// A memory file of `length` bytes, all zero, whose size cannot change any more, and which can be
-/// [sealed](seal) later.
-pub(crate) fn create_sealable(name: &str, length: usize) -> io::Result<OwnedFd> {
-    let file = create(name, length)?;
-    rustix::fs::fcntl_add_seals(&file, RESIZE)?;
-    Ok(file)
-}
-
 /// A memory file of `length` bytes, all zero, which can grow but not shrink.
 pub(crate) fn create_growing(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
@@ -72,7 +64,7 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> 
 }
 
 /// Seals the file: its content never changes from now on.
-pub fn seal(file: impl AsFd) -> io::Result<()> {
+pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
     let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
     Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }

@@ -54,12 +54,6 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> 
     create(name, length)
 }
 
-/// A memory file of `length` bytes, all zero, whose size does not change, and which can be
-/// [sealed](seal) later.
-pub(crate) fn create_sealable(name: &str, length: usize) -> io::Result<OwnedFile> {
-    create(name, length)
-}
-
 /// A memory file of `length` bytes, all zero, for which the disk has reserved room.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile> {
     fits(&std::env::temp_dir(), length)?;
@@ -92,7 +86,7 @@ fn fits(folder: &Path, length: usize) -> io::Result<()> {
 }
 
 /// Declares that the file's content does not change from now on.
-pub fn seal(_file: impl AsFile) -> io::Result<()> {
+pub(crate) fn seal(_file: impl AsFile) -> io::Result<()> {
     Ok(())
 }
 

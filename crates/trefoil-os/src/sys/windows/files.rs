@@ -49,17 +49,6 @@ pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Resul
     Ok(())
 }
 
-/// Fills `bytes` from `offset` on.
-pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.seek_read(bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => (bytes, offset) = (&mut bytes[count..], offset + count as u64),
-        }
-    }
-    Ok(())
-}
-
 /// What distinguishes two files at the same path. (`std` does not expose the system's number of a
 /// file.)
 pub fn numbers(file: &Metadata) -> [u64; 3] {
