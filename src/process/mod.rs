@@ -166,7 +166,6 @@ pub use api::measured::MeasuredCall;
 pub use channel::pair::channel;
 pub use job::capsule::Capsule;
 #[doc(hidden)]
-pub use value::array_id::array_id;
 #[cfg(not(loom))]
 #[cfg(unix)]
 pub use value::attachment::Attachment;

@@ -17,7 +17,6 @@ use std::ops::DerefMut;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::array_id::{self, ArrayId};
 use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
 use super::reason;
 use super::scope;
@@ -66,7 +65,7 @@ use crate::sys::large_pages;
 /// in this machine's byte order. For numbers that many calls only read, use
 /// [`Shared`](crate::Shared).
 #[derive(Default)]
-pub struct Bulk<T: Plain>(Vec<T>, ArrayId);
+pub struct Bulk<T: Plain>(Vec<T>);
 
 as_slice!(Bulk<T: Plain>);
 
@@ -77,7 +76,6 @@ impl<T: Plain> Bulk<T> {
     }
 
     pub(super) fn numbers(&mut self) -> &mut Vec<T> {
-        self.1.forget();
         &mut self.0
     }
 }
@@ -105,13 +103,13 @@ fn copy<T: Plain>(numbers: &[T]) -> Vec<T> {
 
 impl<T: Plain> Clone for Bulk<T> {
     fn clone(&self) -> Self {
-        Self(copy(&self.0), self.1.clone())
+        Self(copy(&self.0))
     }
 }
 
 impl<T: Plain> From<Vec<T>> for Bulk<T> {
     fn from(numbers: Vec<T>) -> Self {
-        Self(numbers, ArrayId::default())
+        Self(numbers)
     }
 }
 
@@ -153,19 +151,14 @@ impl<'a, T: Plain> IntoIterator for &'a mut Bulk<T> {
 
 impl<T: Plain> DerefMut for Bulk<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        self.numbers()
+        &mut self.0
     }
 }
 
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = bytes_of(&self.0);
-        let write = || serializer.serialize_bytes(bytes);
-        if scope::is_encoding() {
-            scope::offering(bytes, self.0.kind(), write)
-        } else {
-            array_id::passing(bytes, &self.1, write)
-        }
+        scope::offering(bytes, self.0.kind(), || serializer.serialize_bytes(bytes))
     }
 }
 

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::array_id::ArrayId;
 use super::attachments::Attachment;
 use crate::loom::Mutex;
 use crate::process::host::mapping::{Access, Mapping};
@@ -41,8 +40,6 @@ pub(crate) struct Mapped {
     pub(crate) attachment: Arc<Attachment>,
     key: Key,
     pub(super) atomic_size: AtomicSize,
-    /// Of memory that never changes.
-    pub(super) id: ArrayId,
 }
 
 impl Mapped {
@@ -84,7 +81,6 @@ impl Mapped {
                     attachment,
                     key,
                     atomic_size,
-                    id: ArrayId::default(),
                 });
                 table.insert(key, Arc::downgrade(&new));
                 new

@@ -5,7 +5,7 @@
 //! does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which
 //! stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker
 //! keeps (`memory_kept_by_worker`); and large arrays of numbers (`bulk`), which are lent
-//! (`lent_arrays`). `array_id` numbers arrays for other serializers. `usage` is what comes with a
+//! (`lent_arrays`). `usage` is what comes with a
 //! value if its item was measured.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
@@ -48,7 +48,6 @@ macro_rules! as_slice {
     };
 }
 
-pub(super) mod array_id;
 #[cfg(unix)]
 pub(super) mod attachment;
 pub(super) mod attachments;

@@ -26,7 +26,6 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::array_id;
 use super::attachments::Attachment;
 use super::bulk::Bulk;
 use super::mapped::Mapped;
@@ -205,12 +204,7 @@ impl<T: Plain + Eq> Eq for Shared<T> {}
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !scope::is_encoding() {
-            let bytes = bytes_of(self);
-            let write = || serializer.serialize_bytes(bytes);
-            return match &self.0 {
-                Storage::Shared(slice) => array_id::passing(bytes, &slice.mapped().id, write),
-                Storage::Own(_) => write(),
-            };
+            return serializer.serialize_bytes(bytes_of(self));
         }
         let again = |own: &[T]| Mapped::fixed(bytes_of(own));
         self.0.serialize(serializer, again)
