@@ -63,8 +63,7 @@ use crate::thread::ThreadPool;
 /// [`submit`](Self::submit) and [`width`](Self::width) are enough; methods that later versions add
 /// will have a default, too. A function that is generic over an `Executor` relies on these rules:
 ///
-/// - `submit` does not panic and does not wait for other calls, except where an executor was given
-///   a limit to what it queues ([`queue_limit`](crate::ThreadPoolBuilder::queue_limit)). What goes wrong is the error of its
+/// - `submit` does not panic and does not wait for other calls. What goes wrong is the error of its
 ///   task.
 /// - A call runs at most once, and not at all if its task is cancelled before.
 /// - `map` returns the results in the order of the items. If it fails, the calls that have not

@@ -146,9 +146,9 @@ pub use process::root::{
 #[doc(inline)]
 pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, Failure, GroupError,
-    GroupHandle, Late, Panic, PanicLocation, QueueFull, QueuePlace, SharedTask, Shutdown, StepExt,
-    Task, TaskError, TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed,
-    as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
+    GroupHandle, Late, Panic, PanicLocation, SharedTask, Shutdown, StepExt, Task, TaskError,
+    TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed, as_completed_keyed, join_all,
+    on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[cfg(feature = "threads")]

@@ -18,7 +18,6 @@ use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
 use crate::events::{self, Kind};
 use crate::task::large::{LocalBoxedFuture, is_large};
-use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.
@@ -114,7 +113,6 @@ impl EventLoop {
             hook: None,
             slow_poll: None,
             virtual_time: false,
-            queue_limit: None,
         }
     }
 
@@ -294,7 +292,6 @@ pub struct EventLoopBuilder {
     hook: Option<Hook>,
     slow_poll: Option<(Duration, SlowHook)>,
     virtual_time: bool,
-    queue_limit: Option<QueueLimit>,
 }
 
 impl EventLoopBuilder {
@@ -416,38 +413,6 @@ impl EventLoopBuilder {
         self
     }
 
-    /// At most this many tasks that other threads have spawned wait for their first poll; 0 counts
-    /// as 1. Default: no limit.
-    ///
-    /// While there are so many:
-    ///
-    /// - [`LoopHandle::spawn`], [`spawn_with`](LoopHandle::spawn_with),
-    ///   [`call_soon`](LoopHandle::call_soon) and [`call_later`](LoopHandle::call_later) block
-    ///   their thread until the loop has begun one of them. On a thread that must not block
-    ///   (another loop's), the task ends in [`WouldBlock`](crate::TaskError::WouldBlock) at once.
-    /// - [`LoopHandle::reserve`] waits in async code.
-    /// - [`LoopHandle::try_spawn`] gives the future back.
-    ///
-    /// On the loop's own thread, `spawn` in all its forms neither waits nor takes a place (but
-    /// `try_spawn` and `reserve` take one): the loop would otherwise wait for itself. When the loop
-    /// ends, every spawn that waits continues, and its task ends in
-    /// [`Closed`](crate::TaskError::Closed).
-    ///
-    /// ```
-    /// let event_loop = trefoil::EventLoop::builder().queue_limit(8).build()?;
-    /// let handle = event_loop.handle();
-    /// let producer = std::thread::spawn(move || {
-    ///     let tasks = (0..100).map(|n| handle.spawn(async move { n })); // never far ahead
-    ///     trefoil::try_join_all(tasks).join().unwrap()
-    /// });
-    /// event_loop.block_on(trefoil::spawn_blocking(|| producer.join())).unwrap().unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn queue_limit(mut self, tasks: usize) -> Self {
-        self.queue_limit = Some(QueueLimit::new(tasks));
-        self
-    }
-
     /// Makes the loop. It belongs to this thread.
     ///
     /// # Errors
@@ -469,7 +434,7 @@ impl EventLoopBuilder {
             None => None,
         };
         let watched = watchdog.as_ref().map(|watchdog| watchdog.watched.clone());
-        let local = Local::new(self.hook, watched, self.queue_limit)?;
+        let local = Local::new(self.hook, watched)?;
         if self.virtual_time {
             local.pause();
         }

@@ -15,7 +15,6 @@ use super::shared::SharedLoop;
 use super::stats::LoopStats;
 use crate::events::Kind;
 use crate::task::large::{BoxedCall, BoxedFuture, LocalBoxedFuture, is_large};
-use crate::task::queue_limit::refused;
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
 
@@ -196,8 +195,7 @@ impl LoopHandle {
 
     /// Starts a future on the loop.
     ///
-    /// It waits only if the loop has a [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its
-    /// queue is full. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`].
+    /// Does not wait. If the loop has ended, or is ending, the task ends in [`TaskError::Closed`].
     ///
     /// ```
     /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });
@@ -216,18 +214,6 @@ impl LoopHandle {
             let future: BoxedFuture<F::Output> = Box::pin(future);
             return self.spawn(future);
         }
-        match self.place() {
-            Ok(None) => self.spawn_now(future),
-            Ok(place) => self.spawn_in(place, future),
-            Err(error) => refused(error, self.shared.hook.as_ref()),
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn spawn_now<F>(&self, future: F) -> Task<F::Output>
-    where
-        F: Future<Output: Send + 'static> + Send + 'static,
-    {
         let (runnable, task) =
             task::Newborn::new(Kind::Future).future(future, self.shared.clone(), false);
         if let Some(local) = current::local_of(&self.shared) {
@@ -278,19 +264,6 @@ impl LoopHandle {
             let make: BoxedCall<'_, LocalBoxedFuture<'static, F::Output>> = Box::new(make);
             return self.spawn_with(make);
         }
-        match self.place() {
-            Ok(None) => self.spawn_with_now(make),
-            Ok(place) => self.spawn_with_in(place, make),
-            Err(error) => refused(error, self.shared.hook.as_ref()),
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn spawn_with_now<M, F>(&self, make: M) -> Task<F::Output>
-    where
-        M: FnOnce() -> F + Send + 'static,
-        F: Future<Output: Send + 'static> + 'static,
-    {
         let future = async move { make().await };
         let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
         if let Some(local) = current::local_of(&self.shared) {

@@ -40,7 +40,6 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::parking::marker::OwnedLoop;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
-use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskRef};
 use crate::timer::Timers;
 
@@ -91,15 +90,11 @@ pub(crate) struct Local {
 impl RefUnwindSafe for Local {}
 
 impl Local {
-    pub(super) fn new(
-        hook: Option<Hook>,
-        watched: Option<Arc<Watched>>,
-        limit: Option<QueueLimit>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(hook: Option<Hook>, watched: Option<Arc<Watched>>) -> io::Result<Self> {
         let (poller, wait) = Poller::new()?;
         let (poller, parker) = (Arc::new(poller), Parker::new());
         Ok(Self {
-            shared: Arc::new(SharedLoop::new(&poller, &parker, hook, limit)),
+            shared: Arc::new(SharedLoop::new(&poller, &parker, hook)),
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
             counted: OnceCell::new(),

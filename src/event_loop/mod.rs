@@ -92,7 +92,6 @@ mod local;
 #[doc(hidden)]
 pub mod model;
 mod operation_budget;
-mod queue_limit;
 mod reactor;
 mod routing;
 mod shared;

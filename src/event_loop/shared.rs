@@ -38,7 +38,6 @@ use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::{Mutex, MutexGuard, Parker, Unparker};
 use crate::parking::marker;
 use crate::sys::poller::Poller;
-use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Inbox, Runnable, SleepPlace, notice};
 use crate::timer::{Clock, TimerKey};
 
@@ -69,8 +68,6 @@ pub(crate) struct SharedLoop {
     pub(super) hook: Option<Hook>,
     /// The virtual clock, if the loop has one.
     clock: OnceLock<Arc<Clock>>,
-    /// For tasks that other threads spawn.
-    queue_limit: Option<QueueLimit>,
     pub(super) counts: CachePadded<LoopCounts>,
 }
 
@@ -95,12 +92,7 @@ pub(super) struct CountedWaker {
 }
 
 impl SharedLoop {
-    pub(super) fn new(
-        poller: &Arc<Poller>,
-        parker: &Parker,
-        hook: Option<Hook>,
-        queue_limit: Option<QueueLimit>,
-    ) -> Self {
+    pub(super) fn new(poller: &Arc<Poller>, parker: &Parker, hook: Option<Hook>) -> Self {
         Self {
             inbox: CachePadded::new(Inbox::default()),
             flags: AtomicU32::new(0),
@@ -112,7 +104,6 @@ impl SharedLoop {
             owner: std::thread::current(),
             hook,
             clock: OnceLock::new(),
-            queue_limit,
             counts: CachePadded::default(),
         }
     }
@@ -210,16 +201,6 @@ impl SharedLoop {
     pub(super) fn begin_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
         *self.gate.lock() = true;
-        if let Some(limit) = &self.queue_limit {
-            limit.close();
-        }
-    }
-
-    /// The limit to what is queued. `None`: there is none, or this is a forked child, where no
-    /// place ever becomes free.
-    #[inline]
-    pub(super) fn queue_limit(&self) -> Option<&QueueLimit> {
-        self.queue_limit.as_ref().filter(|_| !self.is_foreign())
     }
 
     /// The marker of the loop's thread while the loop runs. It is only compared. It is also the

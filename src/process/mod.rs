@@ -56,7 +56,7 @@
 //!
 //! | | plain | with a launcher |
 //! |---|---|---|
-//! | `forward_events` (feature `tracing`), [`hedge`](ProcessCall::hedge), [`queue_limit`](ProcessPoolBuilder::queue_limit), [`worker_index`] | yes | yes |
+//! | `forward_events` (feature `tracing`), [`hedge`](ProcessCall::hedge), [`worker_index`] | yes | yes |
 //! | [`memory_budget`](ProcessPoolBuilder::memory_budget) | yes, on Linux | no: that machine's memory is not known here |
 //! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |

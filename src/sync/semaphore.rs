@@ -14,7 +14,6 @@
 //! that tries before it listens; and by `tests/sync/`.
 
 use std::mem;
-use std::task::Waker;
 
 use super::wait_list::WaitList;
 use crate::loom::Arc;
@@ -213,14 +212,6 @@ impl SemaphoreGuardArc {
     pub fn forget(mut self) {
         self.0 = None;
     }
-}
-
-/// Gives the permit back, and runs no user code: the caller must wake the next waiter.
-#[must_use]
-pub(crate) fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
-    let semaphore = permit.0.take()?;
-    semaphore.give(1);
-    semaphore.list.waiters.notify_one().flatten()
 }
 
 impl Drop for SemaphoreGuardArc {

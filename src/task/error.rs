@@ -55,11 +55,9 @@ pub enum TaskError {
     /// promise was dropped, or the result had been taken before.
     Closed,
     /// Waiting here would block a thread that must not block: an event loop's, or the one that
-    /// drives a process pool. `.await` the task instead, or join it from `spawn_blocking`. Also:
-    /// the queue of an executor that has a [`queue_limit`](crate::ThreadPoolBuilder::queue_limit)
-    /// is full, and `spawn` was called on such a thread; there await `reserve()`. Also, on any
-    /// thread: a task joins itself, or there is no item or no room for a `try_recv`, `try_send` or
-    /// `try_spawn`.
+    /// drives a process pool. `.await` the task instead, or join it from `spawn_blocking`. Also, on
+    /// any thread: a task joins itself, or there is no item or no room for a `try_recv` or
+    /// `try_send`.
     WouldBlock,
     /// The closure, future or call panicked.
     Panicked(Box<Panic>),
@@ -87,9 +85,8 @@ impl fmt::Display for TaskError {
             ),
             Self::WouldBlock => f.write_str(
                 "it would block: this thread runs an event loop or drives a process pool, so it must \
-                 not (await the task, or a full queue's `reserve()`, or wait in spawn_blocking); or \
-                 a `try_` call found no item or no room; or the task waited for itself, which would \
-                 never end",
+                 not (await the task, or wait in spawn_blocking); or a `try_` call found no item or \
+                 no room; or the task waited for itself, which would never end",
             ),
             Self::Panicked(panic) => panic.fmt(f),
             Self::WorkerDied(exit) => exit.fmt(f),

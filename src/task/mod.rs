@@ -91,7 +91,6 @@ pub(crate) mod large;
 mod late;
 mod outcome;
 pub(crate) mod panic;
-pub(crate) mod queue_limit;
 mod raw;
 mod shutdown;
 mod state;
@@ -124,7 +123,6 @@ pub(crate) mod root {
     pub use super::id::TaskId;
     pub use super::late::Late;
     pub use super::panic::{Panic, PanicLocation};
-    pub use super::queue_limit::{QueueFull, QueuePlace};
     pub use super::raw::{Completer, Task};
     pub use super::shutdown::Shutdown;
     pub use super::unobserved::{TaskReport, on_unobserved};

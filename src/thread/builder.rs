@@ -13,7 +13,6 @@ use crate::loom::Arc;
 use crate::sys::processors;
 use crate::task::TaskReport;
 use crate::task::panic::{catch, contain};
-use crate::task::queue_limit::QueueLimit;
 
 /// The settings of a [`ThreadPool`], from [`ThreadPool::builder`].
 ///
@@ -179,40 +178,6 @@ impl ThreadPoolBuilder {
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
         self.config.unobserved = Some(Arc::new(hook));
-        self
-    }
-
-    /// At most this many tasks wait in the queue; 0 counts as 1. Default: no limit.
-    ///
-    /// A task counts from its `spawn` until it begins (a future: until its first poll). Then, or
-    /// when it is cancelled (a future: once a thread has dropped it), its place is free again.
-    /// While the queue is full:
-    ///
-    /// - [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) and
-    ///   [`spawn_blocking`](crate::spawn_blocking) block their thread until a place is free. On a
-    ///   thread that must not block (an event loop's), the task ends in
-    ///   [`WouldBlock`](crate::TaskError::WouldBlock) at once.
-    /// - [`reserve`](ThreadPool::reserve) waits in async code.
-    /// - [`try_spawn`](ThreadPool::try_spawn) gives the closure back.
-    ///
-    /// Inside the pool's own work, `spawn` neither waits nor takes a place: the pool could
-    /// otherwise wait for itself. No place is taken by `map` and similar methods (`map_task`, too),
-    /// `imap`, `join`, `scope`, `install`, `broadcast`. When the pool is shut down, every spawn
-    /// that waits continues, and its task ends in [`Closed`](crate::TaskError::Closed).
-    ///
-    /// ```
-    /// // The lines come faster than they are handled: a hundred at most wait in memory.
-    /// let pool = trefoil::ThreadPool::builder().queue_limit(100).build()?;
-    /// let tasks: Vec<_> = (0..1000)
-    ///     .map(|n| format!("line {n}"))
-    ///     .map(|line| pool.spawn(move || line.len()))
-    ///     .collect();
-    /// let lengths = trefoil::try_join_all(tasks).join().unwrap();
-    /// assert_eq!(lengths.len(), 1000);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn queue_limit(mut self, tasks: usize) -> Self {
-        self.config.queue_limit = Some(QueueLimit::new(tasks));
         self
     }
 

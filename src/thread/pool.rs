@@ -28,7 +28,7 @@ use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
 use super::scope::raw_scope::Scope;
 use super::scope::scoped_task;
-use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
+use super::spawn::spawn_on;
 use super::stats::ThreadStats;
 use crate::blocking_threads;
 use crate::chaos;
@@ -38,8 +38,7 @@ use crate::parking::park;
 use crate::sys::fork as forks;
 use crate::task::large::{BoxedCall, BoxedFuture, is_large};
 use crate::task::panic::catch;
-use crate::task::queue_limit::try_place;
-use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
+use crate::task::{CancelToken, Shutdown, Task, TaskError, context};
 use crate::thread::engine::compensate::Compensate;
 use crate::thread::engine::lent::raw_job::in_turn;
 use crate::thread::engine::worker::join_window;
@@ -295,9 +294,7 @@ impl ThreadPool {
     /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and
     /// similar functions use this pool, on whichever thread it runs.
     ///
-    /// Does not block, unless the pool has a
-    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) and its queue is full. After
-    /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
+    /// Does not block. After [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
     ///
     /// `f` is a closure that computes. `spawn(|| async { .. })` makes a future and drops it, and
     /// nothing in it runs: for futures there is [`spawn_async`](Self::spawn_async).
@@ -348,58 +345,9 @@ impl ThreadPool {
             let future: BoxedFuture<F::Output> = Box::pin(future);
             return self.spawn_async(future);
         }
-        spawn_async(self.registry(), future)
-    }
-
-    /// Spawns a closure if the queue has room, or else gives `f` back: see
-    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Never waits. Without a limit it
-    /// always succeeds.
-    ///
-    /// It takes a place wherever it is called, inside the pool's own work, too. After
-    /// [`shutdown`](Self::shutdown) it returns a task that ends in [`TaskError::Closed`].
-    ///
-    /// # Errors
-    /// [`QueueFull`], with `f`.
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::builder().queue_limit(100).build()?;
-    /// match pool.try_spawn(|| 6 * 7) {
-    ///     Ok(task) => assert_eq!(task.join()?, 42),
-    ///     Err(full) => assert_eq!(full.into_inner()(), 42), // here, then
-    /// }
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, QueueFull<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
         let registry = self.registry();
-        let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
-        Ok(spawn_in(registry, place, f))
-    }
-
-    /// Waits for a place in the queue, and returns it, for async code that spawns on a pool with a
-    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Without a limit it does not wait.
-    ///
-    /// Nor does it wait any more when the pool has been shut down: what is then spawned ends in
-    /// [`TaskError::Closed`]. Cancel safe: dropping it gives up its turn.
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::builder().threads(2).queue_limit(3).build()?;
-    /// let sum: u64 = trefoil::run(async {
-    ///     let mut tasks = Vec::new();
-    ///     for n in 1..=100 {
-    ///         tasks.push(pool.reserve().await.spawn(move || n));
-    ///     }
-    ///     trefoil::try_join_all(tasks).await.unwrap().into_iter().sum()
-    /// });
-    /// assert_eq!(sum, 5050);
-    /// # Ok::<_, std::io::Error>(())
-    /// ```
-    pub async fn reserve(&self) -> QueuePlace<'_, Self> {
-        QueuePlace::reserve(self, self.registry().config.queue_limit.as_ref()).await
+        // Only this pool's own workers may poll what they wait for.
+        spawn_async_on(registry, future, registry.tag)
     }
 
     /// Calls `f` with each item and collects what it returns, in the order of the items.
@@ -759,29 +707,6 @@ impl ThreadPool {
         if let Some(mut last) = Arc::into_inner(self.end) {
             last.leaves = true;
         }
-    }
-}
-
-impl QueuePlace<'_, ThreadPool> {
-    /// Spawns a closure in this place, as [`ThreadPool::spawn`] does.
-    #[track_caller]
-    pub fn spawn<F, T>(self, f: F) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let (pool, place) = self.into_parts();
-        spawn_in(pool.registry(), place, f)
-    }
-
-    /// Spawns a future in this place, as [`ThreadPool::spawn_async`] does.
-    #[track_caller]
-    pub fn spawn_async<F>(self, future: F) -> Task<F::Output>
-    where
-        F: Future<Output: Send + 'static> + Send + 'static,
-    {
-        let (pool, place) = self.into_parts();
-        spawn_async_in(pool.registry(), place, future)
     }
 }
 

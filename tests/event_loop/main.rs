@@ -16,7 +16,6 @@ mod handles;
 mod leaks;
 #[cfg(unix)]
 mod loops;
-mod queue_limit;
 mod roots;
 mod running;
 mod slow_poll;

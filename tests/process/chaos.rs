@@ -334,7 +334,7 @@ tests! {
         let before = census();
         let (kills, soak) = (kills(), support::soak());
         let scratch = Scratch::new("options");
-        let mut builder = ProcessPool::builder().workers(4).queue_limit(20);
+        let mut builder = ProcessPool::builder().workers(4);
         builder = builder.env_for(|index| [("PLACE", index.to_string())]);
         if !support::PORT {
             builder = builder.memory_budget(0.5).pin_to(|_| [0]);

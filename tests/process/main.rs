@@ -53,7 +53,6 @@ mod permits;
 mod places;
 mod plain;
 mod pool;
-mod queue_limit;
 mod remote;
 mod retire;
 mod shared;
@@ -119,7 +118,6 @@ fn main() {
     // The modules that take longest begin first.
     let tests = [
         pool::TESTS,
-        queue_limit::TESTS,
         within::TESTS,
         #[cfg(target_os = "linux")]
         undying::TESTS,

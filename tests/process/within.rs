@@ -1,16 +1,16 @@
 //! Calls with a limit that includes waiting, and a web handler that rests on it.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
-use crate::deadline::{asleep, eventually, sample, this_thread};
+use crate::deadline::sample;
 use crate::support::{Dice, Scratch, Test, forever, note, patient, pool, tests, until};
 
 use std::collections::HashSet;
-use std::sync::mpsc;
-use std::thread;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use trefoil::{Late, ProcessPool, Shutdown, Task, TaskError, run, try_join_all};
+use trefoil::sync::Semaphore;
+use trefoil::{Late, ProcessPool, Shutdown, Task, TaskError, run};
 
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(600);
@@ -22,22 +22,40 @@ fn late<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Late {
     }
 }
 
-/// A pool with a limit to its queue, one of whose workers is busy.
+/// A pool whose worker is busy.
 fn busy(plain: bool) -> (ProcessPool, Task<()>) {
-    let builder = ProcessPool::builder().workers(1).queue_limit(3);
+    let builder = ProcessPool::builder().workers(1);
     let procs = builder.plain_workers(plain).build().unwrap();
     let runs = procs.spawn((), |()| forever());
     until(|| procs.stats().busy == 1);
     (procs, runs)
 }
 
+/// A server's pool, and how many requests it takes on at a time.
+struct Server {
+    procs: ProcessPool,
+    places: Semaphore,
+}
+
+impl Server {
+    fn new(workers: usize, places: usize) -> Self {
+        let builder = ProcessPool::builder()
+            .workers(workers)
+            .grace(Duration::ZERO);
+        Self {
+            procs: builder.build().unwrap(),
+            places: Semaphore::new(places),
+        }
+    }
+}
+
 /// The handler of the guides: what a web server answers.
-async fn handle(procs: &ProcessPool, plugin: &str, item: Duration, whole: Duration) -> u16 {
-    let call = procs.call(run_plugin).timeout(item).within(whole);
-    let Ok(task) = call.try_spawn(plugin.to_owned()) else {
+async fn handle(server: &Server, plugin: &str, item: Duration, whole: Duration) -> u16 {
+    let Some(_place) = server.places.try_acquire() else {
         return 503;
     };
-    match task.cancel_on_drop().await {
+    let call = server.procs.call(run_plugin).timeout(item).within(whole);
+    match call.spawn(plugin.to_owned()).cancel_on_drop().await {
         Ok(_) => 200,
         Err(TaskError::WorkerDied(_)) => 502,
         Err(TaskError::TimedOut(_)) => 504,
@@ -79,13 +97,8 @@ tests! {
             let (procs, runs) = busy(plain);
             let scratch = Scratch::new("within");
             let call = procs.call(|path: String| note(&path, 1)).within(SHORT);
-            for round in 0..20 {
-                // Each of them has a place, because those before have given theirs back.
-                let waits = match round % 2 {
-                    0 => call.try_spawn(scratch.text()).unwrap(),
-                    _ => call.spawn(scratch.text()),
-                };
-                let late = late(waits.join());
+            for _ in 0..20 {
+                let late = late(call.spawn(scratch.text()).join());
                 assert_eq!((late.limit(), late.worker()), (Some(SHORT), None));
                 let text = "the time is up (limit 50ms from the call)";
                 match late.ran() {
@@ -202,31 +215,6 @@ tests! {
         }
     }
 
-    fn a_wait_for_a_place_counts() {
-        let (procs, runs) = busy(false);
-        let mut waiting = Vec::new();
-        // (The worker is sent some ahead, a moment later.)
-        let full = || late(procs.call(|n: u64| n).within(SHORT).spawn(1).join());
-        while let Ok(task) = procs.try_spawn(1, |n: u64| n) {
-            waiting.push(task);
-            if waiting.len() > 3 {
-                full();
-            }
-        }
-        assert_eq!(full().ran(), Some(Duration::ZERO));
-        let (tell, told) = mpsc::channel();
-        let spawner = procs.clone();
-        let later = thread::spawn(move || {
-            tell.send(this_thread()).unwrap();
-            spawner.call(|n: u64| n).within(LONG).spawn(1).join()
-        });
-        let thread = told.recv().unwrap();
-        eventually("it waits", || asleep(thread));
-        assert!(runs.cancel());
-        assert_eq!(later.join().unwrap().unwrap(), 1);
-        try_join_all(waiting).join().unwrap();
-    }
-
     /// It limits all attempts together, and the pauses between them.
     fn retries_and_pauses_are_included() {
         let procs = pool(1);
@@ -280,20 +268,19 @@ tests! {
         all.for_each(drop); // it takes no more; what another worker had answered comes yet
     }
 
-    /// Requests that hang, more than there are workers and places, and good ones besides: no
+    /// Requests that hang, more than there are places, and good ones besides: no
     /// answer is later than the limit, and the good ones that were let in have theirs.
     fn a_web_handler_bounds_its_latency() {
         let limit = Duration::from_secs(1);
         in_time(limit, || {
-            let builder = ProcessPool::builder().workers(2).queue_limit(6).grace(Duration::ZERO);
-            let procs = &builder.build().unwrap();
+            let server = &Server::new(2, 10);
             run(async {
                 // The item's limit keeps the workers free for those that are let in.
                 let all = (0..24).map(async |n| {
                     let begin = Instant::now();
                     let code = match n % 2 {
-                        0 => handle(procs, "hangs", 2 * SHORT, limit).await,
-                        _ => handle(procs, "good", LONG, limit).await,
+                        0 => handle(server, "hangs", 2 * SHORT, limit).await,
+                        _ => handle(server, "good", LONG, limit).await,
                     };
                     (code, begin.elapsed())
                 });
@@ -303,8 +290,8 @@ tests! {
                 assert!(hang.iter().all(|code| [503, 504].contains(code)), "{hang:?}");
                 assert!(hang.contains(&504) && good.contains(&200), "{hang:?} {good:?}");
                 assert!(good.iter().all(|code| [200, 503, 504].contains(code)), "{good:?}");
-                until(|| procs.stats().pending == 0);
-                assert_eq!(handle(procs, "good", LONG, LONG).await, 200);
+                until(|| server.procs.stats().pending == 0);
+                assert_eq!(handle(server, "good", LONG, LONG).await, 200);
                 let latest = all.iter().map(|(_, took)| *took).max().unwrap();
                 (latest, !good.contains(&504))
             })
@@ -315,28 +302,28 @@ tests! {
     fn the_limit_includes_the_queue() {
         let limit = 10 * SHORT;
         in_time(limit, || {
-            let procs = &pool(2);
+            let server = &Server::new(2, 12);
             let begin = Instant::now();
             run(async {
-                let all = (0..12).map(|_| handle(procs, "hangs", limit, limit));
+                let all = (0..12).map(|_| handle(server, "hangs", limit, limit));
                 assert_eq!(join_all(all).await, [504; 12]);
             });
             (begin.elapsed(), true)
         });
     }
 
-    /// A client that leaves frees its worker.
+    /// A client that leaves frees its place and its worker.
     fn a_handler_that_is_dropped_frees_its_worker() {
-        let builder = ProcessPool::builder().workers(1).grace(Duration::ZERO);
-        let procs = builder.build().unwrap();
+        let server = Rc::new(Server::new(1, 1));
         run(async {
-            let (pool, long) = (procs.clone(), LONG);
-            let left = trefoil::spawn(async move { handle(&pool, "hangs", long, long).await });
-            while procs.stats().busy == 0 {
+            let (own, long) = (server.clone(), LONG);
+            let left = trefoil::spawn(async move { handle(&own, "hangs", long, long).await });
+            while server.procs.stats().busy == 0 {
                 trefoil::time::sleep(Duration::from_millis(1)).await;
             }
             left.cancel();
-            assert_eq!(handle(&procs, "good", LONG, LONG).await, 200);
+            drop(left.await); // it has left
+            assert_eq!(handle(&server, "good", LONG, LONG).await, 200);
         });
     }
 }

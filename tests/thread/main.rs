@@ -18,7 +18,6 @@ mod items;
 mod joins;
 mod maps;
 mod pool;
-mod queue_limit;
 #[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]
 mod refuse;

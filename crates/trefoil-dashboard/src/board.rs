@@ -63,7 +63,7 @@ impl Board {
     /// waits until it runs.
     ///
     /// The latter is measured: while it is shown, a closure that does nothing is spawned now and
-    /// then. It bears the name `dashboard`, and takes a place of a `queue_limit`.
+    /// then. It bears the name `dashboard`.
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;

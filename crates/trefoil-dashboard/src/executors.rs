@@ -128,7 +128,7 @@ impl Entry {
                     waiting: stats.waiting,
                     queued: stats.queued,
                     taken: stats.taken,
-                    delay: self.probe.ask(|probe| pool.try_spawn(probe).ok()),
+                    delay: self.probe.ask(|probe| pool.spawn(probe)),
                 }
             }
             Executor::Processes(pool) => {
@@ -144,38 +144,35 @@ impl Entry {
                 }
             }
             Executor::Loop(handle) => KindView::Loop {
-                delay: self.probe.ask(|probe| Some(handle.call_soon(probe))),
+                delay: self.probe.ask(|probe| handle.call_soon(probe)),
             },
         }
     }
 }
 
 impl Probe {
-    /// What is known, and the next question if the last one has been answered. `spawn`: `None` if
-    /// the executor's queue is full.
-    fn ask(&mut self, spawn: impl FnOnce(Question) -> Option<Task<Duration>>) -> DelayView {
-        let mut refused = None;
+    /// What is known, and the next question if the last one has been answered.
+    fn ask(&mut self, spawn: impl FnOnce(Question) -> Task<Duration>) -> DelayView {
+        let mut has_ended = false;
         if let Some((_, task)) = &mut self.sent
             && let Some(result) = task.try_join()
         {
             self.sent = None;
             match result {
                 Ok(delay) => self.last = Some(delay),
-                Err(_) => refused = Some("it has ended"),
+                Err(_) => has_ended = true,
             }
         }
         let waiting_us = self.sent.as_ref().map(|(sent, _)| micros_since(*sent));
-        if self.sent.is_none() && refused.is_none() {
+        if self.sent.is_none() && !has_ended {
             let sent = Instant::now();
-            match spawn(question(sent)) {
-                Some(task) => self.sent = Some((sent, task.named("dashboard").cancel_on_drop())),
-                None => refused = Some("its queue is full"),
-            }
+            let task = spawn(question(sent)).named("dashboard");
+            self.sent = Some((sent, task.cancel_on_drop()));
         }
         DelayView {
             last_us: self.last.map(micros),
             waiting_us,
-            refused,
+            has_ended,
         }
     }
 }

@@ -94,8 +94,8 @@ pub(crate) struct DelayView {
     pub(crate) last_us: Option<u64>,
     /// How long one that has not begun has waited.
     pub(crate) waiting_us: Option<u64>,
-    /// Whether the executor takes nothing: it has ended, or its queue is full.
-    pub(crate) refused: Option<&'static str>,
+    /// Whether the executor takes nothing more.
+    pub(crate) has_ended: bool,
 }
 
 /// The counters of `trefoil::ProcessStats`.

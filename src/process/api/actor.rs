@@ -88,8 +88,7 @@ impl<S: 'static> Actor<S> {
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
-        let (options, place) = (self.options.clone(), pool.place(&self.options));
-        pool.spawn::<A, R, R>(options, code_of_use(f), place, &mut arg)
+        pool.spawn::<A, R, R>(self.options.clone(), code_of_use(f), &mut arg)
     }
 
     /// A handle on the same actor, whose calls may run this long, from their start: as

@@ -160,41 +160,6 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// At most this many calls of [`spawn`](ProcessPool::spawn) wait to be sent to a worker; 0
-    /// counts as 1. Default: no limit. (A busy worker may have been sent its next calls already:
-    /// these wait there.)
-    ///
-    /// Soon after a call is sent or cancelled, its place is free again. While the queue is full:
-    ///
-    /// - `spawn`, [`spawn_remote`](ProcessPool::spawn_remote) and [`Actor::call`] block their
-    ///   thread until a place is free. On a thread that must not block (an event loop's, or in a
-    ///   callback on a pool's driver), the task ends in [`WouldBlock`](TaskError::WouldBlock) at
-    ///   once. It is not known here whether a thread is another runtime's: on one of tokio's,
-    ///   `spawn` blocks, and with it the tasks of that thread. There use one of the other two
-    ///   (which `spawn_remote` and actors lack). A call that has a limit
-    ///   ([`within`](crate::ProcessCall::within)) waits no longer than that.
-    /// - [`reserve`](ProcessPool::reserve) waits in async code.
-    /// - [`try_spawn`](ProcessPool::try_spawn) gives the argument back.
-    ///
-    /// `map` and similar methods, and `imap`, take no place. (An `imap` has limits of its own.)
-    /// When the pool ends, every spawn that waits continues, and its task ends in
-    /// [`Closed`](TaskError::Closed). A call that is retried takes no further place.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::init();
-    /// let procs = ProcessPool::builder().workers(2).queue_limit(10).build()?;
-    /// let files = (0..100).map(|n| vec![n; 1000]); // large ones: few exist at a time
-    /// let tasks: Vec<_> = files.map(|file| procs.spawn(file, |file: Vec<u8>| file.len())).collect();
-    /// assert_eq!(trefoil::try_join_all(tasks).join()?, [1000; 100]);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn queue_limit(mut self, calls: usize) -> Self {
-        self.settings.queue_limit = Some(calls);
-        self
-    }
-
     /// Makes every worker, including replacements, run `f(arg)` before its first item. A second
     /// call of this method replaces the first.
     ///

@@ -29,7 +29,6 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{
     code_of, code_of_kept, code_of_kept_with, code_of_measured, code_of_measured_with, code_of_with,
 };
-use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -138,19 +137,17 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// How long the whole call may take, from the call to its end, waiting included: what has not
-    /// ended by then ends with [`TaskError::TimedOut`]. What has not begun does not run, and its
-    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free (but a
+    /// ended by then ends with [`TaskError::TimedOut`]. What has not begun does not run (but a
     /// [plain worker](crate::ProcessPoolBuilder::plain_workers), or one on another machine, may
     /// begin what it has been sent until it learns of it: then [`Late::ran`](crate::Late::ran) is
-    /// `None`); what runs is stopped as by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer,
-    /// however much is queued; a `timeout`, which may be set as well, bounds how long an item keeps
-    /// its worker.
+    /// `None`); what runs is stopped as by a [`timeout`](Self::timeout). This bounds how long a
+    /// caller waits for its answer, however much is queued; a `timeout`, which may be set as well,
+    /// bounds how long an item keeps its worker.
     ///
-    /// The time begins when `spawn`, `map` or another of these methods is called, also where
-    /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
-    /// ends when the result has been decoded (which is not interrupted). The clock is that of this
-    /// process alone, and goes on while this process is stopped (by Ctrl-Z, for example). The time
-    /// is the whole call's:
+    /// The time begins when `spawn`, `map` or another of these methods is called, and ends when the
+    /// result has been decoded (which is not interrupted). The clock is that of this process alone,
+    /// and goes on while this process is stopped (by Ctrl-Z, for example). The time is the whole
+    /// call's:
     ///
     /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
     ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not
@@ -428,14 +425,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     #[track_caller]
     pub fn spawn(&self, mut arg: A) -> Task<R> {
         let options = self.options.starting_now();
-        let place = self.pool.place(&options);
-        (self.pool).spawn::<A, R, R>(options, self.code.clone(), place, &mut arg)
-    }
-
-    #[track_caller]
-    pub(super) fn spawn_in(&self, place: Option<Place>, mut arg: A) -> Task<R> {
-        let options = self.options.starting_now();
-        (self.pool).spawn::<A, R, R>(options, self.code.clone(), Ok(place), &mut arg)
+        (self.pool).spawn::<A, R, R>(options, self.code.clone(), &mut arg)
     }
 
     /// Starts one item whose result stays in its worker, as
@@ -463,7 +453,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        // (Items that pause before a retry would hold places while workers are idle.)
+        // (Items that pause before a retry would hold permits while workers are idle.)
         let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
         let (options, code) = (self.options.starting_now(), self.code.clone());
         self.pool

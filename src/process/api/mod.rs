@@ -8,7 +8,6 @@ pub(super) mod imap;
 pub(super) mod measured;
 pub(super) mod pool;
 pub(super) mod process;
-mod queue_limit;
 #[cfg(feature = "auto")]
 pub(super) mod raw_auto;
 pub(super) mod remote;

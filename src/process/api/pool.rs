@@ -112,9 +112,8 @@ impl ProcessPool {
 
     /// Runs `f(arg)` in a worker.
     ///
-    /// `arg` is encoded at once, and then dropped. Does not block, unless the pool has a
-    /// [`queue_limit`](crate::ProcessPoolBuilder::queue_limit) and its queue is full. The task ends
-    /// in [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
+    /// `arg` is encoded at once, and then dropped. Does not block. The task ends in
+    /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
     /// [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the
     /// argument or the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if
     /// the pool was shut down. The worker drops the result before it sends what it has encoded of
@@ -454,7 +453,7 @@ impl ProcessPool {
     }
 
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
-    /// finished end in [`TaskError::Cancelled`] (a `spawn` that waits for a place, in `Closed`). Where [`shutdown`](Self::shutdown) does not wait,
+    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait,
     /// neither does this.
     pub fn kill(&self) {
         self.end.end(How::Kill.into());

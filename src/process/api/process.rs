@@ -319,7 +319,7 @@ impl ProcessBuilder {
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
         let chunk = settings.chunk().sending_ahead();
-        let call = encode(&mut arg, code_of(f), chunk, Ok(None)).map_err(PoolError::Argument)?;
+        let call = encode(&mut arg, code_of(f), chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());
         settings.own = Some(own.clone());

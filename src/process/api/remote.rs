@@ -121,8 +121,7 @@ impl<R: Portable> Remote<R> {
         arg: &mut A,
     ) -> Self {
         let kept = KeptResult::new();
-        let place = pool.place(&options);
-        kept.follow(pool.spawn::<A, Answer, R>(options, code, place, arg));
+        kept.follow(pool.spawn::<A, Answer, R>(options, code, arg));
         Self(RemoteValue::Asked(kept, Arc::downgrade(pool)))
     }
 

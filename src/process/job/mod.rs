@@ -41,7 +41,6 @@ use super::wire::CodeRef;
 use crate::chaos;
 use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
 use results::{CallTypes, Sink, Values};
 
@@ -190,8 +189,6 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
-    /// Its place in a queue with a limit, until it is sent (`Sched::free_place`).
-    pub(crate) place: Option<Box<Place>>,
     /// Counts the items of a `map` or an `imap` for those who look at it.
     pub(crate) items: Option<Items>,
 }
@@ -210,7 +207,6 @@ impl Work {
             each: false,
             numbered: false,
             options,
-            place: None,
             items: None,
         }
     }

@@ -7,9 +7,8 @@
 //!
 //! A caller that waits for all results anyway (`map`) encodes only so far ahead of the workers that
 //! they have enough to do: then the memory of its chunks is used again, and its size does not
-//! depend on the number of items (`limits::chunks_ahead`). Chunks hold the places of a
-//! [`QueueLimit`] until they are dropped, after the last answer, or when the job or the driver
-//! ends.
+//! depend on the number of items (`limits::chunks_ahead`). Chunks hold the permits of a
+//! [`Semaphore`] until they are dropped, after the last answer, or when the job or the driver ends.
 //!
 //! **The shortcut.** A call goes from its caller to the driver's thread, to the worker, back to the
 //! driver and back to the caller: four wake-ups, each of which costs more than everything else. If
@@ -41,7 +40,7 @@
 //! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
 //! idle pool does not poll.
 //!
-//! Tests: `tests/process/{pool,calls,queue_limit,speed,callers}.rs`,
+//! Tests: `tests/process/{pool,calls,speed,callers}.rs`,
 //! `tests/trefoil-checks/tests/shortcut_models.rs`, `host::ledger`.
 
 use std::any::type_name;
@@ -49,7 +48,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -61,6 +60,7 @@ use super::mailbox::Mail;
 use super::peer::Next;
 use crate::events;
 use crate::loom::hint;
+use crate::parking::block_on::block_on;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_clock;
@@ -74,30 +74,20 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
+use crate::sync::Semaphore;
 use crate::sys::poll::poll;
 use crate::sys::ticks;
-use crate::task::queue_limit::{Place, QueueLimit};
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
 
-/// How many chunks share a place, so that the caller is woken once for all of them.
-const CHUNKS_PER_PLACE: usize = 4;
+/// How many chunks share a permit, so that the caller is woken once for all of them.
+const CHUNKS_PER_PERMIT: usize = 4;
 
 impl PoolState {
     /// How far a caller that waits encodes ahead of the workers.
-    pub(crate) fn ahead(&self) -> QueueLimit {
-        QueueLimit::new(chunks_ahead(self.width))
-    }
-
-    /// A place in the queue for one call; waits for it, as long as the call may.
-    pub(crate) fn place(&self, options: &CallOptions) -> Result<Option<Place>, TaskError> {
-        let limit = self.mailbox.queue_limit();
-        let place = limit.map(|limit| limit.wait(options.until)).transpose();
-        place.map_err(|error| match error {
-            TaskError::TimedOut(_) => options.too_late(Some((Duration::ZERO, None))),
-            error => error,
-        })
+    pub(crate) fn ahead(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(chunks_ahead(self.width)))
     }
 
     /// One call of a function from `A` to `R` with an argument that is not needed any more; `N`
@@ -107,10 +97,9 @@ impl PoolState {
         self: &Arc<Self>,
         options: CallOptions,
         code: Result<CodeRef, TaskError>,
-        place: Result<Option<Place>, TaskError>,
         arg: &mut A,
     ) -> Task<R> {
-        let call = encode(arg, code, self.path.chunk().waiting(), place);
+        let call = encode(arg, code, self.path.chunk().waiting());
         self.submit::<A, R, N>(options, call)
     }
 
@@ -125,10 +114,9 @@ impl PoolState {
         let task = options.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
-            Ok((code, mut chunk, place)) => {
+            Ok((code, mut chunk)) => {
                 let sink = Box::new(One::new(completer));
                 let mut work = Work::new::<A, R, N>(code, sink, options);
-                work.place = place.map(Box::new);
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
                 if !needs.is_empty() {
@@ -160,14 +148,14 @@ impl PoolState {
         task
     }
 
-    /// Many calls, one task for all. Waits for a place in `ahead` now and then.
+    /// Many calls, one task for all. Waits for a permit of `ahead` now and then.
     #[track_caller]
     pub(crate) fn map_task<I, R>(
         self: &Arc<Self>,
         options: CallOptions,
         code: Result<CodeRef, TaskError>,
         items: I,
-        ahead: Option<&QueueLimit>,
+        ahead: Option<&Arc<Semaphore>>,
     ) -> Task<Vec<R>>
     where
         I: IntoIterator<Item: Portable>,
@@ -217,7 +205,7 @@ impl PoolState {
         id: u64,
         items: impl IntoIterator<Item = A>,
         options: &CallOptions,
-        ahead: Option<&QueueLimit>,
+        ahead: Option<&Arc<Semaphore>>,
         over: impl Fn() -> bool,
     ) -> Result<(), panic::Panic> {
         let (mut base, mut full) = (0, 0);
@@ -254,9 +242,11 @@ impl PoolState {
                     let more = if 2 * most <= limit { 2 } else { 1 };
                     most *= more;
                     let mut next = chunk.take(more);
-                    if full % CHUNKS_PER_PLACE == 0 {
-                        let place = ahead.and_then(|ahead| ahead.wait(None).ok());
-                        place.into_iter().for_each(|place| next.keep_place(place));
+                    if full % CHUNKS_PER_PERMIT == 0 {
+                        let permit = ahead.and_then(|ahead| block_on(ahead.acquire_arc()));
+                        permit
+                            .into_iter()
+                            .for_each(|permit| next.keep_permit(permit));
                     }
                     full += 1;
                     send(next, false, None);
@@ -375,19 +365,18 @@ impl<T: 'static> Producer for CancelCall<T> {
     }
 }
 
-/// One call that has been encoded, and its place in a queue with a limit.
-pub(crate) type Call = (CodeRef, Chunk, Option<Place>);
+/// One call that has been encoded.
+pub(crate) type Call = (CodeRef, Chunk);
 
 /// Encodes one call into an empty chunk. The argument is not needed any more.
 pub(crate) fn encode<A: Portable>(
     arg: &mut A,
     code: Result<CodeRef, TaskError>,
     mut chunk: Chunk,
-    place: Result<Option<Place>, TaskError>,
 ) -> Result<Call, TaskError> {
-    let (code, place) = (code?, place?);
+    let code = code?;
     push_own(&mut chunk, arg)?;
-    Ok((code, chunk, place))
+    Ok((code, chunk))
 }
 
 /// Appends an argument. A panic in its `Serialize` becomes an error, as one in its `Deserialize`

@@ -89,7 +89,6 @@ use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
-use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 
 /// The most bytes of one receive.
@@ -180,7 +179,7 @@ impl PoolState {
         events::executor_made();
         Ok(Self {
             settings: Mutex::new(Some(settings.clone())),
-            mailbox: Mailbox::new(settings.queue_limit.map(QueueLimit::new))?,
+            mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
             width: settings.workers,
             pids: Mutex::new(vec![0; settings.workers]),

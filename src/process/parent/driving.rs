@@ -120,13 +120,9 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
         let driver = engine.as_mut()?;
         let sleep = driver.work(std::mem::take(&mut news));
         let chores = std::mem::take(&mut driver.sched.chores);
-        let wakers = std::mem::take(&mut driver.sched.wakers);
         let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
         let lost = driver.sched.lost.take_if(|_| sleep.is_none());
         drop(engine);
-        for waker in wakers {
-            panic::contain(|| waker.wake());
-        }
         shared.add_chores(chores);
         let Some(mut sleep) = sleep else {
             if let Some((first, count)) = lost {

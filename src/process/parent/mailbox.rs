@@ -27,7 +27,6 @@ use crate::sys::bell::{self, Bell};
 use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::context;
-use crate::task::queue_limit::QueueLimit;
 
 /// One message to the driver.
 pub(crate) enum Mail {
@@ -64,8 +63,6 @@ pub(crate) struct Mailbox {
     next_id: AtomicU64,
     /// Readable after it was rung.
     pub(super) bell: Arc<Bell>,
-    /// For calls that have not been sent to a worker.
-    queue_limit: Option<QueueLimit>,
     /// A model's driver sleeps on this instead.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
@@ -73,7 +70,7 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(crate) fn new(queue_limit: Option<QueueLimit>) -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let bell = Bell::new().map_err(failed(bell::CALL))?;
         fork::register_handler();
         context::register_fork_handler();
@@ -81,7 +78,6 @@ impl Mailbox {
             queue: Mutex::default(),
             next_id: AtomicU64::new(1),
             bell: Arc::new(bell),
-            queue_limit,
             #[cfg(loom)]
             rung: (Mutex::new(false), crate::loom::Condvar::new()),
             born: fork::generation(),
@@ -175,15 +171,6 @@ impl Mailbox {
     /// From now on no new jobs are accepted.
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
-        if let Some(limit) = &self.queue_limit {
-            limit.close();
-        }
-    }
-
-    /// The limit to what is queued. `None`: there is none, or this is a forked child, where no
-    /// place ever becomes free.
-    pub(crate) fn queue_limit(&self) -> Option<&QueueLimit> {
-        self.queue_limit.as_ref().filter(|_| !self.is_foreign())
     }
 
     /// For the driver, at its end: from now on all messages are returned to their callers.

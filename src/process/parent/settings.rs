@@ -70,8 +70,6 @@ pub(crate) struct Settings {
     /// Where the workers' events go.
     #[cfg(feature = "tracing")]
     pub(crate) events: Option<EventListener>,
-    /// How many calls may wait to be sent to a worker.
-    pub(crate) queue_limit: Option<usize>,
     pub(crate) policy: Policy,
     /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,

@@ -221,8 +221,6 @@ impl Sched {
         let Some(piece) = job.cut(most, FRAME_BYTES) else {
             return;
         };
-        let place = job.work.place.take();
-        self.free_place(place);
         self.send_items(index, id, piece, item_cost, now);
         self.enqueue(id, false);
     }
@@ -369,7 +367,6 @@ impl Sched {
         self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
-            || !self.wakers.is_empty()
             || self.workers.iter().any(Worker::is_leaver)
     }
 

@@ -161,7 +161,7 @@ impl Sched {
             self.chores.push(Chore::Finish(job.result_type(), id));
             return;
         }
-        let mut job = found.remove();
+        let job = found.remove();
         if self.stop.is_some_and(|stop| stop.is_drop)
             && job.is_cancelled()
             && let Some(report) = job.work.sink.lost()
@@ -170,7 +170,6 @@ impl Sched {
             self.lost = Some((first, count + 1));
         }
         self.forget_limits();
-        self.free_place(job.work.place.take());
         self.count_dropped(job.pending); // a caller with the result sees that its worker is idle
         self.on_job_end(id, &job);
         match &mut self.ending {

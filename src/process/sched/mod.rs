@@ -55,10 +55,7 @@ pub(super) mod workers;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
-
-use crate::sync::semaphore::give_back;
 
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
@@ -73,7 +70,6 @@ use super::job::{Initializer, Job};
 use super::value::chunk::{Chunk, Piece};
 use super::wire::Frame;
 use crate::chaos;
-use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
 
 /// The longest grace period: later times might not be representable.
@@ -198,9 +194,6 @@ pub(crate) struct Sched {
     paused: Vec<(Instant, u64, Piece)>,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
-    /// The wakers of those that wait for a place in the queue which has become free, to be woken
-    /// without the engine's lock.
-    pub(crate) wakers: Vec<Waker>,
     /// The first detached call that has ended with the pool, and how many there were.
     pub(crate) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
@@ -237,7 +230,6 @@ impl Sched {
             deaths: VecDeque::new(),
             paused: Vec::new(),
             chores: Vec::new(),
-            wakers: Vec::new(),
             lost: None,
             deferred_job: None,
             ending: None,
@@ -375,12 +367,6 @@ impl Sched {
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
         stats.busy = busy;
-    }
-
-    /// A call has a place in the queue no more, if it had one.
-    fn free_place(&mut self, place: Option<Box<Place>>) {
-        self.wakers
-            .extend(place.and_then(|place| give_back(*place)));
     }
 
     /// Sends a worker a frame without items.

@@ -98,7 +98,7 @@ pub struct ProcessStats {
     pub hedged: u64,
     /// How many times an item has run longer than it may, each attempt counted, or had not ended
     /// when the time of its whole call was over ([`within`](crate::ProcessCall::within)), but not
-    /// while the call waits for a place in the queue or for a [`Remote`](crate::process::Remote).
+    /// while the call waits for a [`Remote`](crate::process::Remote).
     pub timed_out: u64,
     /// How many worker processes were replaced because an item asked for it
     /// ([`retire`](crate::process::retire)), without those that had run their number of items.

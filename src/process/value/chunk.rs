@@ -23,7 +23,7 @@ use super::scope::{Encoding, ONLY_BYTES};
 use crate::loom::Mutex;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
-use crate::task::queue_limit;
+use crate::sync::SemaphoreGuardArc;
 
 /// A chunk with this many items or bytes is handed over to the scheduler.
 const FULL_ITEMS: usize = 1 << 16;
@@ -62,8 +62,8 @@ struct Besides {
     attached: Option<Mutex<Attached>>,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
-    /// The place among those that are ahead of the workers, until the chunk is dropped.
-    place: Option<queue_limit::Place>,
+    /// One of the caller's permits to be ahead of the workers, until the chunk is dropped.
+    permit: Option<SemaphoreGuardArc>,
 }
 
 impl Chunk {
@@ -109,9 +109,9 @@ impl Chunk {
         attached.lock().push((0, attachment));
     }
 
-    /// Keeps a place among those that are ahead of the workers until it is dropped.
-    pub(crate) fn keep_place(&mut self, place: queue_limit::Place) {
-        self.besides.get_or_insert_default().place = Some(place);
+    /// Keeps a permit to be ahead of the workers until it is dropped.
+    pub(crate) fn keep_permit(&mut self, permit: SemaphoreGuardArc) {
+        self.besides.get_or_insert_default().permit = Some(permit);
     }
 
     /// No more items come: what waits for a worker is no longer than need be.

@@ -18,7 +18,6 @@ use crate::sys::processors;
 use crate::sys::stderr;
 use crate::sys::ticks;
 use crate::task;
-use crate::task::queue_limit::QueueLimit;
 
 pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -40,7 +39,6 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) on_exit: Option<ThreadHook>,
     pub(in crate::thread) unobserved: Option<task::Hook>,
     pub(in crate::thread) caller_helps: bool,
-    pub(in crate::thread) queue_limit: Option<QueueLimit>,
     /// No two running threads have the same index.
     pub(in crate::thread) exclusive_indices: bool,
 }
@@ -136,7 +134,6 @@ impl Default for Config {
             on_exit: None,
             unobserved: None,
             caller_helps: true,
-            queue_limit: None,
             exclusive_indices: false,
         }
     }

@@ -19,21 +19,24 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use trefoil::sync::Event;
+use trefoil::sync::{Event, Semaphore};
 use trefoil::{ProcessPool, Shutdown, TaskError, ThreadPool, timeout};
 
 /// What a request may take, from its arrival, and what it may take of that in a worker.
 const DEADLINE: Duration = Duration::from_millis(800);
 const WORK: Duration = Duration::from_millis(100);
-/// How many requests wait for the two workers, which hold two each (or more, if most are short): if
-/// all take long, the last answer comes after about four times `WORK`.
-const PLACES: usize = 4;
+/// How many requests the two workers have at a time, and two threads: if all take long in a worker,
+/// the last answer comes after about four times `WORK`.
+const PLACES: usize = 8;
+const SUMS: usize = 100;
 /// How long the end of the server waits for what still runs.
 const LIMIT: Duration = Duration::from_secs(10);
 
 struct Pools {
     threads: ThreadPool,
+    sums: Arc<Semaphore>,
     processes: ProcessPool,
+    plugins: Semaphore,
 }
 
 type Answer = Result<String, (StatusCode, String)>;
@@ -52,12 +55,19 @@ fn failed(error: TaskError) -> (StatusCode, String) {
     )
 }
 
+/// So many requests are in work that another would wait for too long.
+fn busy() -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned())
+}
+
 /// Our own code, on the thread pool. A request that is dropped, or late, cancels what has not
-/// begun.
+/// begun. What has begun keeps its place until it ends, for a thread cannot be stopped.
 async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
-    let Ok(task) = pools.threads.try_spawn(move || (1..=n).sum::<u64>()) else {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned()));
-    };
+    let place = pools.sums.try_acquire_arc().ok_or_else(busy)?;
+    let task = pools.threads.spawn(move || {
+        let _place = place;
+        (1..=n).sum::<u64>()
+    });
     let in_time = timeout(DEADLINE, task.cancel_on_drop()).await;
     let sum = in_time.flatten().map_err(failed)?;
     Ok(format!("{sum}\n"))
@@ -66,13 +76,12 @@ async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
 /// Code that may crash or hang, in a worker process: it is killed if it takes too long, and only
 /// its own request fails if it crashes.
 async fn plugin(State(pools): State<Arc<Pools>>, Path(name): Path<String>) -> Answer {
+    let _place = pools.plugins.try_acquire().ok_or_else(busy)?; // until the answer
     let call = pools.processes.call(run_plugin);
     let call = call.timeout(WORK); // how long it may keep a worker
     let call = call.within(DEADLINE); // how long the client waits, queue included
-    let Ok(task) = call.try_spawn(name) else {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned())); // the queue is full
-    };
-    task.cancel_on_drop().await.map_err(failed) // a client that leaves frees its worker
+    let task = call.spawn(name).cancel_on_drop(); // a client that leaves frees its worker
+    task.await.map_err(failed)
 }
 
 fn run_plugin(name: String) -> String {
@@ -123,11 +132,10 @@ async fn flood(server: std::net::SocketAddr) -> Result<(), Box<dyn std::error::E
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     trefoil::init(); // a worker process goes no further
     let pools = Arc::new(Pools {
-        threads: ThreadPool::builder().threads(2).queue_limit(100).build()?,
-        processes: ProcessPool::builder()
-            .workers(2)
-            .queue_limit(PLACES)
-            .build()?,
+        threads: ThreadPool::with_threads(2),
+        sums: Arc::new(Semaphore::new(SUMS)),
+        processes: ProcessPool::with_workers(2)?,
+        plugins: Semaphore::new(PLACES),
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

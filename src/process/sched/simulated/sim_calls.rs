@@ -3,52 +3,6 @@
 use super::*;
 use crate::process::sched::workers::Stage;
 
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Woken(std::sync::atomic::AtomicU32);
-
-impl std::task::Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-/// A place in the queue becomes free when its call is sent or cancelled. Who waits for it is not
-/// woken here, where the engine is locked.
-#[test]
-fn a_free_place_wakes_nobody_under_the_lock() {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
-    for cancels in [false, true] {
-        let mut world = World::new(8); // one worker
-        world.hostile = false;
-        while !cancels && !world.sched.workers[0].is_idle() {
-            world.step();
-        }
-        let places = Arc::new(crate::sync::Semaphore::new(1));
-        let id = world.call(0);
-        let job = world.sched.jobs.get_mut(&id).unwrap();
-        job.work.place = places.try_acquire_arc().map(Box::new);
-        let woken = Arc::new(Woken::default());
-        let mut next = pin!(places.acquire_arc());
-        let waker = Waker::from(woken.clone());
-        let mut poll = || next.as_mut().poll(&mut Context::from_waker(&waker));
-        assert!(poll().is_pending());
-        if cancels {
-            world.sched.cancel(id, world.now);
-        } else {
-            assert!(world.sched.dispatch_work(world.now));
-        }
-        assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
-        assert!(world.sched.needs_driver_thread());
-        let wakers = std::mem::take(&mut world.sched.wakers);
-        assert_eq!(wakers.len(), 1);
-        wakers.into_iter().for_each(Waker::wake);
-        assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
-        assert!(poll().is_ready());
-    }
-}
-
 /// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
 /// is over, nor one that has no time. Nor does it begin it.
 #[test]

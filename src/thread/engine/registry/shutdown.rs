@@ -34,7 +34,7 @@ use crate::thread::engine::registry::Registry;
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     if how == Shutdown::CancelPending {
-        refuse_work(registry, Mode::Cancelling);
+        registry.injector.set_mode(Mode::Cancelling);
         cancel_pending(registry);
         registry.futures.wake_all();
     }
@@ -43,7 +43,7 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 
 /// The end of a pool whose pending work is run, or has been cancelled; `how` as in [`shutdown`].
 pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
-    refuse_work(registry, Mode::Draining);
+    registry.injector.set_mode(Mode::Draining);
     registry.sleep.closing();
     leave_outside_threads(registry);
     let inside = registry.is_home();
@@ -58,14 +58,6 @@ pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
         // Futures that were polled outside this pool's threads, and those that were woken last.
         registry.futures.close(&registry.injector, how);
     });
-}
-
-/// Changes the mode, unless the pool has come further already.
-fn refuse_work(registry: &Arc<Registry>, mode: Mode) {
-    registry.injector.set_mode(mode);
-    if let Some(limit) = &registry.config.queue_limit {
-        limit.close();
-    }
 }
 
 /// Step 2.
