@@ -25,11 +25,7 @@
 //!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
 //!    anything must then be done that the caller may not do, the caller wakes the driver.
 //!
-//! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
-//! it receives the records of its worker until the call has ended, and sleeps on the worker's
-//! socket in between, for at most a [`CLOCK_CHECK`], with the *valve* shut through which the driver
-//! would be woken (`host::valve`). It gives up, and opens the valve, as soon as the worker has
-//! other work, too, another thread has the engine, or the stream has ended.
+//! *Plain workers* have no ledger: of these a caller only hands out its call (1.).
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -51,20 +47,17 @@ use std::task::Waker;
 use std::time::Instant;
 use std::vec;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
-use super::peer::Next;
 use crate::events;
 use crate::loom::hint;
 use crate::parking::block_on::block_on;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_clock;
-use crate::process::host::valve::Shut;
 use crate::process::job::results::{Collect, One, is_quick_type};
 use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
@@ -75,7 +68,6 @@ use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::sync::Semaphore;
-use crate::sys::poll::poll;
 use crate::sys::ticks;
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
@@ -451,29 +443,14 @@ impl PoolState {
     }
 
     /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
-    /// for a moment, or attends a plain worker. `patient`: also decodes it, however long that
-    /// takes.
+    /// for a moment. `patient`: also decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         let poll_policy = &self.poll_policy;
-        if self.mailbox.is_foreign() {
+        if self.mailbox.is_foreign() || !self.path.may_poll() || poll_policy.is_pausing() {
             return;
         }
         let mut looks = ticks::Looks::new(POLL_FOR);
-        if self.path.receives() {
-            if !patient {
-                return; // it might wait for too long
-            }
-            let found = self.sole(id, &mut looks, done, Driver::leave_to_caller);
-            if let Some((index, shut)) = found {
-                self.attend(id, index, shut, done);
-            }
-            return;
-        }
-        if poll_policy.is_pausing() {
-            return;
-        }
-        let found = self.sole(id, &mut looks, done, Driver::sole);
-        let Some((index, ledger, mut known)) = found else {
+        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
             return;
         };
         let yields = poll_policy.yields;
@@ -529,15 +506,14 @@ impl PoolState {
         }
     }
 
-    /// Returns what `find` says of the worker that has the job `id` and nothing else. Waits a
-    /// moment for such a worker.
-    fn sole<T>(
+    /// The worker that has the job `id` and nothing else: see [`Driver::sole`]. Waits a moment for
+    /// such a worker.
+    fn sole(
         &self,
         id: u64,
         looks: &mut ticks::Looks,
         done: &dyn Fn() -> bool,
-        find: fn(&Driver, u64) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(usize, Arc<Ledger>, u64)> {
         while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
@@ -546,46 +522,11 @@ impl PoolState {
                 if has_mail && !engine.hand_out() {
                     self.mailbox.wake();
                 }
-                return find(engine, id);
+                return engine.sole(id);
             }
             self.poll_policy.pause();
         }
         None
-    }
-
-    /// Waits for the bytes of a plain worker in the driver's place until the call `id` is `done`,
-    /// at most for a [`CLOCK_CHECK`].
-    fn attend(&self, id: u64, index: usize, shut: Shut, done: &dyn Fn() -> bool) {
-        let until = Instant::now() + CLOCK_CHECK;
-        while !done() {
-            let Some(mut engine) = self.engine.try_lock() else {
-                return;
-            };
-            let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
-            let Some(driver) = engine.as_mut().filter(is_here) else {
-                return;
-            };
-            let _acting = ActingDriver::new();
-            if matches!(driver.receive_once(index), Next::End) {
-                return;
-            }
-            let readings = driver.sched.chores_of(id);
-            driver.sched.count_busy();
-            driver.wake_if_needed();
-            if done() || !readings.is_empty() {
-                drop(shut);
-                drop(engine); // others should not wait until this is decoded
-                let readings = readings.into_iter();
-                return readings.for_each(|reading| self.carry_out(reading, true));
-            }
-            drop(engine);
-            let left = until.saturating_duration_since(Instant::now());
-            let mut socket = [PollFd::new(shut.socket(), PollFlags::IN)];
-            let limit = Timespec::try_from(left).ok();
-            if left.is_zero() || poll(&mut socket, limit.as_ref()) != Ok(1) {
-                return;
-            }
-        }
     }
 }
 
@@ -639,18 +580,8 @@ impl Driver {
             .iter()
             .flatten()
             .any(|link| link.peer.stream.is_sending());
-        // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        let waits = (self.shared.path).wakes_driver(|| self.sched.has_waiting());
-        !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
-    }
-
-    /// Shuts the valve of the plain worker that has the one call `id` and nothing else.
-    fn leave_to_caller(&self, id: u64) -> Option<(usize, Shut)> {
-        let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
-        let link = self.links[index].as_ref()?;
-        let is_fit = !link.at_end && !runs_hooks(link);
-        let shut = is_fit.then(|| link.peer.stream.shut()).flatten()?;
-        Some((index, shut))
+        // (Work that stays in the queue waits for a worker, whose answer will wake the driver.)
+        !sends && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 
     /// Whether something is due before the driver wakes by itself.

@@ -529,7 +529,7 @@ impl Driver {
                 let sends =
                     link.peer.stream.is_sending() && link.peer.stream.crowded_until.is_none();
                 events.set(PollFlags::OUT, sends);
-                let socket = link.peer.stream.awaited(sends).clone();
+                let socket = link.peer.stream.socket.clone();
                 add(EventSource::Socket(index), socket, events);
             }
             if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), !self.stderr_is_full) {
@@ -573,13 +573,7 @@ impl Driver {
                     {
                         link.send();
                     }
-                    let link = self.links[index].as_ref();
-                    // (The caller that attends the socket receives these bytes. If it leaves, the
-                    // valve reports them again.)
-                    let is_attended = link.is_some_and(|link| link.peer.stream.is_attended());
-                    if !is_attended
-                        && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-                    {
+                    if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                         self.receive(index, false);
                     }
                 }
@@ -647,9 +641,8 @@ impl Driver {
         }
     }
 
-    /// Receives once from a worker, and processes the records. `End`: its stream has ended, which
-    /// the driver must handle.
-    pub(super) fn receive_once(&mut self, index: usize) -> Next {
+    /// Receives once from a worker, and processes the records. `End`: its stream has ended.
+    fn receive_once(&mut self, index: usize) -> Next {
         let Some(link) = &mut self.links[index] else {
             return Next::End;
         };

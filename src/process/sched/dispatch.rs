@@ -394,17 +394,6 @@ impl Sched {
         workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
-    /// Whether the job `id` is one call of one item.
-    pub(crate) fn is_one_call(&self, id: u64) -> bool {
-        self.jobs.get(&id).is_some_and(|job| job.is_one())
-    }
-
-    /// Whether work waits, in the queue or behind other work.
-    pub(crate) fn has_waiting(&self) -> bool {
-        let is_busy = |worker: &Worker| worker.frames.len() > 1;
-        self.has_queued() || self.workers.iter().any(is_busy)
-    }
-
     /// Whether work waits that no worker has.
     pub(super) fn has_queued(&self) -> bool {
         !self.queue.is_empty() || self.rules.hold_jobs()

@@ -30,7 +30,6 @@
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
 //! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error that explains why | what it has committed; the limit of a job |
-//! | `valve`: what stands for a socket, and can be shut | an `epoll` of it | none: a worker's caller waits for the driver | the same |
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 

@@ -52,10 +52,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// The worker whose stream is `socket`.
     pub(super) fn new(socket: &Arc<OwnedFd>, settings: &Settings) -> io::Result<Self> {
-        // The one call of a `Process` is not worth a valve.
-        let has_valve = settings.plain && settings.own.is_none();
         Ok(Self {
-            stream: Stream::new(socket, settings.plain, has_valve),
+            stream: Stream::new(socket, settings.plain),
             pages: (!settings.plain).then(Pages::new).transpose()?,
         })
     }
@@ -65,7 +63,7 @@ impl Peer {
     pub(crate) fn with_pages(socket: &Arc<OwnedFd>) -> (Self, Arc<Ledger>) {
         let pages = Pages::new().unwrap();
         let ledger = pages.ledger.clone();
-        let stream = Stream::new(socket, false, false);
+        let stream = Stream::new(socket, false);
         let pages = Some(pages);
         (Self { stream, pages }, ledger)
     }
@@ -313,15 +311,8 @@ impl CallerPath {
         is_call || self.0.is_some()
     }
 
-    /// Whether the driver must wake for work that was handed out, and of which something `waits`.
-    /// (Of a worker without pages a caller may receive the answer, and not the driver.)
-    pub(super) fn wakes_driver(&self, waits: impl FnOnce() -> bool) -> bool {
-        self.receives() && waits()
-    }
-
-    /// What a caller does for a moment before it sleeps: it receives its worker's bytes in the
-    /// driver's place, or else it polls the worker's ledger.
-    pub(super) fn receives(&self) -> bool {
-        self.0.is_none()
+    /// Whether a caller can poll its worker's ledger for a moment before it sleeps.
+    pub(super) fn may_poll(&self) -> bool {
+        self.0.is_some()
     }
 }

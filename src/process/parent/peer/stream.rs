@@ -21,7 +21,6 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::process::host::gate::GATES;
-use crate::process::host::valve::{Shut, Valve};
 use crate::process::value::attachments::{self, Arrivals, Attachment};
 use crate::process::value::chunk::Piece;
 use crate::process::value::copies::{CopyPart, CopySource};
@@ -76,7 +75,7 @@ pub(crate) enum Next {
 
 /// The stream to one worker.
 pub(in crate::process::parent) struct Stream {
-    socket: Arc<OwnedFd>,
+    pub(in crate::process::parent) socket: Arc<OwnedFd>,
     outgoing: VecDeque<Outgoing>,
     /// The socket has taken bytes of items or copies since `has_taken` was last called. (Questions
     /// are asked at any time, and do not delay these.)
@@ -98,14 +97,11 @@ pub(in crate::process::parent) struct Stream {
     pub(in crate::process::parent) is_reset: bool,
     /// Why the system refuses it, for the error.
     pub(in crate::process::parent) refusal: Option<String>,
-    /// What the driver waits for in place of the socket, if a caller may wait for that.
-    valve: Option<Arc<Valve>>,
 }
 
 impl Stream {
     /// `is_alone`: the worker has no pages, and gets copies of memory instead of its descriptors.
-    /// `has_valve`: its callers may wait for it in the driver's place.
-    pub(super) fn new(socket: &Arc<OwnedFd>, is_alone: bool, has_valve: bool) -> Self {
+    pub(super) fn new(socket: &Arc<OwnedFd>, is_alone: bool) -> Self {
         Self {
             socket: socket.clone(),
             outgoing: VecDeque::new(),
@@ -118,7 +114,6 @@ impl Stream {
             memory: MemoryKeptByWorker::new(is_alone),
             is_reset: false,
             refusal: None,
-            valve: has_valve.then(|| Valve::of(socket)).flatten(),
         }
     }
 
@@ -130,22 +125,6 @@ impl Stream {
     /// Whether the socket has taken bytes since the last call.
     pub(in crate::process::parent) fn has_taken(&mut self) -> bool {
         std::mem::take(&mut self.took)
-    }
-
-    /// The descriptor to wait for until the socket is readable, or `writable`, too.
-    pub(in crate::process::parent) fn awaited(&self, writable: bool) -> &Arc<OwnedFd> {
-        let valve = self.valve.as_ref().filter(|_| !writable);
-        valve.map_or(&self.socket, |valve| valve.front())
-    }
-
-    /// Whether a caller waits for the socket in the driver's place.
-    pub(in crate::process::parent) fn is_attended(&self) -> bool {
-        self.valve.as_ref().is_some_and(|valve| valve.is_shut())
-    }
-
-    /// Shuts the valve, so that a caller can wait for the socket in the driver's place.
-    pub(in crate::process::parent) fn shut(&self) -> Option<Shut> {
-        self.valve.as_ref()?.shut()
     }
 
     /// Appends a frame to the queue for the socket.

@@ -36,8 +36,6 @@ pub mod memory_file;
 #[cfg(not(trefoil_port))]
 pub mod private_memory;
 #[cfg(not(trefoil_port))]
-pub mod valve;
-
 #[cfg(trefoil_port)]
 pub use super::portable::*;
 pub use super::unix::*;

@@ -20,4 +20,3 @@ pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
 pub mod private_memory;
-pub mod valve;
