@@ -74,7 +74,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         let driver = theirs.engine.lock().take();
-        drop(driver); // without the lock: it wakes who waits for a place in the queue
+        drop(driver); // without the lock: it wakes callers that encode ahead
         drop(theirs.settings.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
