@@ -374,17 +374,6 @@ so had the one before it: true
     );
 }
 
-#[test]
-fn slow_machine() {
-    shows(
-        "slow_machine",
-        "
-20 answers, the last is 361
-1 request was made twice
-",
-    );
-}
-
 #[cfg(target_os = "linux")] // elsewhere processes share no permits
 #[test]
 fn loaded_once() {

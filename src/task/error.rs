@@ -374,8 +374,8 @@ impl WorkerExit {
     }
 
     /// How many times the call was started, this time included (1 if it never was: the pool has
-    /// failed). An item and its [copy](crate::ProcessCall::hedge) count as one. Where the
-    /// connection to a worker breaks, what it had been sent and had not answered counts as started.
+    /// failed). Where the connection to a worker breaks, what it had been sent and had not answered
+    /// counts as started.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

@@ -320,7 +320,7 @@ tests! {
             }
             assert_eq!(scratch.notes().len(), 100, "each has run");
             call.imap((0..100).map(|_| item(false))).for_each(late);
-            call.clone().hedge(2.0).map_each((0..20).map(|_| item(true))).into_iter().for_each(late);
+            call.map_each((0..20).map(|_| item(true))).into_iter().for_each(late);
             assert!(matches!(call.map((0..50).map(|_| item(false))), Err(TaskError::TimedOut(_))));
             until(|| procs.stats().busy == 0); // what the map had begun notes itself, too
             let (before, stats) = (scratch.notes().len(), procs.stats());

@@ -196,21 +196,6 @@ impl serde::Serialize for Counted {
 }
 
 tests! {
-    fn an_item_with_an_end_has_no_copy() {
-        let procs = ProcessPool::with_workers(2).unwrap();
-        let (sender, receiver) = channel::<u64>(4).unwrap();
-        let mut ends: Vec<_> = (0..7).map(|_| None).collect();
-        ends.push(Some(receiver));
-        let take = |end: Option<Receiver<u64>>| end.map(|end| end.recv_blocking().unwrap());
-        let task = procs.call(take).hedge(1.0).map_task(ends);
-        until(|| procs.stats().completed == 7);
-        let copied_by = Instant::now() + Duration::from_millis(50);
-        until(|| Instant::now() > copied_by);
-        sender.try_send(5).unwrap();
-        assert_eq!(task.join().unwrap().pop().unwrap(), Some(5));
-        assert_eq!(procs.stats().hedged, 0);
-    }
-
     fn within_one_process() {
         let before = census();
         let (tx, rx) = channel::<String>(2).unwrap();

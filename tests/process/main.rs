@@ -60,7 +60,6 @@ mod shared;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
-mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "inspect")]
@@ -155,7 +154,6 @@ fn main() {
         imap::TESTS,
         one::TESTS,
         speed::TESTS,
-        stragglers::TESTS,
         #[cfg(feature = "inspect")]
         trees::TESTS,
         usage::TESTS,

@@ -206,7 +206,6 @@
         [c.died, "worker died", "workers died", true],
         [c.timed_out, "timed out", "timed out", true],
         [c.retried, "run again", "run again", false],
-        [c.hedged, "run twice", "run twice", false],
         [c.started - c.workers, "worker gone or replaced", "workers gone or replaced", false],
       ];
       for (const [n, one, many, isBad] of rare) if (n > 0) pairs.push([...plural(n, one, many), isBad]);

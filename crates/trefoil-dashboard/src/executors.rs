@@ -202,7 +202,6 @@ impl CountsView {
             completed: stats.completed,
             failed: stats.failed,
             retried: stats.retried,
-            hedged: stats.hedged,
             timed_out: stats.timed_out,
             started: stats.started,
             died: stats.died,

@@ -104,7 +104,6 @@ const NUMBERS: [Number; 15] = [
     number!("trefoil_items_completed", Counter, "Items that have given a value.", processes completed),
     number!("trefoil_items_failed", Counter, "Items that have ended in an error.", processes failed),
     number!("trefoil_items_retried", Counter, "How often items were queued for another attempt.", processes retried),
-    number!("trefoil_items_hedged", Counter, "Copies of slow items.", processes hedged),
     number!("trefoil_items_timed_out", Counter, "Items that ran too long.", processes timed_out),
     number!("trefoil_workers_started", Counter, "Worker processes started.", processes started),
     number!("trefoil_workers_died", Counter, "Worker processes that have died.", processes died),

@@ -107,7 +107,6 @@ pub(crate) struct CountsView {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) retried: u64,
-    pub(crate) hedged: u64,
     pub(crate) timed_out: u64,
     pub(crate) started: u64,
     pub(crate) died: u64,

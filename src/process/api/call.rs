@@ -230,8 +230,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// errors are failures at once.
     ///
     /// With [`retry`](Self::retry) it is one attempt more, and every attempt after a death out of
-    /// memory runs alone. With [`hedge`](Self::hedge), an item that runs alone is not copied. A
-    /// pause ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies
+    /// memory runs alone. A pause ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies
     /// to each attempt.
     ///
     /// It works with all workers, as far as it is known that they died out of memory: an allocation
@@ -280,56 +279,6 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     pub fn backoff(mut self, pause: Duration) -> Self {
         self.options.backoff = pause;
-        self
-    }
-
-    /// Runs slow items twice, and takes the answer that comes first. **Only for functions that may
-    /// run twice at the same time**, completely or in part: what they write to files or to other
-    /// services, they may write twice.
-    ///
-    /// An item is slow once it has run `factor` times as long as the median of this call's finished
-    /// items, if at least three have finished, and at least 10 ms. If then a worker is idle, and no
-    /// other item waits, that worker gets a copy of the item. The first value or error wins. The
-    /// other copy is stopped like a cancelled item: its token is set, and its worker is killed
-    /// after the [grace period](crate::ProcessPoolBuilder::grace), which counts as a
-    /// [death](crate::ProcessStats::died). A factor below 1 counts as 1.
-    ///
-    /// There is at most one copy of each item. If one of the two workers dies, the other copy goes
-    /// on; only if that one dies, too, is the item retried or fails. A [timeout](Self::timeout)
-    /// counts from the beginning of the first copy (of the second, if the first has died), and ends
-    /// both; so does a cancellation.
-    ///
-    /// It applies to `map`, `map_task`, `map_each`, `imap` and `imap_unordered` on all kinds of
-    /// workers. A `spawn` has one item, which is never copied; nor are items with ends of
-    /// [channels](crate::process::channel()), or with a context that has some. No worker is started
-    /// for a copy. Items are sent one at a time, each to an idle worker, whatever
-    /// [`chunk_size`](Self::chunk_size) is: for items of less than a millisecond, that costs more
-    /// than it gains. [`hedged`](crate::ProcessStats::hedged) counts the copies.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::{CancelToken, ProcessPool};
-    ///
-    /// // Every hundredth request takes forever: but only at its first attempt.
-    /// fn request((n, first): (u64, std::path::PathBuf)) -> u64 {
-    ///     while n == 99 && std::fs::File::create_new(&first).is_ok() {
-    ///         while !CancelToken::current().is_cancelled() {
-    ///             std::thread::sleep(Duration::from_millis(1));
-    ///         }
-    ///     }
-    ///     n * 2
-    /// }
-    ///
-    /// # trefoil::init();
-    /// # let first = std::env::temp_dir().join(format!("trefoil-hedge-{}", std::process::id()));
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let all = procs.call(request).hedge(3.0).map((0..100).map(|n| (n, first.clone())))?;
-    /// assert_eq!((all[99], procs.stats().hedged), (198, 1));
-    /// # std::fs::remove_file(first)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn hedge(mut self, factor: f64) -> Self {
-        self.options.hedge = Some(factor);
         self
     }
 

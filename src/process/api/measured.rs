@@ -32,8 +32,7 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// It is measured in the worker, on every kind of worker, on other machines too. What the
     /// worker does before and after the function does not count: decoding the argument, encoding
     /// and dropping the result. An item that fails has an error, and no usage; one that was
-    /// [retried](Self::retry) has that of its last attempt, and one that was
-    /// [copied](Self::hedge) that of the copy that won.
+    /// [retried](Self::retry) has that of its last attempt.
     ///
     /// It costs each item some tens of microseconds. After it, what a tree of all tasks
     /// (`trefoil::inspect`) says of the worker's memory is the most since its latest measured item

@@ -14,8 +14,8 @@
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
-//!   that was sent (two, if it was copied), paused, or settled. Pieces move between the first two
-//!   and frames by value; a frame gives back exactly the items that its gate says were recalled.
+//!   that was sent, paused, or settled. Pieces move between the first two and frames by value; a
+//!   frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
@@ -119,8 +119,6 @@ pub(crate) struct Options {
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn attachments::Awaited>>,
-    /// After how many times the median an item is copied.
-    pub(crate) hedge: Option<f64>,
     /// How many bytes an item needs, as far as declared.
     pub(crate) memory: u64,
     /// What the function borrows for each item.
@@ -143,7 +141,6 @@ impl Options {
         counter: None,
         priority: 0,
         needs: Vec::new(),
-        hedge: None,
         memory: 0,
         context: None,
         keep: None,
@@ -161,14 +158,9 @@ impl Options {
         self.retry > 0 || self.retry_alone
     }
 
-    /// Whether an item may run at two workers at once.
-    pub(crate) fn may_have_copies(&self) -> bool {
-        self.hedge.is_some()
-    }
-
     /// Whether each item goes alone, to an idle worker, so that it begins at once.
     pub(crate) fn is_singly(&self) -> bool {
-        self.hedge.is_some() || self.memory > 0
+        self.memory > 0
     }
 
     pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {

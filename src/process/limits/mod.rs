@@ -126,11 +126,6 @@ pub(crate) const FORWARDER_CHECK: Duration = Duration::from_secs(2);
 /// its items go elsewhere. (The last bytes that it was sent may be on their way for some seconds.)
 pub(crate) const CONTEXT_ANSWER: Duration = Duration::from_secs(10);
 
-/// Of a hedged call, no item is copied before so many items have ended, and none before it has run
-/// for so long: to replace the worker of the other copy costs a few milliseconds.
-pub(crate) const HEDGE_AFTER_ITEMS: usize = 3;
-pub(crate) const HEDGE_FROM: Duration = Duration::from_millis(10);
-
 /// How many chunks of arguments a `map` encodes ahead of `width` workers. The items of one chunk
 /// may take long, so each worker can hold back some chunks, and there is still room for all others.
 pub(crate) fn chunks_ahead(width: usize) -> usize {

@@ -114,9 +114,6 @@ impl Sched {
             if waits && worker.frames.iter().any(unbegun) {
                 due(news(Some(worker.stealable_at())));
             }
-            if waits {
-                due(news(self.next_time(worker)));
-            }
         }
         first
     }
@@ -289,7 +286,6 @@ impl Sched {
         if frame.begun() != begun {
             return Some(now + AGAIN); // the item has just ended
         }
-        self.on_end(index, now);
         let (again, keeps) = (self.times_out(id, at), self.keeps_failures(id));
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
@@ -445,8 +441,7 @@ impl Sched {
             let has_it = |frame: &SentFrame| frame.job == id && frame.done < frame.end;
             worker.peer.may_run_unseen() && worker.frames.iter().any(has_it)
         };
-        // (The other copy may have run.)
-        let is_unknown = job.work.options.may_have_copies() || self.workers.iter().any(may_run);
+        let is_unknown = self.workers.iter().any(may_run);
         (!has_run && !is_unknown).then_some((Duration::ZERO, None))
     }
 

@@ -85,12 +85,6 @@ impl Sched {
             return;
         };
         job.frames -= 1;
-        if self.goes_on(frame.marks, (id, frame.piece.first()), (index, begun > 0)) {
-            return;
-        }
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
         if begun < frame.end {
             job.put_back(frame.piece.part(begun as usize, frame.end as usize));
         }

@@ -254,7 +254,7 @@ impl Sched {
         // (With a limit the worker notes when an item starts.)
         let limit = match options.timeout {
             Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
-            None if frame.marks.is_timed() || options.until.is_some() => u64::MAX,
+            None if options.until.is_some() => u64::MAX,
             None => 0,
         };
         let context = job.work.context().map(|context| context.piece.clone());
@@ -290,10 +290,8 @@ impl Sched {
         };
         let job = chaos::ENABLED.then(|| self.jobs.get(&id)).flatten();
         let plan = job.and_then(|job| {
-            // (A copy of an item is another start.)
-            let is_copy = u64::from(piece.moves == u32::MAX);
-            let starts = |at| 2 * u64::from(job.starts(at)) + is_copy;
             let items = (piece.first(), piece.len());
+            let starts = |at| u64::from(job.starts(at));
             (self.chaos).plan(job.chaos, batch.sequence, items, starts)
         });
         worker.push_frame(frame, now);
@@ -357,8 +355,7 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        let waits = self.has_queued();
-        self.needs_driver_thread() || waits || takes_over() || self.straggler(now).is_some()
+        self.needs_driver_thread() || self.has_queued() || takes_over()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be

@@ -24,8 +24,7 @@
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it
 //!   had not begun. (A plain worker has its own gates: its answer to a recall counts, and after a
-//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried,
-//!   or its call asks for copies.
+//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried.
 //! - **W4** A worker is killed because of a cancelled item only while all its other gates are
 //!   closed, so no other item is lost. (A plain one that does not confirm that within a second is
 //!   stopped, and has reported what it had begun.)
@@ -333,7 +332,6 @@ impl Sched {
         self.take_back_for_lone(now);
         self.dispatch(now);
         self.take_over(now);
-        self.after_dispatch(now);
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }

@@ -206,7 +206,6 @@ impl Sched {
         worker.fruitful |= frame.job != INITIALIZE;
         frame.done += taken.count as u32;
         let (id, used) = (frame.job, taken.used);
-        let wanted = frame.wanted;
         if let Some(values) = here {
             let failed = taken.error.is_some();
             let source = failed.then(|| Source::of(index, &frame.piece));
@@ -216,9 +215,6 @@ impl Sched {
                 values,
             };
             drop(self.add_values(id, part, source, now));
-        }
-        if wanted {
-            self.on_end(index, now);
         }
         self.settle(index, 0, now);
         Ok(used)
@@ -238,7 +234,6 @@ impl Sched {
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
-            self.on_end(index, now);
             self.item_error(id, at, error, source, now);
         }
         self.settle(index, 0, now);
@@ -262,7 +257,6 @@ impl Sched {
             let late = Late::call(timeout, ran, self.workers[index].pid);
             return self.item_failed(index, TaskError::TimedOut(late), now);
         }
-        self.on_end(index, now);
         self.run_again(id, piece, now);
         let worker = &mut self.workers[index];
         worker.fruitful = true;
@@ -317,13 +311,10 @@ impl Sched {
         }
         events::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
-        let (function, id, marks) = (frame.function, frame.job, frame.marks);
-        let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
+        let (function, id) = (frame.function, frame.job);
         let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
+        worker.kill_at.take_if(|(_, frame)| *frame == sequence);
         self.learn_cost(function, begun, nanos);
-        if begun > 0 && was_cancelled.is_none() {
-            self.on_frame_end(marks, id, nanos);
-        }
         self.settle(index, 0, now);
         let again = self.workers[index].frames.front_mut();
         let again = again.and_then(|frame| frame.watch.again.take());

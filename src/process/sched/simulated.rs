@@ -5,7 +5,7 @@
 //! at every step:
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
-//! - no item runs three times at once, and twice only if it is hedged and no other waits;
+//! - no item runs twice at once;
 //! - those that run declare no more memory than the budget, or only one of them declares any;
 //! - nothing runs beside an item that must run alone, because it has died out of memory;
 //! - a worker that is to be killed runs no item that is still wanted (W4);
@@ -108,8 +108,6 @@ struct Known {
     context: bool,
     /// Some of its items have ends of channels, or its context has.
     ends: bool,
-    /// Slow items are copied.
-    hedge: bool,
     /// How much memory its items declare.
     memory: u64,
     /// What dies out of memory runs again, alone.
@@ -138,8 +136,7 @@ struct World {
     ran: HashMap<Item, u32>,
     /// Items in which a worker died.
     fatal: HashSet<Item>,
-    /// Those of them that died out of memory and must run alone next. (Not of hedged jobs, where
-    /// the other copy may go on.)
+    /// Those of them that died out of memory and must run alone next.
     starved: HashSet<Item>,
     /// How often an item has begun that must run alone.
     lone: u32,
@@ -156,8 +153,6 @@ struct World {
     /// How many items with ends have begun.
     laden: u32,
     hostile: bool,
-    /// There is one job at a time, most of them hedged, with many slow items.
-    quiet: bool,
     /// How many workers were killed because of a cancelled item.
     executed: u32,
     /// How many did not die.
@@ -253,7 +248,6 @@ impl World {
             attachments: HashMap::new(),
             laden: 0,
             hostile: true,
-            quiet: false,
             executed: 0,
             given_up: 0,
             rung: 0,
@@ -380,12 +374,12 @@ impl World {
         self.keep();
         let worker = self.random(self.sims.len() as u64) as usize;
         match self.random(24) {
-            0 if self.hostile && !self.quiet => self.submit(),
+            0 if self.hostile => self.submit(),
             1 if !self.open.is_empty() => {
                 let open = self.random(self.open.len() as u64) as usize;
                 self.feed(open);
             }
-            2 if self.hostile && self.chance(if self.quiet { 20 } else { 4 }) => self.die(worker),
+            2 if self.hostile && self.chance(4) => self.die(worker),
             3 if self.hostile && self.next_job > 1 && self.chance(3) => {
                 let id = 1 + self.random(self.next_job - 1);
                 self.cancelled.insert(id);
@@ -470,11 +464,8 @@ impl World {
                 "its items fail, not it"
             );
         }
-        // (One that was copied has been started more often.)
         let counts = |item: Item, error: &TaskError| {
-            if let TaskError::WorkerDied(exit) = error
-                && !self.jobs[&item.0].hedge
-            {
+            if let TaskError::WorkerDied(exit) = error {
                 let ran = self.ran.get(&item).copied();
                 assert_eq!(exit.attempts(), ran.unwrap_or(0).max(1), "{item:?}");
             }
@@ -579,33 +570,6 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
-}
-
-/// Slow items have two copies while workers are idle, and the first answer counts: whatever dies,
-/// is cancelled, or times out.
-#[test]
-fn the_first_of_two_copies_counts() {
-    let (mut hedged, mut died, mut late, mut lone) = (0, 0, 0, 0);
-    for seed in 0..worlds() {
-        let mut world = World::new(seed);
-        world.quiet = true;
-        world.breathe(seed);
-        for _ in 0..20 {
-            world.submit();
-            for _ in 0..400 {
-                world.step();
-            }
-        }
-        world.end(seed);
-        let stats = world.counters.read(0, false);
-        (hedged, late) = (hedged + stats.hedged, late + stats.timed_out);
-        died += world.fatal.len() as u64;
-        lone += u64::from(world.lone);
-    }
-    assert!(
-        hedged > worlds() / 2 && died > worlds() && late > worlds() && lone > 0,
-        "{hedged} copies, {died} deaths, {late} late, {lone} alone: it tests nothing"
-    );
 }
 
 impl World {

@@ -94,8 +94,6 @@ pub struct ProcessStats {
     pub failed: u64,
     /// How many times an item was queued for another attempt, after a death or a timeout.
     pub retried: u64,
-    /// How many copies of slow items were started ([`hedge`](crate::ProcessCall::hedge)).
-    pub hedged: u64,
     /// How many times an item has run longer than it may, each attempt counted, or had not ended
     /// when the time of its whole call was over ([`within`](crate::ProcessCall::within)), but not
     /// while the call waits for a [`Remote`](crate::process::Remote).

@@ -96,10 +96,8 @@ impl Sched {
 
     /// These items of a frame have not begun, and come back.
     fn come_back(&mut self, index: usize, position: usize, piece: Piece, now: Instant) {
-        let frame = &self.workers[index].frames[position];
-        let (id, marks) = (frame.job, frame.marks);
-        let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
-        if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
+        let id = self.workers[index].frames[position].job;
+        if let Some(job) = self.jobs.get_mut(&id) {
             job.put_back(piece);
         }
         self.settle(index, position, now);

@@ -38,7 +38,6 @@ pub(super) fn prepare(gates: Canceller) {
 ///
 /// - **An [`Actor`](crate::Actor):** its worker is replaced by one that loads the value anew, so
 ///   what earlier calls have changed in it is gone. Calls that wait run in the new one.
-/// - **A [hedged](crate::ProcessCall::hedge) call:** only the process that called it is replaced.
 /// - **An [initializer](crate::ProcessPoolBuilder::initializer):** the pool fails, as after a panic
 ///   there: no worker would ever be of use.
 /// - **A [`Process`](crate::Process):** has one item in any case.

@@ -6,8 +6,7 @@
 //! runs an item any more, wanted or not, an idle one gets the item, and no other gets anything
 //! until that worker has ended it or is gone. (Initializers of new workers are no items.)
 //!
-//! It is not copied (`hedge`), and it needs no place in the budget of memory, of which nothing is
-//! taken then.
+//! It needs no place in the budget of memory, of which nothing is taken then.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/alone.rs`.
 

@@ -6,19 +6,15 @@
 //! |---|---|---|
 //! | time has passed | [`Sched::size_pool`], [`Sched::take_back_for_lone`] | elastic, alone |
 //! | items might be sent | [`Sched::before_dispatch`] | alone, memory |
-//! | an item might be sent, and where | [`Sched::before_send`], [`contexts::waits`] | memory, ends, hedge; contexts |
+//! | an item might be sent, and where | [`Sched::before_send`], [`contexts::waits`] | memory, ends; contexts |
 //! | a frame is sent | [`Marks::of`](state::Marks::of), [`Sched::on_send`] | all; ends, contexts |
-//! | a worker is idle | [`Sched::after_dispatch`], [`Sched::next_time`] | hedge |
-//! | an item was decoded, has ended; its frame has ended | [`Sched::on_taken`], [`Sched::on_end`], [`Sched::on_frame_end`] | ends; hedge |
-//! | an item comes back, or its worker has died | [`Sched::goes_on`] | hedge |
-//! | a job has ended | [`Sched::on_job_end`] | contexts, hedge |
+//! | an item was decoded | [`Sched::on_taken`] | ends |
+//! | a job has ended | [`Sched::on_job_end`] | contexts |
 
 pub(super) mod alone;
 pub(super) mod contexts;
 pub(super) mod elastic;
 pub(super) mod ends;
-mod hedge;
-mod item_times;
 mod memory;
 pub(super) mod state;
 
@@ -71,9 +67,6 @@ impl Sched {
     pub(super) fn on_job_end(&mut self, id: u64, job: &Job) {
         if job.work.context().is_some() {
             self.forget_context(id);
-        }
-        if job.work.options.may_have_copies() {
-            self.rules.times.remove(&id);
         }
     }
 }

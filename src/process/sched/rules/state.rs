@@ -1,8 +1,7 @@
 //! What the rules know from one event to the next, and what they remember of a frame.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::item_times::ItemTimes;
 use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 
@@ -13,8 +12,6 @@ pub(crate) struct Rules {
     pub(crate) alone: VecDeque<u64>,
     /// Jobs with waiting items that wait for memory, in the order of the queue (`memory`).
     pub(super) wait_for_memory: Vec<u64>,
-    /// The calls with copies, by job (`hedge`).
-    pub(super) times: HashMap<u64, ItemTimes>,
     /// Empty slots from this index on are left empty (`elastic`).
     pub(crate) slots_end: usize,
     /// In an elastic pool: work has waited for long behind what the workers do.
@@ -44,8 +41,6 @@ impl Rules {
 /// What the rules remember of a frame that was sent. Nobody else looks at it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker.
-    pub(crate) hedged: bool,
     /// Its one item runs while nothing else does (`alone`).
     pub(crate) alone: bool,
     /// Its one item, or the context, has ends of channels (`ends`).
@@ -58,18 +53,11 @@ impl Marks {
     /// Of a frame with these items of `job`.
     pub(crate) fn of(job: &Job, items: &Piece) -> Self {
         let options = &job.work.options;
-        let (ends, alone) = (job.has_ends(Some(items)), job.is_lone(items.first()));
         Self {
-            hedged: options.may_have_copies() && !ends && !alone,
-            alone,
-            ends,
+            alone: job.is_lone(items.first()),
+            ends: job.has_ends(Some(items)),
             memory: options.memory,
         }
-    }
-
-    /// Whether its worker notes when the item starts, also if its time is not limited.
-    pub(crate) fn is_timed(self) -> bool {
-        self.hedged
     }
 
     /// Whether earlier results are sent before it begins.

@@ -37,8 +37,6 @@ pub(super) struct Book {
     pub(super) ended: HashMap<u64, Result<usize, TaskError>>,
     /// The errors of items that were answered one by one.
     pub(super) errors: HashMap<Item, TaskError>,
-    /// The items whose values or errors have come.
-    pub(super) answered: HashSet<Item>,
     /// When each item was last started.
     pub(super) started: HashMap<Item, Instant>,
     /// How many jobs have ended in an error that says that their item did not begin.
@@ -95,7 +93,6 @@ impl Sink for BookSink {
         let items = values.downcast::<Vec<Item>>().unwrap();
         let mut book = self.book.lock().unwrap();
         book.answers(self.id, items.len() as u64);
-        book.answered.extend(&*items);
         drop(book);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");

@@ -23,9 +23,6 @@ impl World {
         self.next_job += 1;
         let each = self.chance(3);
         let mut size = if self.chance(2) { 1 } else { self.random(120) };
-        if self.quiet {
-            size = 3 + self.random(12);
-        }
         let ends = self.chance(6);
         if ends {
             size = size.min(6); // they are real descriptors
@@ -47,7 +44,6 @@ impl World {
             until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
-            hedge: self.chance(8) != self.quiet,
             memory: if self.sched.policy.memory_budget.is_some() {
                 self.random(BUDGET * 3 / 2)
             } else {
@@ -67,7 +63,6 @@ impl World {
         options.retry = known.retry;
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
-        options.hedge = known.hedge.then_some(2.0);
         options.memory = known.memory;
         options.retry_alone = known.alone;
         let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);

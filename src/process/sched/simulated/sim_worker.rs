@@ -40,9 +40,6 @@ impl World {
         if self.sched.chores.iter().any(new) || self.keeping.iter().any(is_kept) {
             return false; // it has failed
         }
-        if known.hedge && book.answered.contains(&item) {
-            return false; // the other copy was quicker
-        }
         if known.each {
             return !book.errors.contains_key(&item);
         }
@@ -89,17 +86,12 @@ impl World {
                     std::iter::from_fn(|| reader.bytes().map(item)).collect();
                 assert_eq!(items.len() as u64, batch.count);
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
-                let has_ends = batch.ends || known.context && known.ends;
-                let may_be_copied = known.hedge && !lone && !has_ends;
-                let is_timed = may_be_copied || known.until.is_some();
-                let copied = u64::from(is_timed) * u64::MAX;
+                let noted = u64::from(known.until.is_some()) * u64::MAX;
                 let limit = known.timeout.map(|timeout| timeout.as_nanos() as u64);
-                // (Of a call that has ended nobody knows whether its item was to run alone.)
-                let is_over = !self.sched.jobs.contains_key(&items[0].0);
-                assert!(is_over || batch.limit == limit.unwrap_or(copied));
+                assert_eq!(batch.limit, limit.unwrap_or(noted));
                 assert_ne!(limit, Some(0), "it has no time to run");
                 assert!(self.plain || known.until.is_none_or(|until| self.now < until));
-                let is_singly = known.hedge || known.memory > 0 || lone;
+                let is_singly = known.memory > 0 || lone;
                 assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
@@ -189,17 +181,12 @@ impl World {
     pub(super) fn work(&mut self, index: usize) {
         let (mut panics, dies) = (
             self.hostile && self.chance(200),
-            self.hostile && self.chance(if self.quiet { 400 } else { 60 }),
+            self.hostile && self.chance(60),
         );
         let retires = self.hostile && self.chance(80);
         let asks = self.hostile && self.chance(80);
         let reads = self.chance(2);
-        let until = self.now
-            + Duration::from_millis(if self.chance(if self.quiet { 4 } else { 20 }) {
-                60
-            } else {
-                0
-            });
+        let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
         let runs = |sim: &&mut Sim| !(sim.frozen || sim.killed && sim.held);
         let Some(sim) = self.sims[index].as_mut().filter(runs) else {
             return;
@@ -299,23 +286,21 @@ impl World {
             // (A plain worker may not have heard yet that its time is over.)
             let in_time = known.until.is_none_or(|until| self.now < until);
             assert!(in_time || self.plain, "{item:?} begins too late");
-            let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
             let lone = self.must_run_alone(item);
             let runs = self.ran.entry(item).or_insert(0);
             *runs += 1;
             assert!(
-                *runs == 1 || self.fatal.contains(&item) || is_copied,
+                *runs == 1 || self.fatal.contains(&item),
                 "{item:?} runs twice"
             );
             assert!(
-                *runs <= 1 + known.retry + u32::from(is_copied) + u32::from(lone),
+                *runs <= 1 + known.retry + u32::from(lone),
                 "{item:?} runs too often"
             );
-            let copies = self.sims.iter().flatten();
-            let copies = copies.filter(|sim| sim.running == Some(item)).count();
-            assert!(copies <= 1 + usize::from(is_copied && !lone));
             let running = self.sims.iter().flatten().filter_map(|sim| sim.running);
             let running: Vec<Item> = running.filter(|item| item.0 != INITIALIZE).collect();
+            let times = running.iter().filter(|one| **one == item).count();
+            assert_eq!(times, 1, "{item:?} runs twice at once");
             let has_lone = running.iter().any(|item| self.must_run_alone(*item));
             assert!(!has_lone || running.len() == 1, "beside: {running:?}");
             self.lone += u32::from(lone);
@@ -325,9 +310,7 @@ impl World {
             let fits = needs.iter().sum::<u64>() <= BUDGET || needs.len() == 1;
             assert!(fits, "too much at once: {needs:?}");
             self.most_needs = self.most_needs.max(needs.len());
-            if copies == 1 {
-                self.book.lock().unwrap().started.insert(item, self.now);
-            }
+            self.book.lock().unwrap().started.insert(item, self.now);
         } else {
             if std::mem::take(&mut sim.asks) {
                 sim.said.extend(Record::Retire { asked: true }.bytes());
@@ -406,7 +389,7 @@ impl World {
             if self.jobs[&item.0].alone && self.chance(2) {
                 exit.cause = Cause::Kernel;
             }
-            if exit.out_of_memory() && !self.jobs[&item.0].hedge {
+            if exit.out_of_memory() {
                 self.starved.insert(item);
             }
         }
