@@ -337,18 +337,6 @@ ended in order
     );
 }
 
-#[cfg(target_os = "linux")] // elsewhere there is no budget
-#[test]
-fn enough_memory() {
-    shows(
-        "enough_memory",
-        "
-8 files, as many at a time as fit
-[1, 1, 1, 1]: item 3 had 1 attempt more
-",
-    );
-}
-
 #[cfg(target_os = "linux")] // elsewhere all workers are plain
 #[test]
 fn serve_in_workers() {

@@ -57,8 +57,6 @@
 //! | | plain | with a launcher |
 //! |---|---|---|
 //! | `forward_events` (feature `tracing`), [`worker_index`] | yes | yes |
-//! | [`memory_budget`](ProcessPoolBuilder::memory_budget) | yes, on Linux | no: that machine's memory is not known here |
-//! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
 //! | [`permits`](ProcessPool::permits), [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
@@ -77,8 +75,7 @@
 //!
 //! # Promised
 //!
-//! - An item runs at most once, unless its call asks for more ([`retry`](ProcessCall::retry),
-//!   [`retry_alone`](ProcessCall::retry_alone)). When a worker dies,
+//! - An item runs at most once, unless its call has a [`retry`](ProcessCall::retry). When a worker dies,
 //!   finished items keep their results, and items that had not begun run elsewhere (not where a
 //!   [launcher's](launch) command forwards the stream).
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.

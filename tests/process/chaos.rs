@@ -331,7 +331,7 @@ tests! {
         let mut builder = ProcessPool::builder().workers(4);
         builder = builder.env_for(|index| [("PLACE", index.to_string())]);
         if !support::PORT {
-            builder = builder.memory_budget(0.5).pin_to(|_| [0]);
+            builder = builder.pin_to(|_| [0]);
         }
         let procs = builder.build().unwrap();
         let permits = (!support::is_plain()).then(|| procs.permits("chaos", 2));
@@ -352,7 +352,7 @@ tests! {
             }
             (items, blamed)
         };
-        let again = procs.call(option).retry(1000).retry_alone();
+        let again = procs.call(option).retry(1000);
         let numbers = |items: &[Needy]| items.iter().map(|item| item.0).collect::<Vec<_>>();
         // What this process has in memory, now and then.
         let sizes = Mutex::new(Vec::new());
@@ -368,9 +368,9 @@ tests! {
             assert_eq!(again.map(items).unwrap(), expected);
             0
         };
-        let heavy = |items: Vec<Needy>| {
+        let streamed = |items: Vec<Needy>| {
             let expected = numbers(&items);
-            let results = again.clone().expected_memory(1 << 50).imap(items);
+            let results = again.imap(items);
             assert_eq!(results.map(Result::unwrap).collect::<Vec<_>>(), expected);
             0
         };
@@ -396,7 +396,7 @@ tests! {
             let sources = [
                 scope.spawn(move || rounds(1, &spawned)),
                 scope.spawn(move || rounds(2, &mapped)),
-                scope.spawn(move || rounds(3, &heavy)),
+                scope.spawn(move || rounds(3, &streamed)),
                 scope.spawn(move || rounds(4, &acted)),
             ];
             let mut dice = Dice(seed);
@@ -453,8 +453,8 @@ tests! {
         if let Some(permits) = permits {
             until(|| permits.available() == 2); // deaths have given theirs back
         }
-        for lone in notes.iter().filter(|n| **n % STARVES == 0) {
-            let _ = std::fs::remove_file(mark(&scratch.text(), *lone));
+        for starved in notes.iter().filter(|n| **n % STARVES == 0) {
+            let _ = std::fs::remove_file(mark(&scratch.text(), *starved));
         }
         drop((actor, procs));
         nothing_left_since(before);

@@ -17,10 +17,8 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod actors;
-mod alone;
 #[cfg(unix)] // elsewhere there are none
 mod attachment;
-mod budget;
 mod bulk;
 mod callers;
 mod calls;
@@ -138,10 +136,8 @@ fn main() {
         actors::TESTS,
         #[cfg(unix)]
         attachment::TESTS,
-        alone::TESTS,
         permits::TESTS,
         places::TESTS,
-        budget::TESTS,
         callers::TESTS,
         #[cfg(target_os = "linux")]
         crashes::TESTS,

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use super::entry;
 use crate::process::host::handover::CARRIES;
-use crate::process::host::machine_memory::machine_memory;
 use crate::process::host::private_memory::Meter;
 use crate::process::job::Initializer;
 use crate::process::job::keep_failures::place;
@@ -53,7 +52,6 @@ use crate::task::{TaskError, TaskReport};
 pub struct ProcessPoolBuilder {
     launcher: Option<Box<dyn Launcher>>,
     /// What fraction of the machine's memory items may need together.
-    memory_budget: Option<f64>,
     physical_cores: bool,
     /// A number that the user has set.
     threads_per_worker: Option<usize>,
@@ -69,7 +67,6 @@ impl ProcessPoolBuilder {
     pub(in crate::process) fn new() -> Self {
         Self {
             launcher: None,
-            memory_budget: None,
             physical_cores: false,
             threads_per_worker: None,
             initializer: None,
@@ -317,35 +314,6 @@ impl ProcessPoolBuilder {
     pub fn keep_failures_limit(mut self, files: usize, bytes: u64) -> Self {
         let keep = &mut self.settings.policy.keep;
         (keep.files, keep.bytes) = (files, bytes);
-        self
-    }
-
-    /// How much memory the items that run may need together, as far as their calls
-    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may
-    /// use, which is the machine's memory, or the limit of its control group (version 1 or 2) if
-    /// that is lower. Items that do not fit wait until others have ended.
-    ///
-    /// The amount is read once, by `build`. Other pools and programs do not count, and a fraction
-    /// above 1 is possible. An item counts until its worker has ended it, or is gone: if it is
-    /// cancelled, too.
-    ///
-    /// `build` fails where the system does not report its memory ([`PoolError::Start`]): outside of
-    /// Linux. It also fails with a [launcher](Self::launcher) ([`PoolError::Launcher`]), because
-    /// the memory of the workers' machines is not known here.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::init();
-    /// # if !cfg!(target_os = "linux") { return Ok(()); }
-    /// let procs = ProcessPool::builder().workers(4).memory_budget(0.8).build()?;
-    /// // No more of these run at a time than need 80 % of the memory.
-    /// let large = procs.call(|n: u64| vec![n; 1000].len()).expected_memory(2 << 30);
-    /// assert_eq!(large.map(0..10)?, [1000; 10]);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn memory_budget(mut self, fraction: f64) -> Self {
-        self.memory_budget = Some(fraction);
         self
     }
 
@@ -687,15 +655,6 @@ impl ProcessPoolBuilder {
         for initializer in self.initializer.into_iter().chain(self.load) {
             settings.add_initializer(initializer)?;
         }
-        if let Some(fraction) = self.memory_budget {
-            if self.launcher.is_some() {
-                let message = "the memory of its machines is not known, so it can have no \
-                    `memory_budget`";
-                return Err(PoolError::Launcher(message.to_owned()));
-            }
-            let budget = machine_memory()? as f64 * fraction;
-            settings.policy.memory_budget = Some(budget as u64);
-        }
         if let Some(launcher) = self.launcher {
             settings.workers = checked(prepare(launcher, &mut settings)?)?;
             return Ok(settings);
@@ -808,7 +767,6 @@ debug!(
     physical_cores = self.physical_cores,
     left_free = self.settings.left_free,
     threads_per_worker = self.threads_per_worker,
-    memory_budget = self.memory_budget,
     variables = self.settings.variables,
     stdout = self.settings.stdout,
     grace = self.settings.policy.grace,

@@ -3,7 +3,7 @@
 //! A function, a pool and [`CallOptions`]; `client` and `imap` do the work.
 //!
 //! What an option does is decided elsewhere: time limits in `sched/deadlines.rs`, retries in
-//! `job/retry.rs`, the others in `sched/rules/` and `sched/dispatch.rs`. Here it is decided that
+//! `job/retry.rs`, the others in `sched/dispatch.rs`. Here it is decided that
 //! `map` and `map_each` are refused on a thread that must not block.
 //!
 //! Tests: `tests/process/calls.rs`.
@@ -155,8 +155,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///   takes no more, and one error with the next index says so. A `map` whose iterator is slow
     ///   notices it at the next item;
     /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
-    ///   [`backoff`](Self::backoff), [`retry_alone`](Self::retry_alone)): after it nothing is
-    ///   retried. Of what is [kept as a file](Self::keep_failures), only the item that runs then is
+    ///   [`backoff`](Self::backoff)): after it nothing is retried. Of what is [kept as a file](Self::keep_failures), only the item that runs then is
     ///   kept, and only of a `spawn`: its error comes when the file is written.
     ///
     /// ```
@@ -220,46 +219,6 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// Runs an item whose worker died [out of memory](crate::WorkerExit::out_of_memory) once more,
-    /// while nothing else runs in the pool. Only if that attempt fails has it failed.
-    ///
-    /// From the death on no other item of the pool begins, whatever its call and its priority; the
-    /// item waits until those that run have ended, and then runs by itself. So one item that never
-    /// ends keeps it, and everything else, waiting: give such calls a [timeout](Self::timeout).
-    /// Initializers of workers that are being replaced may run meanwhile. Other deaths, panics and
-    /// errors are failures at once.
-    ///
-    /// With [`retry`](Self::retry) it is one attempt more, and every attempt after a death out of
-    /// memory runs alone. A pause ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies
-    /// to each attempt.
-    ///
-    /// It works with all workers, as far as it is known that they died out of memory: an allocation
-    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit) (which is the
-    /// same for an item alone), or Linux killed a worker on this machine for want of memory.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    ///
-    /// // What does not fit when it runs for the first time.
-    /// fn large(first: std::path::PathBuf) -> usize {
-    ///     let bytes = if std::fs::File::create_new(first).is_ok() { 1 << 30 } else { 1 << 20 };
-    ///     std::hint::black_box(vec![1u8; bytes]).len() // or the optimizer allocates nothing
-    /// }
-    ///
-    /// # trefoil::init();
-    /// # if cfg!(target_os = "macos") { return Ok(()); }
-    /// # let first = std::env::temp_dir().join(format!("trefoil-alone-{}", std::process::id()));
-    /// let procs = ProcessPool::builder().workers(2).memory_limit(64 << 20).build()?;
-    /// assert_eq!(procs.call(large).retry_alone().spawn(first.clone()).join()?, 1 << 20);
-    /// assert_eq!(procs.stats().retried, 1);
-    /// # std::fs::remove_file(first)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn retry_alone(mut self) -> Self {
-        self.options.retry_alone = true;
-        self
-    }
-
     /// How long an item pauses before its first [`retry`](Self::retry); the pause doubles before
     /// each further one. Default: none. Other items run meanwhile; the pause takes no worker and no
     /// thread.
@@ -279,20 +238,6 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     pub fn backoff(mut self, pause: Duration) -> Self {
         self.options.backoff = pause;
-        self
-    }
-
-    /// How much memory, in bytes, an item is expected to need, for the pool's
-    /// [budget](crate::ProcessPoolBuilder::memory_budget): an item begins only when it fits into
-    /// that together with those that run. One that is larger than the budget runs while no other
-    /// item runs that declares memory.
-    ///
-    /// This is a declaration, not a [limit](crate::ProcessPoolBuilder::memory_limit). Items without
-    /// one count as 0, and do not wait for those that have one. Items with one begin in the order
-    /// in which they would without a budget. They are sent one at a time, each to an idle worker,
-    /// whatever [`chunk_size`](Self::chunk_size) is.
-    pub fn expected_memory(mut self, bytes: u64) -> Self {
-        self.options.memory = bytes;
         self
     }
 
@@ -403,7 +348,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
             return Err(TaskError::WouldBlock);
         }
         // (Items that pause before a retry would hold permits while workers are idle.)
-        let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
+        let ahead = (self.options.retry == 0).then(|| self.pool.ahead());
         let (options, code) = (self.options.starting_now(), self.code.clone());
         self.pool
             .map_task(options, code, items, ahead.as_ref())

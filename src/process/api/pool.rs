@@ -220,9 +220,9 @@ impl ProcessPool {
     ///
     /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
     /// as efficiently as a few long ones. They are taken from the iterator not far ahead of the
-    /// workers, unless the call has [retries](ProcessCall::retry), also by `retry_alone`: for each
-    /// worker, and once more, some megabytes of arguments, or some 16 large ones, are kept, however
-    /// many items there are. So no call may wait for what the iterator does later.
+    /// workers, unless the call has [retries](ProcessCall::retry): for each worker, and once more,
+    /// some megabytes of arguments, or some 16 large ones, are kept, however many items there are.
+    /// So no call may wait for what the iterator does later.
     ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for

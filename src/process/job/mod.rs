@@ -106,8 +106,6 @@ pub(crate) struct Options {
     pub(crate) retry: u32,
     /// Whether an item that has run for too long is retried, too.
     pub(crate) retry_on_timeout: bool,
-    /// Whether an item that dies out of memory is started once more, alone in the pool.
-    pub(crate) retry_alone: bool,
     /// How long the first pause before a retry is; each is twice as long as the one before.
     pub(crate) backoff: Duration,
     /// How many items go into a frame, if the caller has set that.
@@ -119,8 +117,6 @@ pub(crate) struct Options {
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn attachments::Awaited>>,
-    /// How many bytes an item needs, as far as declared.
-    pub(crate) memory: u64,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
     /// Where items that have failed are kept.
@@ -134,14 +130,12 @@ impl Options {
         until: None,
         retry: 0,
         retry_on_timeout: false,
-        retry_alone: false,
         backoff: Duration::ZERO,
         chunk: None,
         name: None,
         counter: None,
         priority: 0,
         needs: Vec::new(),
-        memory: 0,
         context: None,
         keep: None,
     };
@@ -151,16 +145,6 @@ impl Options {
     pub(crate) fn too_late(&self, item: Option<(Duration, Option<u32>)>) -> TaskError {
         let limit = self.within.unwrap_or_default();
         TaskError::TimedOut(Late::whole(limit, item))
-    }
-
-    /// Whether an item may be started more than once.
-    pub(crate) fn may_retry(&self) -> bool {
-        self.retry > 0 || self.retry_alone
-    }
-
-    /// Whether each item goes alone, to an idle worker, so that it begins at once.
-    pub(crate) fn is_singly(&self) -> bool {
-        self.memory > 0
     }
 
     pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
@@ -305,11 +289,8 @@ struct Unusual {
     is_handed_over: bool,
     /// Items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
     paused: Vec<usize>,
-    /// How often items were started that have cost a worker, or too much time; whether they run
-    /// alone.
-    starts: HashMap<usize, (u32, bool), BuildHasherDefault<DefaultHasher>>,
-    /// Those of them that wait to run alone, each in a piece of its own.
-    lone_waiting: Waiting,
+    /// How often items were started that have cost a worker, or too much time.
+    starts: HashMap<usize, u32, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl Unusual {
@@ -320,10 +301,6 @@ impl Unusual {
         is_handed_over: false,
         paused: Vec::new(),
         starts: HashMap::with_hasher(BuildHasherDefault::new()),
-        lone_waiting: Waiting {
-            first: None,
-            others: None,
-        },
     };
 }
 
@@ -447,12 +424,8 @@ impl Job {
 
     /// Puts back items that were sent and did not run.
     pub(crate) fn put_back(&mut self, piece: Piece) {
-        let Some(piece) = self.wanted(piece) else {
-            return;
-        };
-        match &mut self.unusual {
-            Some(again) if again.is_lone(piece.first()) => again.lone_waiting.push_back(piece),
-            _ => self.waiting.push_front(piece),
+        if let Some(piece) = self.wanted(piece) {
+            self.waiting.push_front(piece);
         }
     }
 
@@ -473,11 +446,7 @@ impl Job {
 
     /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        let mut all = Vec::new();
-        while let Some(piece) = self.waiting.pop_front().or_else(|| self.cut_lone_item()) {
-            all.push(piece);
-        }
-        all
+        std::iter::from_fn(|| self.waiting.pop_front()).collect()
     }
 
     /// Takes out the items for the next frame.
@@ -513,14 +482,10 @@ impl Job {
     /// The lowest index that waits, has not been fed yet, or will be retried.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let mut first = if self.sealed { usize::MAX } else { self.fed };
-        let Unusual {
-            lone_waiting,
-            paused,
-            ..
-        } = self.unusual();
-        for piece in self.waiting.iter().chain(lone_waiting.iter()) {
+        for piece in self.waiting.iter() {
             first = first.min(piece.first());
         }
+        let paused = &self.unusual().paused;
         paused.iter().for_each(|at| first = first.min(*at));
         (first < usize::MAX).then_some(first)
     }
@@ -540,9 +505,6 @@ impl Job {
             unusual.failure.replace((index, error))
         };
         self.waiting.cut_off(index);
-        if let Some(unusual) = &mut self.unusual {
-            unusual.lone_waiting.cut_off(index);
-        }
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
         true
@@ -553,7 +515,6 @@ impl Job {
         let (limit, unusual) = (self.limit(), self.unusual());
         self.frames == 0
             && self.waiting.first.is_none()
-            && !self.has_lone_item()
             && (self.sealed && !unusual.is_handed_over || self.has_failed())
             && unusual.readings.iter().all(|first| *first >= limit)
             && unusual.paused.iter().all(|at| *at >= limit)

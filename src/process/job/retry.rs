@@ -3,58 +3,32 @@
 //! An item whose worker died goes back to the front of the job, if it may be retried, perhaps after
 //! a pause that doubles each time; its job goes before the others of its priority
 //! (`Sched::run_again`). Its time limit begins anew (`sched::deadlines`); the one of `within` does
-//! not. How often each such item was started is kept here, for `attempts()`. One that has died out
-//! of memory, of a call with `retry_alone`, waits apart from the others: it runs while nothing else
-//! runs in the pool (`sched::rules::alone`).
+//! not. How often each such item was started is kept here, for `attempts()`.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::Duration;
 
-use super::{Job, Unusual};
+use super::Job;
 use crate::process::value::chunk::Piece;
 
-impl Unusual {
-    pub(super) fn is_lone(&self, index: usize) -> bool {
-        self.starts.get(&index).is_some_and(|(_, is_lone)| *is_lone)
-    }
-}
-
 impl Job {
-    /// The item at `index` was running when its worker died, perhaps out of memory, or it has timed
-    /// out. Whether it may be started again.
-    pub(crate) fn attempted(&mut self, index: usize, out_of_memory: bool) -> bool {
-        let options = &self.work.options;
-        if !options.may_retry() {
+    /// The item at `index` was running when its worker died, or it has timed out. Whether it may be
+    /// started again.
+    pub(crate) fn attempted(&mut self, index: usize) -> bool {
+        let most = self.work.options.retry;
+        if most == 0 {
             return false;
         }
         let again = self.unusual.get_or_insert_default();
-        let (starts, is_lone) = again.starts.entry(index).or_default();
+        let starts = again.starts.entry(index).or_default();
         *starts = starts.saturating_add(1);
-        *is_lone |= out_of_memory && options.retry_alone;
-        let most = options.retry.saturating_add(u32::from(*is_lone));
         *starts <= most
     }
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
-        let starts = self.unusual().starts.get(&index);
-        starts.map_or(0, |(starts, _)| *starts)
-    }
-
-    /// Whether the item at `index` must run alone.
-    pub(crate) fn is_lone(&self, index: usize) -> bool {
-        self.unusual().is_lone(index)
-    }
-
-    /// Whether such an item waits.
-    pub(crate) fn has_lone_item(&self) -> bool {
-        self.unusual().lone_waiting.first.is_some()
-    }
-
-    /// Takes out the one that has waited longest.
-    pub(crate) fn cut_lone_item(&mut self) -> Option<Piece> {
-        self.unusual.as_mut()?.lone_waiting.pop_front()
+        self.unusual().starts.get(&index).copied().unwrap_or(0)
     }
 
     /// The item at `index` will be retried. Returns the pause before that.

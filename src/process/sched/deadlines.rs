@@ -205,7 +205,7 @@ impl Sched {
     /// plain worker of which all items were taken back may be busy with something else that it was
     /// told, so it is left alone until something waits for it.)
     fn must_end(&self, worker: &Worker) -> bool {
-        let is_waited_for = || worker.frames.len() > 1 || self.has_queued();
+        let is_waited_for = || worker.frames.len() > 1 || !self.queue.is_empty();
         let is_answered = |frame: &SentFrame| {
             let holds_up = || worker.peer.must_be_asked() && is_waited_for();
             frame.done == frame.end && (frame.end > 0 || holds_up())
@@ -317,7 +317,7 @@ impl Sched {
         let stopped = self.is_stopped();
         let job = self.jobs.get_mut(&id);
         let job = job.filter(|job| job.work.options.retry_on_timeout && !stopped);
-        job.is_some_and(|job| job.attempted(at, false))
+        job.is_some_and(|job| job.attempted(at))
     }
 
     /// Whether the time of a job is over.

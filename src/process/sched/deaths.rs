@@ -91,7 +91,7 @@ impl Sched {
         let (mut blamed, mut retried) = (Vec::new(), Vec::new());
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            if job.attempted(at, exit.out_of_memory()) && !stopped {
+            if job.attempted(at) && !stopped {
                 job.pause(at);
                 retried.push(frame.piece.part(item as usize, item as usize + 1));
             } else {

@@ -15,11 +15,9 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::rules::state::Marks;
-use super::rules::{Say, contexts};
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::{INITIALIZE, Worker};
-use super::{Action, FOR_EVER, Feed, Sched};
+use super::{Action, FOR_EVER, Feed, Sched, contexts};
 use crate::chaos;
 use crate::events;
 use crate::process::job::Job;
@@ -41,9 +39,6 @@ fn cost(item_cost: Option<f64>, items: usize) -> u64 {
 
 /// How many items the next frame of `job` should have, with this number of `workers`.
 fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
-    if job.work.options.is_singly() {
-        return 1;
-    }
     if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }
@@ -123,9 +118,6 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        if self.before_dispatch(now) {
-            return;
-        }
         // The jobs before `place` wait for their contexts: those in `before`.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
@@ -133,18 +125,12 @@ impl Sched {
                 self.queue.remove(place);
                 continue;
             };
-            let say = self.before_send(job);
-            if say == Say::Hold {
-                self.queue.remove(place);
-                self.rules.hold(id);
-                continue;
-            }
             if contexts::spreads(job) {
                 let items = job.items(self.workers.len());
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let item_cost = self.item_cost(job.work.code.function);
-            let only_idle = say == Say::OnlyIdle;
+            let only_idle = job.has_ends(job.next_piece());
             if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
                 self.queue.remove(place);
                 self.send_next(index, id, item_cost, now);
@@ -221,31 +207,14 @@ impl Sched {
         let Some(piece) = job.cut(most, FRAME_BYTES) else {
             return;
         };
-        self.send_items(index, id, piece, item_cost, now);
-        self.enqueue(id, false);
-    }
-
-    /// Sends worker `index` items of the job `id`, one of which should take `item_cost`
-    /// nanoseconds.
-    pub(super) fn send_items(
-        &mut self,
-        index: usize,
-        id: u64,
-        piece: Piece,
-        item_cost: Option<f64>,
-        now: Instant,
-    ) {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
         job.frames += 1;
         let (worker, options) = (&self.workers[index], &job.work.options);
         let code = job.work.code;
         let mut frame = worker.next_frame(id, code.function, piece.clone(), now);
         frame.cost = cost(item_cost, piece.len());
         frame.each = job.work.each;
-        frame.marks = Marks::of(job, &piece);
-        frame.brief = !frame.marks.is_apart() && worker.is_brief(frame.cost, now);
+        frame.has_ends = job.has_ends(Some(&piece));
+        frame.brief = !frame.has_ends && worker.is_brief(frame.cost, now);
         frame.watch.check_at = options.timeout.map(|timeout| now + timeout);
         if self.policy.one_process.is_some() {
             // It is never sent again, and should not keep its attachments open.
@@ -258,8 +227,12 @@ impl Sched {
             None => 0,
         };
         let context = job.work.context().map(|context| context.piece.clone());
-        self.on_send(index, id, context, now);
+        self.forget_ends(index, id);
+        if let Some(context) = context {
+            self.send_context(index, id, context, now);
+        }
         self.send_frame(index, frame, code, piece, limit, now);
+        self.enqueue(id, false);
     }
 
     /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
@@ -320,9 +293,6 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if job.has_lone_item() && !self.rules.alone.contains(&id) {
-            self.rules.alone.push_back(id);
-        }
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
@@ -355,7 +325,7 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        self.needs_driver_thread() || self.has_queued() || takes_over()
+        self.needs_driver_thread() || !self.queue.is_empty() || takes_over()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be
@@ -391,9 +361,6 @@ impl Sched {
         workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
-    /// Whether work waits that no worker has.
-    pub(super) fn has_queued(&self) -> bool {
-        !self.queue.is_empty() || self.rules.hold_jobs()
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.

@@ -171,7 +171,9 @@ impl Sched {
         }
         self.forget_limits();
         self.count_dropped(job.pending); // a caller with the result sees that its worker is idle
-        self.on_job_end(id, &job);
+        if job.work.context().is_some() {
+            self.forget_context(id);
+        }
         match &mut self.ending {
             _ if is_one_process => self.deferred_job = Some(job),
             Some(ending) => *ending = Some(job),

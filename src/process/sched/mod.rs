@@ -16,8 +16,8 @@
 //!    item (`deadlines`).
 //! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
-//!    worker there (`rules::contexts`), and is forgotten when the job has ended.
-//! 7. What a call may ask for besides: `rules`.
+//!    worker there (`contexts`), and is forgotten when the job has ended.
+//! 7. An item with ends of channels goes alone, to an idle worker (`ends`).
 //! 8. All workers are started at the first tick, with or without work (`wants`).
 //!
 //! **Invariants.**
@@ -33,15 +33,17 @@
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 pub(super) mod back_off;
+mod contexts;
 mod deadlines;
 mod deaths;
 mod dispatch;
+mod elastic;
+mod ends;
 mod finish;
 mod keep_failures;
 pub(super) mod peer;
 mod replies;
 mod retire;
-mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
@@ -56,9 +58,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::elastic::Elastic;
 use self::peer::Peer;
-pub(crate) use self::rules::elastic::Elastic;
-use self::rules::state::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
@@ -117,8 +118,6 @@ pub(crate) struct Policy {
     pub(crate) elastic: Option<Elastic>,
     /// Where items that have failed are kept.
     pub(crate) keep: KeptFailures,
-    /// How many bytes the items that run may need together, as far as they declare it.
-    pub(crate) memory_budget: Option<u64>,
 }
 
 /// More items of a job.
@@ -170,8 +169,11 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
-    rules: Rules,
     pub(crate) workers: Vec<Worker>,
+    /// Empty slots from this index on are left empty (`elastic`).
+    slots_end: usize,
+    /// In an elastic pool: work has waited for long behind what the workers do.
+    lags: bool,
     /// How many nanoseconds an item of each function took (`dispatch`).
     item_costs: HashMap<u64, f64>,
     policy: Policy,
@@ -214,8 +216,9 @@ impl Sched {
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
-            rules: Rules::new(workers),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
+            slots_end: workers,
+            lags: false,
             item_costs: HashMap::new(),
             policy,
             epoch,
@@ -329,7 +332,6 @@ impl Sched {
         }
         self.end_late_jobs(now);
         self.end_pauses(now);
-        self.take_back_for_lone(now);
         self.dispatch(now);
         self.take_over(now);
         if self.stop.is_some() && self.jobs.is_empty() {
@@ -348,8 +350,8 @@ impl Sched {
         let had_its_item = self.policy.one_process.is_some()
             && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        let waits = self.rules.lags || !self.queue.is_empty() || !self.rules.alone.is_empty();
-        self.broken.is_none() && index < self.rules.slots_end && (idle || waits)
+        let waits = self.lags || !self.queue.is_empty();
+        self.broken.is_none() && index < self.slots_end && (idle || waits)
     }
 
     /// Counts the workers that have items of calls which have not been answered.

@@ -9,7 +9,6 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::rules::state::Marks;
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
 use crate::process::host::shared_clock::Epoch;
@@ -69,7 +68,8 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Whether each result is waited for separately.
     pub(crate) each: bool,
-    pub(super) marks: Marks,
+    /// Whether its one item, or the context, has ends of channels (`ends`).
+    pub(super) has_ends: bool,
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
     pub(super) watch: Watch,
@@ -123,7 +123,7 @@ impl SentFrame {
             brief: false,
             wanted: true,
             each: false,
-            marks: Marks::default(),
+            has_ends: false,
             recall: Recall::NotAsked,
             sent: now,
             watch: Watch::default(),

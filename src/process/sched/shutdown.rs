@@ -206,7 +206,6 @@ impl Sched {
             self.fail_waiting(id, &error, now);
         }
         // A job in a queue without waiting items would be a reason to start workers again.
-        self.rules.alone.clear();
         let jobs = &mut self.jobs;
         self.queue.retain(|(_, id)| {
             jobs.get_mut(id).is_some_and(|job| {

@@ -6,8 +6,6 @@
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
 //! - no item runs twice at once;
-//! - those that run declare no more memory than the budget, or only one of them declares any;
-//! - nothing runs beside an item that must run alone, because it has died out of memory;
 //! - a worker that is to be killed runs no item that is still wanted (W4);
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
@@ -108,10 +106,6 @@ struct Known {
     context: bool,
     /// Some of its items have ends of channels, or its context has.
     ends: bool,
-    /// How much memory its items declare.
-    memory: u64,
-    /// What dies out of memory runs again, alone.
-    alone: bool,
 }
 
 struct World {
@@ -136,10 +130,6 @@ struct World {
     ran: HashMap<Item, u32>,
     /// Items in which a worker died.
     fatal: HashSet<Item>,
-    /// Those of them that died out of memory and must run alone next.
-    starved: HashSet<Item>,
-    /// How often an item has begun that must run alone.
-    lone: u32,
     /// Jobs that were cancelled, and those with a panic.
     cancelled: HashSet<u64>,
     panicked: HashSet<u64>,
@@ -165,8 +155,6 @@ struct World {
     /// Failed items that another thread keeps, and how many there were.
     keeping: Vec<Keeping>,
     kept: u64,
-    /// How many items that declare memory ran at once.
-    most_needs: usize,
     /// How many frames a worker had at once.
     most_frames: usize,
     /// How many machines the workers are on; 0: they have nothing to do with one another.
@@ -176,9 +164,6 @@ struct World {
     fetched: u32,
     missed: u32,
 }
-
-/// In worlds with a limit to memory.
-const BUDGET: u64 = 100;
 
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
@@ -212,7 +197,6 @@ impl World {
                 dir: (seed % 4 < 2).then(|| Path::new("nowhere").into()),
                 ..KeptFailures::default()
             },
-            memory_budget: (seed % 6 == 4 || seed % 6 == 3).then_some(BUDGET),
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
@@ -237,8 +221,6 @@ impl World {
             sims: Vec::new(),
             ran: HashMap::new(),
             fatal: HashSet::new(),
-            starved: HashSet::new(),
-            lone: 0,
             cancelled: HashSet::new(),
             panicked: HashSet::new(),
             jobs: HashMap::new(),
@@ -255,7 +237,6 @@ impl World {
             asked: 0,
             keeping: Vec::new(),
             kept: 0,
-            most_needs: 0,
             most_frames: 0,
             machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
             sent: 0,
@@ -445,9 +426,7 @@ impl World {
             TaskError::WorkerDied(exit) => {
                 let died = self.fatal.iter().any(|(job, _)| job == id);
                 assert!(died || self.hopeless);
-                let most = 1 + self.jobs[id].retry;
-                let more = most + u32::from(self.jobs[id].alone);
-                assert!(self.hopeless || (most..=more).contains(&exit.attempts()));
+                assert!(self.hopeless || exit.attempts() == 1 + self.jobs[id].retry);
             }
             other => panic!("{other:?}"),
         };
@@ -509,8 +488,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut asked, mut broken) = (0, 0, 0, 0, 0);
     let mut kept = 0;
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
-    let (mut hopeless, mut fetched, mut missed, mut needs) = (0, 0, 0, 0);
-    let (mut lone, mut denied) = (0, 0);
+    let (mut hopeless, mut fetched, mut missed, mut denied) = (0, 0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -527,8 +505,6 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         (late, again) = (late + stats.timed_out, again + stats.retried);
         asked += stats.retired;
         kept += world.kept;
-        needs += world.most_needs.saturating_sub(1);
-        lone += world.lone;
         denied += u64::from(world.book.lock().unwrap().denied);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
@@ -563,11 +539,6 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         denied > worlds(),
         "{denied} had not begun: it tests nothing"
     );
-    assert!(needs > 0, "items with memory never ran side by side");
-    assert!(
-        u64::from(lone) > worlds() / 3,
-        "{lone} items alone test nothing"
-    );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }
@@ -577,7 +548,6 @@ impl World {
     fn with_workers(count: usize, plain: bool) -> Self {
         let mut world = Self::new(if plain { 11 } else { 6 });
         world.hostile = false;
-        world.sched.policy.memory_budget = None;
         world.sched.workers.truncate(count);
         world.sims.truncate(count);
         while !world.sched.workers.iter().all(Worker::is_idle) {

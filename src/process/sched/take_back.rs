@@ -16,10 +16,9 @@
 use std::time::Instant;
 
 use super::peer::Cancel;
-use super::rules::ends;
 use super::sent_frame::{Recall, SentFrame};
 use super::workers::{INITIALIZE, Worker};
-use super::{Action, Sched};
+use super::{Action, Sched, ends};
 use crate::process::host::gate::GATES;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::{Broken, Frame};
@@ -206,7 +205,7 @@ impl Sched {
         let kill_at = Some((now + self.policy.grace, sequence));
         match worker.peer.cancel(frame) {
             Cancel::NothingRuns => {
-                let by = ends::close_by(frame.marks, now).filter(|_| frame.end == 0);
+                let by = ends::close_by(frame, now);
                 worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
             }
             Cancel::Ring => {

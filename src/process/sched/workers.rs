@@ -64,7 +64,7 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
     }
 }
 
-/// How a worker has a context (`rules::contexts`).
+/// How a worker has a context (`contexts`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Has {
     /// The worker was sent the bytes.

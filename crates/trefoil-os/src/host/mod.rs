@@ -5,9 +5,8 @@
 //! the same for all systems: memory that processes share, or that holds numbers (`arena`,
 //! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `page_numbers`,
 //! `segment`, `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and
-//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`,
-//! `held_descriptors` (how many descriptors have come), and `image` (functions as offsets
-//! within the program).
+//! `poll_policy` (how soon both sides of a call notice one another), `held_descriptors` (how many
+//! descriptors have come), and `image` (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -40,7 +39,6 @@ pub mod gate;
 pub mod held_descriptors;
 pub mod image;
 pub mod ledger;
-pub mod machine_memory;
 pub mod mapping;
 pub mod page_numbers;
 pub mod permit_words;

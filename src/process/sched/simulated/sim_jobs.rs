@@ -44,12 +44,6 @@ impl World {
             until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
-            memory: if self.sched.policy.memory_budget.is_some() {
-                self.random(BUDGET * 3 / 2)
-            } else {
-                0
-            },
-            alone: self.chance(4),
         };
         let sink = BookSink {
             id,
@@ -63,8 +57,6 @@ impl World {
         options.retry = known.retry;
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
-        options.memory = known.memory;
-        options.retry_alone = known.alone;
         let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         work.numbered = !each && size != 1;

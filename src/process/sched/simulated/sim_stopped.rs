@@ -62,7 +62,6 @@ fn a_stopped_worker_loses_items_it_has_not_begun() {
     let (mut killed, mut waits) = (0, 0);
     for seed in (0..4 * worlds()).filter(|seed| seed % 4 == 3 && seed % 5 != 2) {
         let mut world = World::new(seed);
-        world.sched.policy.memory_budget = None; // items behind a stopped one may wait for it
         world.hostile = false;
         while world.sched.workers.iter().any(|worker| !worker.is_idle()) {
             world.step();

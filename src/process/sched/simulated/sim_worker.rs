@@ -47,12 +47,6 @@ impl World {
         !(below || late(item) || self.panicked.contains(&job))
     }
 
-    /// Whether an item must run alone.
-    pub(super) fn must_run_alone(&self, item: Item) -> bool {
-        let job = self.sched.jobs.get(&item.0);
-        job.is_some_and(|job| job.is_lone(item.1 as usize)) || self.starved.contains(&item)
-    }
-
     /// A worker reads a frame, at any time if it is plain.
     pub(super) fn read(&mut self, worker: usize, bytes: &[u8]) {
         let cannot = self.hostile && self.chance(8);
@@ -66,13 +60,6 @@ impl World {
                 all.filter(|one| serves(&self.sims[*one], id)).collect()
             }
             _ => Vec::new(),
-        };
-        let lone = match Frame::decode(bytes).unwrap().unwrap().0 {
-            Frame::Batch { items, .. } => {
-                let first = Reader(items).bytes().map(item);
-                first.is_some_and(|first| self.must_run_alone(first))
-            }
-            _ => false,
         };
         let Some(sim) = &mut self.sims[worker] else {
             return;
@@ -91,8 +78,6 @@ impl World {
                 assert_eq!(batch.limit, limit.unwrap_or(noted));
                 assert_ne!(limit, Some(0), "it has no time to run");
                 assert!(self.plain || known.until.is_none_or(|until| self.now < until));
-                let is_singly = known.memory > 0 || lone;
-                assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
                 let laden = items.iter().any(|item| self.attachments.contains_key(item));
@@ -286,30 +271,16 @@ impl World {
             // (A plain worker may not have heard yet that its time is over.)
             let in_time = known.until.is_none_or(|until| self.now < until);
             assert!(in_time || self.plain, "{item:?} begins too late");
-            let lone = self.must_run_alone(item);
             let runs = self.ran.entry(item).or_insert(0);
             *runs += 1;
             assert!(
                 *runs == 1 || self.fatal.contains(&item),
                 "{item:?} runs twice"
             );
-            assert!(
-                *runs <= 1 + known.retry + u32::from(lone),
-                "{item:?} runs too often"
-            );
+            assert!(*runs <= 1 + known.retry, "{item:?} runs too often");
             let running = self.sims.iter().flatten().filter_map(|sim| sim.running);
-            let running: Vec<Item> = running.filter(|item| item.0 != INITIALIZE).collect();
-            let times = running.iter().filter(|one| **one == item).count();
+            let times = running.filter(|one| *one == item).count();
             assert_eq!(times, 1, "{item:?} runs twice at once");
-            let has_lone = running.iter().any(|item| self.must_run_alone(*item));
-            assert!(!has_lone || running.len() == 1, "beside: {running:?}");
-            self.lone += u32::from(lone);
-            let running = running.into_iter();
-            let memory = |item: Item| self.jobs.get(&item.0).map_or(0, |job| job.memory);
-            let needs: Vec<u64> = running.map(memory).filter(|bytes| *bytes > 0).collect();
-            let fits = needs.iter().sum::<u64>() <= BUDGET || needs.len() == 1;
-            assert!(fits, "too much at once: {needs:?}");
-            self.most_needs = self.most_needs.max(needs.len());
             self.book.lock().unwrap().started.insert(item, self.now);
         } else {
             if std::mem::take(&mut sim.asks) {
@@ -348,7 +319,7 @@ impl World {
         let heard = sim.heard.is_empty() && sim.said.is_empty();
         if let (true, Some(item)) = (heard, sim.running)
             && let Some(attachment) = self.attachments.get(&item)
-            && (self.jobs[&item.0].retry, self.jobs[&item.0].alone) == (0, false)
+            && self.jobs[&item.0].retry == 0
         {
             assert_eq!(Arc::strong_count(attachment), 1, "its ends are closed here");
         }
@@ -385,14 +356,6 @@ impl World {
             .extend(sim.running.filter(|item| item.0 != INITIALIZE));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.cause = Cause::Outside;
-        if let Some(item) = sim.running.filter(|item| item.0 != INITIALIZE) {
-            if self.jobs[&item.0].alone && self.chance(2) {
-                exit.cause = Cause::Kernel;
-            }
-            if exit.out_of_memory() {
-                self.starved.insert(item);
-            }
-        }
         self.sched.died(index, &exit, false, self.now);
         self.hopeless |= self.sched.is_hopeless(index);
     }

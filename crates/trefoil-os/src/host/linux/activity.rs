@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::host::machine_memory::bytes_in;
+use super::control_groups::bytes_in;
 use crate::sys::sysconf::ticks_per_second;
 
 /// What a process does. If two are equal, nothing has happened to it in between: no processor

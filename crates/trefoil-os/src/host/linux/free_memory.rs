@@ -14,7 +14,7 @@
 use std::fs::read_to_string;
 use std::io;
 
-use crate::host::machine_memory::{bytes_in, own_groups};
+use super::control_groups::{bytes_in, own_groups};
 
 /// Requests up to this size are not checked: reading `/proc/meminfo` costs as much as filling them.
 const LITTLE: u64 = 1 << 20;

@@ -6,6 +6,7 @@ pub mod affinity;
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub mod channel_files;
+mod control_groups;
 #[cfg(all(
     not(trefoil_port),
     any(target_arch = "x86_64", target_arch = "aarch64")

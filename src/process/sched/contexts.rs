@@ -136,20 +136,6 @@ impl Sched {
         self.workers[index].contexts.insert(id, has);
     }
 
-    /// An idle worker that has the context of the job `id`, or can be sent it. Those that must
-    /// fetch it first are asked to.
-    pub(super) fn idle_for(&mut self, id: u64, now: Instant) -> Option<usize> {
-        let spreads = self.jobs.get(&id).is_some_and(|job| spreads(job));
-        if spreads {
-            fetch(&mut self.workers, &mut self.actions, (id, 1), now);
-        }
-        let is_fit = |index: &usize| {
-            let waits = || waits(&self.workers, *index, id, now);
-            self.workers[*index].is_idle() && !(spreads && waits().is_some())
-        };
-        (0..self.workers.len()).find(is_fit)
-    }
-
     /// Worker `index` serves the context `id` to others; `None`: it cannot, or could not fetch it.
     pub(crate) fn serves(&mut self, index: usize, id: u64, served: Option<ServedContext>) {
         let Some(&has) = self.workers[index].contexts.get(&id) else {

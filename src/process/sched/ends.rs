@@ -9,16 +9,16 @@
 
 use std::time::Instant;
 
-use super::state::Marks;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::Sched;
+use crate::process::sched::sent_frame::SentFrame;
 use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::Frame;
 
-/// Until when a worker must have read a frame whose items were all taken back: it closes the ends
-/// then, and other processes wait for that.
-pub(crate) fn close_by(marks: Marks, now: Instant) -> Option<Instant> {
-    marks.ends.then(|| now + ENDS_LIMIT)
+/// Until when a worker must have read a frame with ends whose items were all taken back: it closes
+/// the ends then, and other processes wait for that.
+pub(crate) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
+    (frame.has_ends && frame.end == 0).then(|| now + ENDS_LIMIT)
 }
 
 impl Sched {
@@ -43,7 +43,7 @@ impl Sched {
         // Only the gate says whether the item may be sent again (W3). An initializer's argument is
         // sent to each worker.
         let job = self.jobs.get(&frame.job);
-        let kept = job.is_some_and(|job| job.work.options.may_retry());
+        let kept = job.is_some_and(|job| job.work.options.retry > 0);
         if !kept && frame.job != INITIALIZE && frame.begun() == frame.end {
             frame.piece.release();
         }

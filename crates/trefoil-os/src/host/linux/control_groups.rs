@@ -1,23 +1,9 @@
-//! How much memory there is for this program: the machine's, or less if a control group limits it;
-//! and how much such a group has left.
+//! How much memory a control group leaves to this process; and sizes in the kernel's texts.
 //!
 //! Tests: below.
 
 use std::fs::read_to_string;
-use std::io;
 use std::path::{Path, PathBuf};
-
-/// In bytes.
-pub fn machine_memory() -> io::Result<u64> {
-    let unknown = || {
-        let message = "this system does not report its memory, of which `memory_budget` is a part";
-        io::Error::new(io::ErrorKind::Unsupported, message)
-    };
-    let meminfo = read_to_string("/proc/meminfo").map_err(|_| unknown())?;
-    let total = bytes_in(&meminfo, "MemTotal").ok_or_else(unknown)?;
-    let limits = own_groups().map(|group| group.limit);
-    Ok(limits.fold(total, u64::min))
-}
 
 /// How many bytes the line with this name says, in a text such as that of `/proc/meminfo`.
 pub(crate) fn bytes_in(text: &str, name: &str) -> Option<u64> {
@@ -28,7 +14,6 @@ pub(crate) fn bytes_in(text: &str, name: &str) -> Option<u64> {
 }
 
 /// A control group with a limit on memory.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the others have none
 #[derive(Debug, PartialEq)]
 pub(crate) struct Group {
     folder: PathBuf,
@@ -37,7 +22,6 @@ pub(crate) struct Group {
     limit: u64,
 }
 
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 impl Group {
     /// How many bytes it has left, if so little that `length` bytes do not fit: pages of files are
     /// free memory, which the kernel takes when it needs it.
@@ -168,10 +152,5 @@ mod tests {
             Some(16 << 10)
         );
         assert_eq!(bytes_in("MemFree: 3 kB\n", "MemTotal"), None);
-        let is_known = Path::new("/proc/meminfo").exists();
-        assert_eq!(
-            machine_memory().is_ok_and(|bytes| bytes > 1 << 20),
-            is_known
-        );
     }
 }

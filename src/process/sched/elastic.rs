@@ -45,7 +45,7 @@ impl Sched {
         }
         let there = self.workers.len() - down.len();
         let lags = self.grows_at().is_some_and(|at| at <= now);
-        self.rules.lags = lags;
+        self.lags = lags;
         let wanted = self
             .workers_for_work()
             .saturating_sub(coming)
@@ -55,7 +55,7 @@ impl Sched {
             Some(_) => wanted,
         };
         // The index after the last slot that is needed.
-        self.rules.slots_end = match wanted.checked_sub(1) {
+        self.slots_end = match wanted.checked_sub(1) {
             None => 0,
             Some(more) => down.get(more).map_or(self.workers.len(), |index| index + 1),
         };
@@ -91,7 +91,7 @@ impl Sched {
         // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
         // until the next dispatch.)
         let holds = |id: &u64| self.jobs.get(id).is_some_and(|job| job.items(1) > 0);
-        let waits = self.queue.iter().any(|(_, id)| holds(id)) || !self.rules.alone.is_empty();
+        let waits = self.queue.iter().any(|(_, id)| holds(id));
         let some = usize::from(waits && self.workers.iter().all(Worker::is_away));
         (items + (nanos / ONE_MORE_WORKER) as usize)
             .max(some)
