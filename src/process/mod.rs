@@ -159,7 +159,6 @@ mod worker;
 
 pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
-pub use api::measured::MeasuredCall;
 pub use channel::pair::channel;
 pub use job::capsule::Capsule;
 #[doc(hidden)]
@@ -169,7 +168,6 @@ pub use value::attachment::Attachment;
 pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
-pub use value::usage::Usage;
 pub use worker::index::worker_index;
 pub use worker::replayable::{replayable, replayable_with};
 pub use worker::retire::retire;

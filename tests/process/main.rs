@@ -66,7 +66,6 @@ mod trees;
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
-mod usage;
 mod within;
 /// (A launcher for tests of all launchers.)
 #[cfg(unix)]
@@ -152,7 +151,6 @@ fn main() {
         speed::TESTS,
         #[cfg(feature = "inspect")]
         trees::TESTS,
-        usage::TESTS,
         one_faults::TESTS,
         remote::TESTS,
         retire::TESTS,

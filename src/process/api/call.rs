@@ -24,11 +24,8 @@ use crate::process::job::keep_failures::place;
 use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
-use crate::process::value::usage::Usage;
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call::{
-    code_of, code_of_kept, code_of_kept_with, code_of_measured, code_of_measured_with, code_of_with,
-};
+use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -54,23 +51,17 @@ use crate::task::{Task, TaskError};
 pub struct ProcessCall<'a, A, R> {
     pub(super) pool: &'a Arc<PoolState>,
     code: Result<CodeRef, TaskError>,
-    other_forms: Forms<fn(A) -> R>,
+    kept: Kept<fn(A) -> R>,
     options: CallOptions,
 }
 
-/// The same call with something else done to its result.
+/// The same call, whose result stays in the worker.
 #[derive(Clone, Debug)]
-enum Forms<F> {
-    /// Those of this function.
+enum Kept<F> {
+    /// That of this function.
     Of(F),
-    /// Those of one whose type is forgotten: it borrows a context, which is one of the options, or
-    /// its results come with their items' usage.
-    Coded {
-        /// The call whose result stays in the worker.
-        kept: Result<CodeRef, TaskError>,
-        /// The call whose result comes with its item's usage.
-        measured: Result<CodeRef, TaskError>,
-    },
+    /// That of one which borrows a context, which is one of the options.
+    Coded(Result<CodeRef, TaskError>),
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
@@ -82,7 +73,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         Self {
             pool,
             code: code_of(f),
-            other_forms: Forms::Of(f),
+            kept: Kept::Of(f),
             options: CallOptions::default(),
         }
     }
@@ -105,10 +96,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         Self {
             pool,
             code: encoded.clone().and_then(|()| code_of_with(f)),
-            other_forms: Forms::Coded {
-                kept: encoded.clone().and_then(|()| code_of_kept_with(f)),
-                measured: encoded.and_then(|()| code_of_measured_with(f)),
-            },
+            kept: Kept::Coded(encoded.and_then(|()| code_of_kept_with(f))),
             options,
         }
     }
@@ -326,9 +314,9 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote) does.
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        let code = match &self.other_forms {
-            Forms::Of(f) => code_of_kept(*f),
-            Forms::Coded { kept, .. } => kept.clone(),
+        let code = match &self.kept {
+            Kept::Of(f) => code_of_kept(*f),
+            Kept::Coded(code) => code.clone(),
         };
         Remote::of(self.pool, self.options.starting_now(), code, &mut arg)
     }
@@ -478,31 +466,12 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 }
 
-impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
-    /// These calls, each of whose values comes with its item's usage.
-    pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
-        let code = match self.other_forms {
-            Forms::Of(f) => code_of_measured(f),
-            Forms::Coded { measured, .. } => measured,
-        };
-        ProcessCall {
-            pool: self.pool,
-            other_forms: Forms::Coded {
-                kept: code.clone(),
-                measured: code.clone(),
-            },
-            code,
-            options: self.options,
-        }
-    }
-}
-
 impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool,
             code: self.code.clone(),
-            other_forms: self.other_forms.clone(),
+            kept: self.kept.clone(),
             options: self.options.clone(),
         }
     }

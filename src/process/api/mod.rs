@@ -5,7 +5,6 @@ pub(super) mod builder;
 pub(super) mod call;
 pub(super) mod entry;
 pub(super) mod imap;
-pub(super) mod measured;
 pub(super) mod pool;
 pub(super) mod process;
 #[cfg(feature = "auto")]

@@ -264,7 +264,7 @@ impl Link {
 
     /// Asks the worker for its own tree, unless it has been asked already.
     pub(super) fn ask_for_tree(&mut self, question: &Question) {
-        let peak = (!self.is_launched()).then(|| peak_memory(&self.child.pid.to_string()));
+        let peak = (!self.is_launched()).then(|| peak_memory(self.child.pid));
         let question = question.to_worker(self.child.pid, peak.flatten());
         if !self.trees.add(question) {
             return;

@@ -5,8 +5,7 @@
 //! does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which
 //! stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker
 //! keeps (`memory_kept_by_worker`); and large arrays of numbers (`bulk`), which are lent
-//! (`lent_arrays`). `usage` is what comes with a
-//! value if its item was measured.
+//! (`lent_arrays`).
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -68,5 +67,4 @@ pub(super) mod reason;
 pub(super) mod scope;
 pub(super) mod shared;
 mod slow_close;
-pub(super) mod usage;
 pub(super) mod vector;

@@ -33,7 +33,6 @@ use super::batch::Batch;
 use crate::process::host::image::image;
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::kept_results;
-use crate::process::value::usage::measured;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::task::{CodecDirection, TaskError};
 
@@ -91,21 +90,6 @@ call_form! {
     /// Like [`code_of_with`], and the result is kept in the worker, as with [`code_of_kept`].
     code_of_kept_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
     |function, batch, argument: A| keep(&function(context_of(batch)?, argument))
-}
-
-call_form! {
-    /// Like [`code_of`], and the result comes with what its item has used.
-    code_of_measured<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
-    |function, _, argument: A| Ok(measured(|| function(argument)))
-}
-
-call_form! {
-    /// Like [`code_of_with`] and [`code_of_measured`].
-    code_of_measured_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
-    |function, batch, argument: A| {
-        let context = context_of(batch)?;
-        Ok(measured(|| function(context, argument)))
-    }
 }
 
 call_form! {

@@ -12,16 +12,10 @@ use crate::sys::sysconf::ticks_per_second;
 #[derive(Debug, PartialEq)]
 pub struct Activity(String);
 
-/// The most memory that a process has ever had, in bytes: this one's (`self`, whose number may be
-/// another's in the `/proc` that is mounted here), or that of a child that has not been reaped.
-pub fn peak_memory(process: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+/// The most memory that the process `pid`, which has not been reaped, has ever had, in bytes.
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     bytes_in(&status, "VmHWM")
-}
-
-/// The most memory of this process counts from now on, if the kernel allows that.
-pub fn forget_peak() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Whether a thread of the process `pid`, which has not been reaped, has a processor or waits for

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 /// How much memory a process has had at most: not known.
-pub fn peak_memory(_process: &str) -> Option<u64> {
+pub fn peak_memory(_pid: u32) -> Option<u64> {
     None
 }
-
-/// There is nothing to forget.
-pub fn forget_peak() {}
 
 /// Whether a process waits for a processor: not known.
 pub fn wants_processor(_pid: u32) -> bool {

@@ -6,7 +6,7 @@
 //! pool would crash.
 //!
 //! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has
-//!   no other precondition. So does `getrusage`, which fails for nobody's number.
+//!   no other precondition.
 //!
 //! Tests: `tests/process/calls.rs` (timeouts), `sys::thread_clock`.
 #![allow(unsafe_code)]
@@ -32,24 +32,6 @@ pub fn monotonic() -> Duration {
 #[inline]
 pub fn of_process() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
-}
-
-/// The processor time of the child processes of this one that it has waited for, and of theirs.
-#[cfg(feature = "processes")]
-pub fn of_children() -> Duration {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: Y92: it writes into a local variable.
-    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
-        return Duration::ZERO;
-    }
-    // SAFETY: Y92: it consists of numbers, which were zero before.
-    let usage = unsafe { usage.assume_init() };
-    [usage.ru_utime, usage.ru_stime]
-        .map(|time| {
-            Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
-        })
-        .iter()
-        .sum()
 }
 
 /// The time on the clock with this number. `None`: there is none.

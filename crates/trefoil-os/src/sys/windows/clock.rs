@@ -8,11 +8,6 @@ pub fn of_process() -> Duration {
     Duration::ZERO
 }
 
-/// The processor time of its children: unknown, too.
-pub fn of_children() -> Duration {
-    Duration::ZERO
-}
-
 /// The time since the first call of this function.
 #[inline]
 pub fn monotonic() -> Duration {
