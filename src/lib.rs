@@ -141,7 +141,7 @@ pub use executor::{AnyExecutor, Executor, Inline};
 #[doc(inline)]
 pub use process::root::{
     Actor, Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
-    ProcessStats, Remote, Shared, SharedAtomics, WorkerStdout, init,
+    ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::root::{

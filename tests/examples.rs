@@ -577,19 +577,6 @@ one process, two threads
 }
 
 #[test]
-fn three_stages() {
-    shows(
-        "three_stages",
-        "
-station 1: 31 crossings
-station 2: 63 crossings
-station 3: 95 crossings
-station 4: 127 crossings
-",
-    );
-}
-
-#[test]
 fn three_workers() {
     let workers = "
   worker one begins
@@ -617,18 +604,6 @@ fn three_workers() {
         begun.count(),
         3,
         "all begin before the first is done: {out}"
-    );
-}
-
-#[test]
-fn tree_reduction() {
-    shows(
-        "tree_reduction",
-        "
-5 levels of merges
-3432 primes up to 32000
-2 of the numbers have 96 divisors, which is the most
-",
     );
 }
 

@@ -44,7 +44,6 @@
 //! | let processes talk while they run | [`channel`](channel()) |
 //! | send an open file, or a connection that was accepted | [`Attachment`] |
 //! | keep a value in a worker from call to call | [`actor`](ProcessPool::actor) |
-//! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
 //! | run workers on other machines | [Other machines](crate::_documentation::machines) |
 //!
 //! # What works where
@@ -180,7 +179,6 @@ pub(crate) mod root {
     pub use super::api::entry::init;
     pub use super::api::pool::ProcessPool;
     pub use super::api::process::{Process, ProcessBuilder};
-    pub use super::api::remote::Remote;
     pub use super::launch::pool_error::PoolError;
     pub use super::parent::settings::WorkerStdout;
     pub use super::sched::stats::ProcessStats;

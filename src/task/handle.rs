@@ -322,12 +322,6 @@ impl AbortHandle {
     pub fn id(&self) -> TaskId {
         self.task.id()
     }
-
-    /// Calls the hook with the task's error, which was kept for other tasks, none of which has
-    /// taken it.
-    pub(crate) fn report(&self, error: TaskError) {
-        self.task.report(error);
-    }
 }
 
 /// Keeps a list of tasks from its first call on, and returns the one with this [`TaskId`], or this

@@ -8,8 +8,7 @@
 //! does not count, because its end was requested; but detached calls that are cancelled because
 //! their process pool was dropped are reported, all of them once ([`TaskReport::deliver_lost`]).
 //! The hook also gets *notices* of what no caller learns of otherwise, and what is no task's
-//! failure ([`notice`]). (`process/value/kept_results.rs` reports the error of a `Remote`, which
-//! many tasks may take, if none has taken it.)
+//! failure ([`notice`]).
 
 use std::fmt;
 use std::panic::Location;

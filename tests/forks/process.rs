@@ -17,7 +17,7 @@ use crate::support;
 use std::time::Duration;
 
 use children::{in_child, split};
-use support::{Scratch, Test, note, noted, pool, tests, until};
+use support::{Test, pool, tests};
 use trefoil::{Bulk, Completer, Process, Shutdown, TaskError};
 
 fn double(n: u64) -> u64 {
@@ -47,25 +47,6 @@ tests! {
         assert_eq!(procs.spawn(3, double).join().unwrap(), 6);
         assert_eq!(procs.map(0..100, double).unwrap()[99], 198);
         assert_eq!((procs.worker_pids(), procs.stats().died), (before, 0));
-    }
-
-    fn a_child_does_not_wait_for_its_parents_results() {
-        let procs = pool(1);
-        let known = procs.spawn_remote(1, double);
-        known.ready().join().unwrap();
-        let scratch = Scratch::new("fork");
-        let slow = procs.spawn_remote((scratch.text(), 2), |(path, n): (String, u64)| {
-            until(|| noted(&path) > 0);
-            n
-        });
-        in_child(|| {
-            let closed = |error: TaskError| assert!(matches!(error, TaskError::Closed), "{error}");
-            closed(slow.fetch().join().unwrap_err());
-            closed(slow.ready().join().unwrap_err());
-            assert_eq!(known.fetch().join().unwrap(), 2);
-        });
-        note(&scratch.text(), 1);
-        assert_eq!((known.fetch().join().unwrap(), slow.fetch().join().unwrap()), (2, 2));
     }
 
     fn a_child_does_not_touch_what_its_parent_has_lent() {

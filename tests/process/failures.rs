@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{ABORTED, Scratch, Test, end_of, forever, note, noted, pool, tests, until};
-use trefoil::{ProcessPool, Remote, Shutdown, TaskError};
+use trefoil::{ProcessPool, Shutdown, TaskError};
 
 /// What is said of a worker that has called `abort`.
 const ABORT: &str = match cfg!(windows) {
@@ -230,14 +230,11 @@ tests! {
             assert!(matches!(each[1], Err(TaskError::Panicked(_))));
             assert_eq!(call.imap((0..1000).map(|n| n % 3)).map(Result::unwrap).sum::<usize>(), 1000 * length + 999);
             assert_eq!(call.imap_unordered([1]).next().unwrap().unwrap(), length + 1);
-            let there = call.spawn_remote(2);
-            assert_eq!(there.fetch().join().unwrap(), length + 2);
             // What cannot be encoded is an error of each call.
             let refused = procs.call_with(&Unwritten, |_: &Unwritten, n: u8| n);
             assert!(matches!(refused.map([1, 2]), Err(TaskError::Codec(_))));
             assert!(matches!(refused.spawn(1).join(), Err(TaskError::Codec(_))));
             assert!(refused.imap([1]).all(|result| matches!(result, Err(TaskError::Codec(_)))));
-            assert!(matches!(refused.spawn_remote(1).fetch().join(), Err(TaskError::Codec(_))));
         }
     }
 
@@ -261,8 +258,6 @@ tests! {
         });
         let none = twice.map([]).unwrap();
         assert!(none.is_empty() && twice.map_each([]).is_empty() && twice.imap([]).next().is_none());
-        let there = twice.spawn_remote(7);
-        assert_eq!(procs.spawn(there, |n: Remote<u64>| *n + 1).join().unwrap(), 8);
         // On a loop nothing blocks, and what is awaited works.
         let (refused, each, awaited) = trefoil::run(async {
             (twice.map([1]), twice.map_each([1]), twice.map_task([1, 2]).await)

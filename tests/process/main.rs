@@ -51,10 +51,8 @@ mod permits;
 mod places;
 mod plain;
 mod pool;
-mod remote;
 mod retire;
 mod shared;
-#[cfg(target_os = "linux")] // its descriptors and mappings
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
@@ -152,7 +150,6 @@ fn main() {
         #[cfg(feature = "inspect")]
         trees::TESTS,
         one_faults::TESTS,
-        remote::TESTS,
         retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]

@@ -27,9 +27,8 @@ use crate::task::{Shutdown, Task};
 /// For what is expensive to load (a model, an index, a connection), or must be kept from call to
 /// call. The value never leaves its worker, so its type need not be encodable.
 ///
-/// - **One call at a time**, in the order of the calls; one that waits for a
-///   [`Remote`](crate::Remote) holds up no other. With [`actors`](ProcessPool::actors) there are
-///   several copies, each in its own worker; a call runs on one that is free.
+/// - **One call at a time**, in the order of the calls. With [`actors`](ProcessPool::actors) there
+///   are several copies, each in its own worker; a call runs on one that is free.
 /// - **Deaths.** A worker that dies (a crash, a kill, the memory limit) costs the call that it ran,
 ///   which ends with [`WorkerDied`](crate::TaskError::WorkerDied). The next worker loads the value
 ///   again; what earlier calls have changed is lost. Calls that had not begun run there.
@@ -88,7 +87,7 @@ impl<S: 'static> Actor<S> {
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
-        pool.spawn::<A, R, R>(self.options.clone(), code_of_use(f), &mut arg)
+        pool.spawn::<A, R>(self.options.clone(), code_of_use(f), &mut arg)
     }
 
     /// A handle on the same actor, whose calls may run this long, from their start: as

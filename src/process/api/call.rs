@@ -8,6 +8,7 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::remote::Remote;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
@@ -25,7 +25,7 @@ use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
+use crate::process::worker::raw_call::{code_of, code_of_with};
 use crate::task::{Task, TaskError};
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -51,17 +51,8 @@ use crate::task::{Task, TaskError};
 pub struct ProcessCall<'a, A, R> {
     pub(super) pool: &'a Arc<PoolState>,
     code: Result<CodeRef, TaskError>,
-    kept: Kept<fn(A) -> R>,
     options: CallOptions,
-}
-
-/// The same call, whose result stays in the worker.
-#[derive(Clone, Debug)]
-enum Kept<F> {
-    /// That of this function.
-    Of(F),
-    /// That of one which borrows a context, which is one of the options.
-    Coded(Result<CodeRef, TaskError>),
+    types: PhantomData<fn(A) -> R>,
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
@@ -73,8 +64,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         Self {
             pool,
             code: code_of(f),
-            kept: Kept::Of(f),
             options: CallOptions::default(),
+            types: PhantomData,
         }
     }
 
@@ -95,9 +86,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         });
         Self {
             pool,
-            code: encoded.clone().and_then(|()| code_of_with(f)),
-            kept: Kept::Coded(encoded.and_then(|()| code_of_kept_with(f))),
+            code: encoded.and_then(|()| code_of_with(f)),
             options,
+            types: PhantomData,
         }
     }
 
@@ -307,18 +298,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     #[track_caller]
     pub fn spawn(&self, mut arg: A) -> Task<R> {
         let options = self.options.starting_now();
-        (self.pool).spawn::<A, R, R>(options, self.code.clone(), &mut arg)
-    }
-
-    /// Starts one item whose result stays in its worker, as
-    /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote) does.
-    #[track_caller]
-    pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        let code = match &self.kept {
-            Kept::Of(f) => code_of_kept(*f),
-            Kept::Coded(code) => code.clone(),
-        };
-        Remote::of(self.pool, self.options.starting_now(), code, &mut arg)
+        (self.pool).spawn::<A, R>(options, self.code.clone(), &mut arg)
     }
 
     /// Runs all items and waits for their results, as [`ProcessPool::map`](crate::ProcessPool::map)
@@ -471,8 +451,8 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
         Self {
             pool: self.pool,
             code: self.code.clone(),
-            kept: self.kept.clone(),
             options: self.options.clone(),
+            types: PhantomData,
         }
     }
 }

@@ -138,7 +138,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         let sink = Box::new(Each(sender));
         match code {
             Ok(code) => {
-                let mut work = Work::new::<I::Item, R, R>(code, sink, options);
+                let mut work = Work::new::<I::Item, R>(code, sink, options);
                 work.each = true;
                 work.items = events::items("imap in processes", 0, items.size_hint().1);
                 events::called(shared.counters.pool, id, 0);

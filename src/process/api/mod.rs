@@ -9,4 +9,3 @@ pub(super) mod pool;
 pub(super) mod process;
 #[cfg(feature = "auto")]
 pub(super) mod raw_auto;
-pub(super) mod remote;

@@ -30,7 +30,7 @@ use crate::process::sched::{How, Stop};
 #[cfg(not(loom))]
 use crate::process::value::permits::Permits;
 use crate::process::value::portable::Portable;
-use crate::process::{PoolError, ProcessCall, ProcessStats, Remote};
+use crate::process::{PoolError, ProcessCall, ProcessStats};
 use crate::task::{Shutdown, Task, TaskError};
 
 /// A pool of worker processes.
@@ -140,27 +140,6 @@ impl ProcessPool {
     #[doc(alias("apply_async", "submit"))]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
         self.call(f).spawn(arg)
-    }
-
-    /// Runs `f(arg)` in a worker, and leaves its result where it is: see [`Remote`], which can be
-    /// an argument of later calls.
-    ///
-    /// As [`spawn`](Self::spawn) in everything else.
-    ///
-    /// ```
-    /// use trefoil::{ProcessPool, Remote};
-    ///
-    /// # trefoil::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
-    /// let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
-    /// assert_eq!(sum.join()?, 499_500);
-    /// assert_eq!(table.fetch().join()?.len(), 1000);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn spawn_remote<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Remote<R> {
-        self.call(f).spawn_remote(arg)
     }
 
     /// Calls of `f` with options: see [`ProcessCall`].

@@ -327,7 +327,7 @@ impl ProcessBuilder {
         let mut options = CallOptions::default();
         options.name = Some(own.name.to_string());
         // The driver ends only after the second message, so it is still running.
-        let task = shared.submit::<A, R, R>(options, Ok(call));
+        let task = shared.submit::<A, R>(options, Ok(call));
         let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }

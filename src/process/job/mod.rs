@@ -34,7 +34,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::value::attachments;
 use super::value::chunk::{Chunk, Piece};
 use super::value::portable::Portable;
 use super::wire::CodeRef;
@@ -115,8 +114,6 @@ pub(crate) struct Options {
     pub(crate) counter: Option<Arc<AtomicU64>>,
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
-    /// The attachments that the item waits for.
-    pub(crate) needs: Vec<Arc<dyn attachments::Awaited>>,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
     /// Where items that have failed are kept.
@@ -135,7 +132,6 @@ impl Options {
         name: None,
         counter: None,
         priority: 0,
-        needs: Vec::new(),
         context: None,
         keep: None,
     };
@@ -170,15 +166,15 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// The work of calls from `A` to `R`; `N` names the result.
-    pub(crate) fn new<A, R: Portable, N>(
+    /// The work of calls from `A` to `R`.
+    pub(crate) fn new<A, R: Portable>(
         code: CodeRef,
         sink: Box<dyn Sink>,
         options: CallOptions,
     ) -> Self {
         Self {
             code,
-            types: CallTypes::of::<A, R, N>(),
+            types: CallTypes::of::<A, R>(),
             sink,
             each: false,
             numbered: false,

@@ -121,20 +121,20 @@ pub(crate) struct CallTypes {
 }
 
 impl CallTypes {
-    /// Of calls from `A` to `R`; `N` names the results.
-    pub(crate) fn of<A, R: DeserializeOwned + Send + 'static, N>() -> &'static Self {
+    /// Of calls from `A` to `R`.
+    pub(crate) fn of<A, R: DeserializeOwned + Send + 'static>() -> &'static Self {
         if is_quick_type::<R>() {
-            &const { Self::new::<A, R, N>(true) }
+            &const { Self::new::<A, R>(true) }
         } else {
-            &const { Self::new::<A, R, N>(false) }
+            &const { Self::new::<A, R>(false) }
         }
     }
 
-    const fn new<A, R: DeserializeOwned + Send + 'static, N>(is_quick: bool) -> Self {
+    const fn new<A, R: DeserializeOwned + Send + 'static>(is_quick: bool) -> Self {
         Self {
             read: read::<R>,
             result_type: TypeId::of::<R>,
-            names: || (type_name::<A>(), type_name::<N>()),
+            names: || (type_name::<A>(), type_name::<R>()),
             is_quick,
         }
     }

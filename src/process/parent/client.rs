@@ -45,7 +45,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
-use std::vec;
 
 use serde::Serialize;
 
@@ -62,7 +61,6 @@ use crate::process::job::results::{Collect, One, is_quick_type};
 use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
 use crate::process::sched::Feed;
-use crate::process::value::attachments::Awaited;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
@@ -82,22 +80,21 @@ impl PoolState {
         Arc::new(Semaphore::new(chunks_ahead(self.width)))
     }
 
-    /// One call of a function from `A` to `R` with an argument that is not needed any more; `N`
-    /// names its result.
+    /// One call of a function from `A` to `R` with an argument that is not needed any more.
     #[track_caller]
-    pub(crate) fn spawn<A: Portable, R: Portable, N>(
+    pub(crate) fn spawn<A: Portable, R: Portable>(
         self: &Arc<Self>,
         options: CallOptions,
         code: Result<CodeRef, TaskError>,
         arg: &mut A,
     ) -> Task<R> {
-        let call = encode(arg, code, self.path.chunk().waiting());
-        self.submit::<A, R, N>(options, call)
+        let call = encode(arg, code, self.path.chunk());
+        self.submit::<A, R>(options, call)
     }
 
     /// The same, and the call has been encoded.
     #[track_caller]
-    pub(crate) fn submit<A, R: Portable, N>(
+    pub(crate) fn submit<A, R: Portable>(
         self: &Arc<Self>,
         options: CallOptions,
         call: Result<Call, TaskError>,
@@ -106,35 +103,12 @@ impl PoolState {
         let task = options.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
-            Ok((code, mut chunk)) => {
+            Ok((code, chunk)) => {
                 let sink = Box::new(One::new(completer));
-                let mut work = Work::new::<A, R, N>(code, sink, options);
-                let awaited = chunk.awaited();
-                let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
-                if !needs.is_empty() {
-                    work.options.needs = awaited;
-                }
+                let work = Work::new::<A, R>(code, sink, options);
                 let job = Job::new(work);
-                let submit = Mail::Submit { id, job };
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                if needs.is_empty() {
-                    let _ = self.deliver([submit, only(id, Ok(chunk))]);
-                } else if self.mailbox.push([submit]).is_ok() {
-                    let shared = Arc::downgrade(self);
-                    let (all, call) = (needs.clone(), task.abort_handle());
-                    let feed = move || {
-                        if let Some(shared) = shared.upgrade() {
-                            // (A call that has been cancelled takes no error of what it waits for.)
-                            let item = if call.is_finished() {
-                                Err(TaskError::Cancelled)
-                            } else {
-                                with_all(chunk, &all)
-                            };
-                            let _ = shared.mailbox.push([only(id, item)]);
-                        }
-                    };
-                    when_all(needs.into_iter(), Box::new(feed));
-                }
+                let _ = self.deliver([Mail::Submit { id, job }, only(id, chunk)]);
             }
         }
         task
@@ -164,7 +138,7 @@ impl PoolState {
             }
         };
         let sink = Collect::new(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R, R>(code, Box::new(sink), options.clone());
+        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;
         work.items = events::items("map in processes", task.id().get(), total);
@@ -274,38 +248,15 @@ impl PoolState {
     }
 }
 
-/// Mail with the one item of a job, or the error in its place.
-fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
-    let (chunk, failure) = match item {
-        Ok(chunk) => (chunk.complete(), None),
-        Err(error) => (Chunk::default(), Some(error)),
-    };
+/// Mail with the one item of a job.
+fn only(id: u64, item: Chunk) -> Mail {
     Mail::Feed(Feed {
         id,
         base: 0,
-        chunk: Arc::new(chunk),
+        chunk: Arc::new(item.complete()),
         sealed: true,
-        failure,
+        failure: None,
     })
-}
-
-/// Runs `then` when all of `needs` have ended. (They are weak references: the job owns them, and
-/// without the job nothing needs them.)
-fn when_all(mut needs: vec::IntoIter<Weak<dyn Awaited>>, then: Box<dyn FnOnce() + Send>) {
-    let mut still = needs.by_ref().filter_map(|late| late.upgrade());
-    match still.find(|late| !late.has_ended()) {
-        None => then(),
-        Some(late) => late.when_ended(Box::new(move || when_all(needs, then))),
-    }
-}
-
-/// The item with the results that it has waited for, or the first of their errors.
-fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Awaited>]) -> Result<Chunk, TaskError> {
-    for late in needs {
-        let late = late.upgrade().ok_or(TaskError::Cancelled)?;
-        chunk.attach(late.attachment()?);
-    }
-    Ok(chunk)
 }
 
 /// The producer of a call's task: notifies the driver if the task is cancelled.

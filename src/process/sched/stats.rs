@@ -82,10 +82,9 @@ pub struct ProcessStats {
     /// an item counts until that ends, or its process has been killed, also after the item's caller
     /// has its `TimedOut` or `Cancelled`. An initializer does not count.
     pub busy: usize,
-    /// How many items wait or run. Items that were just handed over by `spawn`, or wait for a
-    /// [`Remote`](crate::process::Remote), may be missing. Those of a call that was cancelled, or
-    /// of an `imap` that was dropped, count until the pool has noticed that, a moment later. After
-    /// the results of all other calls it is 0.
+    /// How many items wait or run. Items that were just handed over by `spawn` may be missing. Those
+    /// of a call that was cancelled, or of an `imap` that was dropped, count until the pool has
+    /// noticed that, a moment later. After the results of all other calls it is 0.
     pub pending: u64,
     /// How many items have given a value.
     pub completed: u64,
@@ -95,8 +94,7 @@ pub struct ProcessStats {
     /// How many times an item was queued for another attempt, after a death or a timeout.
     pub retried: u64,
     /// How many times an item has run longer than it may, each attempt counted, or had not ended
-    /// when the time of its whole call was over ([`within`](crate::ProcessCall::within)), but not
-    /// while the call waits for a [`Remote`](crate::process::Remote).
+    /// when the time of its whole call was over ([`within`](crate::ProcessCall::within)).
     pub timed_out: u64,
     /// How many worker processes were replaced because an item asked for it
     /// ([`retire`](crate::process::retire)), without those that had run their number of items.

@@ -38,7 +38,6 @@
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustix::fd::AsFd;
@@ -51,7 +50,6 @@ use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
 use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
-use crate::task::TaskError;
 
 /// How many messages' descriptors may have arrived without the message that claims them: those of
 /// one that has arrived in part, and those of the next.
@@ -67,19 +65,6 @@ pub(crate) struct Attachment {
     /// It is memory that never changes, so a copy can replace it.
     fixed: OnceLock<()>,
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
-}
-
-/// An attachment that does not exist yet, but has its number already. A call that needs it waits
-/// until it exists.
-pub(crate) trait Awaited: fmt::Debug + Send + Sync {
-    fn has_ended(&self) -> bool;
-
-    /// Runs `then` when it exists, or is known never to exist: at once, or on the thread that finds
-    /// out.
-    fn when_ended(&self, then: Box<dyn FnOnce() + Send>);
-
-    /// The attachment, or why there is none, once `has_ended` is true.
-    fn attachment(&self) -> Result<Arc<Attachment>, TaskError>;
 }
 
 /// A pool, which learns through this what the process no longer needs.
@@ -106,7 +91,7 @@ impl Attachment {
         Self::numbered(0, Arc::new(descriptor))
     }
 
-    /// A new number, for an attachment that may be made later.
+    /// A new number, also for what is sent ahead in place of an attachment (`copies`).
     pub(crate) fn number() -> u64 {
         // A counter: no protocol to model.
         use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use postcard_described::is_number;
 use serde::Serialize;
 
-use super::attachments::{Attachment, Awaited};
+use super::attachments::Attachment;
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::lent_arrays::{ArrayPlace, Lent, LentList, SharedBuffer};
-use super::scope::{Encoding, ONLY_BYTES};
+use super::scope::Encoding;
 use crate::loom::Mutex;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
@@ -85,28 +85,9 @@ impl Chunk {
     /// items have only attachments that can be copied.
     pub(crate) fn new(of_bytes: bool) -> Self {
         Self {
-            encoding: of_bytes.then(|| Encoding::bytes(ONLY_BYTES)),
+            encoding: of_bytes.then(Encoding::bytes),
             ..Self::default()
         }
-    }
-
-    /// A chunk for one item, which may need attachments that do not exist yet.
-    pub(crate) fn waiting(mut self) -> Self {
-        self.encoding.get_or_insert_default().waits = true;
-        self
-    }
-
-    /// Takes the list of attachments that its item needs and that do not exist yet.
-    pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Awaited>> {
-        let encoding = self.encoding.as_mut();
-        encoding.map_or_else(Vec::new, |own| std::mem::take(&mut own.awaited))
-    }
-
-    /// Adds an attachment to its item.
-    pub(crate) fn attach(&mut self, attachment: Arc<Attachment>) {
-        let besides = self.besides.get_or_insert_default();
-        let attached = besides.attached.get_or_insert_default();
-        attached.lock().push((0, attachment));
     }
 
     /// Keeps a permit to be ahead of the workers until it is dropped.

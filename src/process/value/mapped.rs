@@ -114,10 +114,10 @@ mod tests {
 
     /// The same memory, by another descriptor where descriptors travel.
     fn again(mapped: &Mapped) -> Arc<Attachment> {
-        let descriptor = mapped.attachment.descriptor.clone();
-        #[cfg(all(test, unix))]
-        let descriptor = Arc::new(descriptor.try_clone().unwrap());
-        Attachment::numbered(Attachment::number(), descriptor)
+        #[cfg(unix)]
+        return Attachment::new(mapped.attachment.descriptor.try_clone().unwrap().into());
+        #[cfg(not(unix))]
+        mapped.attachment.clone()
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl MemoryKeptByWorker {
 
     /// The first time that this memory is sent: `None`, if it is not to be kept.
     fn first(&self, attachment: &Arc<Attachment>, new: &mut Vec<Arc<Attachment>>) -> Option<Sent> {
-        let length = || files::length(&*attachment.descriptor).unwrap_or(0);
+        let length = || files::length(&attachment.descriptor).unwrap_or(0);
         if !self.is_copied && !attachment.is_fixed() {
             return None;
         }

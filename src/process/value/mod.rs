@@ -55,7 +55,6 @@ pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth_limit;
-pub(super) mod kept_results;
 pub(super) mod lent_arrays;
 pub(super) mod mapped;
 pub(super) mod memory_kept_by_worker;

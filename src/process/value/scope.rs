@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use postcard_described::Description;
 
-use super::attachments::{Attachment, Awaited, Descriptors};
+use super::attachments::{Attachment, Descriptors};
 use super::lent_arrays::{Lent, Missing, SharedBuffer, is_large};
 use super::raw_plain::{Array, Plain, array};
 use super::reason;
@@ -39,18 +39,14 @@ use crate::process::wire::MOST_LENT;
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
-    /// Then attachments must be ones that a copy can replace.
-    only_bytes: Option<&'static str>,
+    /// Only bytes can travel, to or from a plain worker: attachments must be ones that a copy can
+    /// replace.
+    only_bytes: bool,
     /// Large arrays that are not lent may be sent ahead of the value (`copies`).
     pub(crate) sends_ahead: bool,
     /// The address and length of the bytes that may be left out, and the type of their numbers.
     offer: Option<(usize, usize, u8)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
-    /// The call can wait for attachments that do not exist yet.
-    pub(crate) waits: bool,
-    /// The attachments that it waits for.
-    pub(crate) awaited: Vec<Arc<dyn Awaited>>,
     /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
     /// For the codec, between values.
@@ -66,10 +62,10 @@ impl Encoding {
         })
     }
 
-    /// An encoding for bytes alone, and why.
-    pub(crate) fn bytes(why: &'static str) -> Box<Self> {
+    /// An encoding for bytes alone.
+    pub(crate) fn bytes() -> Box<Self> {
         Box::new(Self {
-            only_bytes: Some(why),
+            only_bytes: true,
             ..Self::default()
         })
     }
@@ -77,7 +73,7 @@ impl Encoding {
     /// Whether nothing travels with the bytes.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
+        self.attachments.is_empty() && self.lent.is_empty()
     }
 
     /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead:
@@ -99,7 +95,6 @@ impl Encoding {
     pub(crate) fn clear(&mut self) {
         self.offer = None;
         self.attachments.clear();
-        self.awaited.clear();
         self.lent.clear();
     }
 }
@@ -225,8 +220,8 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if let Some(why) = own.only_bytes.filter(|_| !attachment.is_fixed()) {
-            return Err(reason::set(why));
+        if own.only_bytes && !attachment.is_fixed() {
+            return Err(reason::set(ONLY_BYTES));
         }
         let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
         if !own.attachments.iter().any(is_it) {
@@ -246,32 +241,6 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
 // Not with `reason::set`, because this is not an error of a call.
 const NO_CALL: &str = "it can be serialized only in an argument or a result of a call to another \
     process";
-
-/// Attaches something that does not exist yet.
-pub(crate) fn attach_later(late: Arc<dyn Awaited>) -> Result<(), String> {
-    let attached = with_encoding(|own| {
-        if !own.waits {
-            let failed = late.has_ended().then(|| late.attachment().err());
-            return Err(match failed.flatten() {
-                Some(error) => reason::set(&format!(
-                    "the call that computes a `Remote` in it failed: {error}"
-                )),
-                None => reason::set(
-                    "only `spawn`, `spawn_remote` and the call of an actor wait for a `Remote` whose call has not ended: \
-                     wait for it before this call (`Remote::ready`)",
-                ),
-            });
-        }
-        if own.awaited.len() + own.attachments.len() >= MAX_DESCRIPTORS {
-            return Err(reason::set(&format!(
-                "one argument can contain {MAX_DESCRIPTORS} of them, and this one has more"
-            )));
-        }
-        own.awaited.push(late);
-        Ok(())
-    });
-    attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
-}
 
 /// Offers `bytes`, numbers of this kind, while `work` passes them to a serializer: the encoder of a
 /// call may leave them out.

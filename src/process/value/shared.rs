@@ -154,14 +154,6 @@ impl<T: Plain> Shared<T> {
     pub(crate) fn own(numbers: Vec<T>) -> Self {
         Self(Storage::Own(Arc::new(numbers)))
     }
-
-    /// The attachment of the shared memory, if there is some.
-    pub(crate) fn attachment(&self) -> Option<&Arc<Attachment>> {
-        match &self.0 {
-            Storage::Shared(slice) => Some(&slice.mapped().attachment),
-            Storage::Own(_) => None,
-        }
-    }
 }
 
 fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {

@@ -75,7 +75,7 @@ impl Contexts {
         if from.is_some_and(|from| from.hash != hash) {
             return None;
         }
-        let place = memory_file::place(&*memory.descriptor)?;
+        let place = memory_file::place(&memory.descriptor)?;
         let context = ReceivedContext::Encoded(bytes, Descriptors::default());
         self.all.insert(id, (context, Some(memory)));
         Some(ServedContext { place, hash })

@@ -31,8 +31,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use crate::process::host::image::image;
-use crate::process::value::codec::{codec_error, explain};
-use crate::process::value::kept_results;
+use crate::process::value::codec::codec_error;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::task::{CodecDirection, TaskError};
 
@@ -74,22 +73,9 @@ call_form! {
 }
 
 call_form! {
-    /// Like [`code_of`], but the function's result is kept in the worker (`kept_results`); the
-    /// answer stands for it.
-    code_of_kept<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
-    |function, _, argument: A| keep(&function(argument))
-}
-
-call_form! {
     /// Like [`code_of`], for a function that borrows a context.
     code_of_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
     |function, batch, argument: A| Ok(function(context_of(batch)?, argument))
-}
-
-call_form! {
-    /// Like [`code_of_with`], and the result is kept in the worker, as with [`code_of_kept`].
-    code_of_kept_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
-    |function, batch, argument: A| keep(&function(context_of(batch)?, argument))
 }
 
 call_form! {
@@ -144,11 +130,6 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     // `code_ref`.
     unsafe { trampoline(function, batch) };
     true
-}
-
-/// The answer that stands for a result.
-fn keep<R: Serialize + 'static>(result: &R) -> Result<kept_results::Answer, (CodecOf, String)> {
-    kept_results::answer(result).map_err(|error| (CodecOf::Result, explain(error)))
 }
 
 fn context_of<'a, C>(batch: &'a mut Batch<'_>) -> Result<&'a C, (CodecOf, String)>

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use trefoil::process::{Bulk, Shared, SharedAtomics};
-use trefoil::{Executor, PoolError, ProcessPool, Remote, TaskError, WorkerStdout};
+use trefoil::{Executor, PoolError, ProcessPool, TaskError, WorkerStdout};
 use trefoil_machines::Dask;
 
 use crate::cluster::{
@@ -33,9 +33,6 @@ tests! {
         assert_eq!((large.len(), large[0]), (3 << 20, 3));
         let shared = Shared::from(vec![1u8; 100]);
         assert_eq!(procs.spawn(shared, |shared: Shared<u8>| shared.len()).join().unwrap(), 100);
-        let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
-        let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
-        assert_eq!((sum.join().unwrap(), table.fetch().join().unwrap().len()), (499_500, 1000));
         let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();
         assert!(matches!(procs.spawn(atomics, |_| ()).join(), Err(TaskError::Codec(_))));
         let stats = procs.stats();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use trefoil::process::WorkerStdout;
-use trefoil::{ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, TaskError, WorkerExit};
+use trefoil::{ProcessPool, ProcessPoolBuilder, SharedAtomics, TaskError, WorkerExit};
 
 use crate::support::{self, Scratch, Test, forever, signal, tests, until};
 use trefoil_machines::Slurm;
@@ -294,12 +294,9 @@ tests! {
         assert!(lines.contains("/sh -c") && !lines.contains("secret"), "{lines}");
     }
 
-    fn priorities_and_remote_results_hold() {
+    fn priorities_hold() {
         let folder = PoolFolder::new();
         let procs = on(folder.slurm(Slurm::srun())).build().unwrap();
-        let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
-        let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
-        assert_eq!((sum.join().unwrap(), table.fetch().join().unwrap().len()), (499_500, 1000));
         let (seen, marks) = (Scratch::new("slurm-urgent"), Scratch::new("slurm-begin"));
         let first = procs.spawn((1000, Some(marks.text())), one_waits);
         until(|| marks.notes() == [1]);

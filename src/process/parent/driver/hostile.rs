@@ -103,15 +103,15 @@ impl World {
         let mut work = if each {
             let (sender, inbox) = unbounded();
             self.inboxes.push((inbox, count));
-            Work::new::<u64, u64, u64>(CODE, Box::new(Each(sender)), options)
+            Work::new::<u64, u64>(CODE, Box::new(Each(sender)), options)
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64, u64>(CODE, Box::new(One::new(completer)), options)
+            Work::new::<u64, u64>(CODE, Box::new(One::new(completer)), options)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Work::new::<u64, String, String>(CODE, Box::new(Collect::new(completer, 0)), options)
+            Work::new::<u64, String>(CODE, Box::new(Collect::new(completer, 0)), options)
         };
         let now = self.now();
         work.each = each;

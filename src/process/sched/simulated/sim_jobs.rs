@@ -57,7 +57,7 @@ impl World {
         options.retry = known.retry;
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
-        let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         work.numbered = !each && size != 1;
         let spreads = self.machines > 0 && !self.chance(4);
@@ -80,7 +80,7 @@ impl World {
             values: HashSet::new(),
             book,
         };
-        let mut work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), CallOptions::default());
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
         work.options.context = has_context.then(|| Arc::new(context(id, false, true)));
         let known = Known {
             size,
@@ -146,7 +146,7 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let work = Work::new::<Item, Item, Item>(CODE, Box::new(sink), options);
+        let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
             timeout,

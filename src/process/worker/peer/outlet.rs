@@ -22,7 +22,7 @@ use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
 use crate::process::value::lent_arrays::{ArrayPlace, Due, Lent, SharedBuffer};
 use crate::process::value::reason;
-use crate::process::value::scope::{Encoding, ONLY_BYTES};
+use crate::process::value::scope::Encoding;
 use crate::process::wire::{self, Record};
 use crate::process::worker::stream::{Stream, send};
 use crate::sys::stdio;
@@ -67,7 +67,7 @@ impl Outlet {
     /// The outlet of a plain worker, which has `pages` of its own; others that send to the stream
     /// hold this lock.
     pub(super) fn on_stream(stream: Stream, pages: Pages, lock: Arc<Mutex<()>>) -> Self {
-        Self::new(stream, pages, Some(lock), Encoding::bytes(ONLY_BYTES))
+        Self::new(stream, pages, Some(lock), Encoding::bytes())
     }
 
     /// That of a worker whose `pages` its parent sees, too.
