@@ -361,8 +361,6 @@ impl Sched {
         workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
-    }
-
     /// Whether the only record that `worker` can still send is the end of its frame.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
         let frames = &self.workers[worker].frames;

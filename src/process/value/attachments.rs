@@ -59,12 +59,12 @@ const MOST_ARRIVALS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) id: u64,
-    pub(crate) descriptor: Arc<SlowClose>,
+    pub(crate) descriptor: SlowClose,
     /// It is an end of a channel, which one process has at a time.
     end: OnceLock<()>,
     /// It is memory that never changes, so a copy can replace it.
     fixed: OnceLock<()>,
-    watchers: Mutex<Vec<Weak<dyn Watcher>>>,
+    watchers: Watchers,
 }
 
 /// A pool, which learns through this what the process no longer needs.
@@ -73,9 +73,13 @@ pub(crate) trait Watcher: Send + Sync {
     fn gone(&self);
 }
 
-impl Drop for Attachment {
+/// Those that are notified when this is dropped.
+#[derive(Debug, Default)]
+struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
+
+impl Drop for Watchers {
     fn drop(&mut self) {
-        let watchers = std::mem::take(&mut *self.watchers.lock());
+        let watchers = std::mem::take(&mut *self.0.lock());
         let watchers = watchers.iter().filter_map(Weak::upgrade);
         watchers.for_each(|watcher| watcher.gone());
     }
@@ -83,12 +87,12 @@ impl Drop for Attachment {
 
 impl Attachment {
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
-        Self::numbered(Self::number(), Arc::new(SlowClose::never(descriptor)))
+        Self::numbered(Self::number(), SlowClose::never(descriptor))
     }
 
     /// A descriptor that has come from another process, and gets its number later.
     fn arrived(descriptor: SlowClose) -> Arc<Self> {
-        Self::numbered(0, Arc::new(descriptor))
+        Self::numbered(0, descriptor)
     }
 
     /// A new number, also for what is sent ahead in place of an attachment (`copies`).
@@ -99,27 +103,19 @@ impl Attachment {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An attachment with this number, which was reserved for it.
-    pub(crate) fn numbered(id: u64, descriptor: Arc<SlowClose>) -> Arc<Self> {
+    fn numbered(id: u64, descriptor: SlowClose) -> Arc<Self> {
         Arc::new(Self {
             id,
             descriptor,
             end: OnceLock::new(),
             fixed: OnceLock::new(),
-            watchers: Mutex::default(),
+            watchers: Watchers::default(),
         })
-    }
-
-    /// Its descriptor, if nothing else has it.
-    fn into_descriptor(self) -> Option<SlowClose> {
-        let descriptor = self.descriptor.clone();
-        drop(self);
-        Arc::into_inner(descriptor)
     }
 
     /// `watcher` is notified when this attachment is dropped.
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
-        let mut watchers = self.watchers.lock();
+        let mut watchers = self.watchers.0.lock();
         watchers.retain(|known| known.strong_count() > 0);
         if !watchers.iter().any(|known| known.ptr_eq(&watcher)) {
             watchers.push(watcher);
@@ -186,9 +182,10 @@ impl Descriptors {
             .iter()
             .position(|(number, _)| *number == id);
         let taken = at.map(|at| self.attachments.swap_remove(at).1);
-        let alone = taken.and_then(Arc::into_inner);
-        let descriptor = alone.and_then(Attachment::into_descriptor);
-        descriptor.ok_or_else(|| self.missing())
+        match taken.and_then(Arc::into_inner) {
+            Some(attachment) => Ok(attachment.descriptor),
+            None => Err(self.missing()),
+        }
     }
 
     fn missing(&self) -> &str {
