@@ -129,7 +129,7 @@ mod raw_locked;
 mod raw_reentrant;
 #[cfg(all(feature = "sync", not(loom)))]
 mod rw_lock;
-pub(crate) mod semaphore;
+mod semaphore;
 mod wait_list;
 #[cfg(feature = "sync")]
 mod waiting_queue;
