@@ -23,8 +23,8 @@ use crate::sender;
 /// How long a sandbox may take to begin: it takes milliseconds, but a machine may be busy.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Begins with the filter as its standard input, and hands it on as descriptor 3: so nothing else in
-/// this process can inherit it. Its standard input is then the other way of its output, a socket.
+/// Begins with the filter as its standard input, and hands it on as descriptor 3: so nothing else
+/// in this process can inherit it. Its standard input is then its output, a socket.
 const HANDS_ON: [&str; 4] = ["/bin/sh", "-c", r#"exec "$@" 3<&0 <&1"#, "sh"];
 
 /// The shell inside. It waits until its standard input ends.

@@ -1,5 +1,5 @@
-//! Command lines: what they must have, and what they pass on. (That a pool keeps its promises behind
-//! them: `tests/process/launcher.rs` of trefoil.)
+//! Command lines: what they must have, and what they pass on. (That a pool keeps its promises
+//! behind them: `tests/process/launcher.rs` of trefoil.)
 
 use crate::support::{Test, tests};
 
