@@ -192,6 +192,8 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/C_LIBRARY.md")]
     pub mod c_library {}
+    // (Its examples are tested by another crate, which they need.)
+    #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/DEAD_WORKER.md")]
     pub mod dead_worker {}

@@ -248,20 +248,6 @@ across, and with a lock:  200000
 }
 
 #[test]
-#[cfg(unix)] // elsewhere nothing is replayed
-fn dead_worker() {
-    shows(
-        "dead_worker",
-        "
-item Some(2) is kept
-it dies again: true
-its last words: decode_row: 200 bytes of 1
-the row: [200, 1]
-",
-    );
-}
-
-#[test]
 fn deadline() {
     shows(
         "deadline",

@@ -159,7 +159,8 @@ mod worker;
 pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
-pub use job::capsule::Capsule;
+pub use job::encoded::Encoded;
+pub use job::failed_item::FailedItem;
 #[doc(hidden)]
 #[cfg(not(loom))]
 #[cfg(unix)]
@@ -168,7 +169,6 @@ pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use worker::index::worker_index;
-pub use worker::replayable::{replayable, replayable_with};
 pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)

@@ -8,7 +8,6 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::backtrace::Backtrace;
@@ -93,8 +92,8 @@ impl fmt::Display for TaskError {
             Self::Codec(error) => error.fmt(f),
             Self::Failed(failure) => failure.fmt(f),
         }?;
-        match self.capsule() {
-            Some(path) => write!(f, "; the item is kept in {}", Printable(path.display())),
+        match self.note() {
+            Some(note) => write!(f, "; {}", Printable(note)),
             None => Ok(()),
         }
     }
@@ -190,19 +189,19 @@ impl TaskError {
         self.failed_item()?.index
     }
 
-    /// The file in which the item was kept, if its call or its pool keeps failures
-    /// ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)) and it could be written. The
-    /// message ends with it. [`Capsule::open`](crate::process::Capsule::open) reads it.
+    /// What a hook of the pool or the call has left for the caller, if there is one
+    /// ([`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item)): where the item is kept, for
+    /// example. The message ends with it.
     #[must_use]
-    pub fn capsule(&self) -> Option<&Path> {
-        self.failed_item()?.capsule.as_deref()
+    pub fn note(&self) -> Option<&str> {
+        self.failed_item()?.note.as_deref()
     }
 
-    /// The same error, of an item that is kept in this file. (The variants that have no item are as
-    /// they were.)
-    pub(crate) fn in_capsule(mut self, path: Arc<Path>) -> Self {
+    /// The same error with a note. (The variants that have no item are as they were.)
+    #[cfg(feature = "processes")]
+    pub(crate) fn with_note(mut self, note: Arc<str>) -> Self {
         if let Some(item) = self.failed_item_mut() {
-            item.capsule = Some(path);
+            item.note = Some(note);
         }
         self
     }

@@ -3,15 +3,14 @@
 //! Tests: `tests/process/`.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The item of a `map`, `map_each` or `imap` that an error is of, if it is one's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailedItem {
     pub(super) index: Option<usize>,
-    /// The file in which it is kept.
-    pub(super) capsule: Option<Arc<Path>>,
+    /// What a hook has left.
+    pub(super) note: Option<Arc<str>>,
 }
 
 /// Before what the error says.

@@ -73,6 +73,51 @@ impl Serialize for Unwritten {
 }
 
 tests! {
+    fn a_hook_gets_what_has_failed_before_the_caller() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sees = seen.clone();
+        let builder = ProcessPool::builder().workers(2).on_failed_item(move |failed| {
+            let argument = failed.argument();
+            let bytes = serde_json::to_string(&argument).unwrap();
+            let again: trefoil::process::Encoded = serde_json::from_str(&bytes).unwrap();
+            let argument: u64 = argument.decode().unwrap();
+            assert_eq!(again.decode::<u64>().unwrap(), argument);
+            let context: Option<u64> = failed.context().map(|context| context.decode().unwrap());
+            assert_eq!(failed.argument_type(), "u64");
+            sees.lock().unwrap().push((failed.item(), argument, context, failed.function()));
+            failed.note(format!("{:?} has failed", failed.name()));
+        });
+        let procs = builder.build().unwrap();
+        let call = procs.call(fragile).name("fragile");
+        let by_hook = |error: &TaskError| error.note().map(str::to_owned);
+        let note = Some(r#"Some("fragile") has failed"#.to_owned());
+        let error = call.map([0, 1, 13, 2]).unwrap_err();
+        assert!(by_hook(&error) == note && error.to_string().ends_with("has failed"), "{error}");
+        assert_eq!(seen.lock().unwrap().pop().unwrap(), (Some(2), 13, None, fragile as fn(u64) -> u64 as usize));
+        let late = call.clone().timeout(millis(20)).spawn(7).join().unwrap_err();
+        let died = call.map_each([5]).pop().unwrap().unwrap_err();
+        assert!(by_hook(&late) == note && by_hook(&died) == note, "{late} {died}");
+        assert_eq!(seen.lock().unwrap().drain(..).map(|one| one.1).collect::<Vec<_>>(), [7, 5]);
+        // Of several runs, the last.
+        let again = call.clone().retry(2).spawn(5).join().unwrap_err();
+        assert!(by_hook(&again) == note && seen.lock().unwrap().drain(..).count() == 1);
+        let with = procs.map_with(&3u64, [4], |_: &u64, n: u64| -> u64 { panic!("{n}") });
+        assert_eq!(by_hook(&with.unwrap_err()).as_deref(), Some("None has failed"));
+        let (item, argument, context, _) = seen.lock().unwrap().pop().unwrap();
+        assert_eq!((item, argument, context), (Some(0), 4, Some(3)));
+        // What the caller cannot have sent did not run.
+        assert_eq!(call.map([1, 2]).unwrap(), [2, 4]);
+        let unsent = procs.spawn(NotFour(4), |four: NotFour| four.0).join().unwrap_err();
+        assert!(by_hook(&unsent).is_none() && seen.lock().unwrap().is_empty());
+        // A call's own, in its place; one that panics.
+        let own = call.clone().on_failed_item(|failed| failed.note("its own")).spawn(3);
+        assert_eq!(own.join().unwrap_err().note(), Some("its own"));
+        let panics = call.on_failed_item(|_| panic!("the hook")).spawn(3).join().unwrap_err();
+        assert!(matches!(&panics, TaskError::Panicked(_)) && panics.note().is_none());
+        assert!(seen.lock().unwrap().is_empty());
+        assert_eq!(procs.stats().pending, 0);
+    }
+
     fn each_item_has_its_own_result() {
         let procs = pool(2);
         // Long enough for a panic with a backtrace.

@@ -22,7 +22,6 @@ mod attachment;
 mod bulk;
 mod callers;
 mod calls;
-mod capsules;
 #[cfg(unix)] // elsewhere there are none
 mod channel;
 mod chaos;
@@ -87,12 +86,10 @@ fn main() {
     undying::helpers();
     #[cfg(target_os = "linux")]
     unread::helpers();
-    capsules::names();
     trefoil::init();
     #[cfg(unix)]
     attachment::helpers();
     one_faults::helpers();
-    capsules::helpers();
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
@@ -122,7 +119,6 @@ fn main() {
         channel::TESTS,
         bulk::TESTS,
         calls::TESTS,
-        capsules::TESTS,
         everywhere::TESTS,
         host::TESTS,
         #[cfg(target_os = "linux")]

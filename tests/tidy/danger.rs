@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 14] = [
+const LETTERS: [(char, &str); 15] = [
     ('Y', "sys"),
     ('H', "host"),
     ('S', "parking"),
@@ -24,6 +24,7 @@ const LETTERS: [(char, &str); 14] = [
     ('C', "rayon-core"),
     ('E', "postcard-described"),
     ('J', "trefoil-cache"),
+    ('K', "trefoil-capsules"),
 ];
 
 pub(crate) const ATTRIBUTE: &str = "allow(unsafe_code)";

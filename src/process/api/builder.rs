@@ -8,7 +8,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::entry;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::private_memory::Meter;
 use crate::process::job::Initializer;
-use crate::process::job::keep_failures::place;
+use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
 use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
@@ -260,60 +259,39 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Keeps each item that ends in [`WorkerDied`](TaskError::WorkerDied),
+    /// Calls `hook` with each item that ran and ended in [`WorkerDied`](TaskError::WorkerDied),
     /// [`TimedOut`](TaskError::TimedOut), [`Panicked`](TaskError::Panicked) or
-    /// [`Codec`](TaskError::Codec) in a file of this directory, which is made if it is missing. The
-    /// error has the file's path ([`TaskError::capsule`]); by then the file is there. Default: none
-    /// is kept.
+    /// [`Codec`](TaskError::Codec), before its error reaches the caller: with its argument as it
+    /// was sent, for a log, a queue of what must be looked at, or a file. Default: none.
     ///
-    /// The file has the encoded argument with everything that lay outside its bytes
-    /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared), the call's context, the initializers'
-    /// arguments), the names of the types and the call, which build of the program it was, and the
-    /// error with its backtrace and the end of standard error. [`init`](crate::init) runs the item
-    /// again under a debugger (`TREFOIL_REPLAY`), in another build as well if the functions have
-    /// names ([`replayable`](crate::process::replayable)), and [`Capsule`](crate::process::Capsule)
-    /// reads the argument in a test. Ends of channels and memory that workers write to cannot be
-    /// kept, which the file says. An item that ran in an [`Actor`] is kept with what loads its
-    /// value, without the calls before it. What did not run (its argument could not be encoded, or
-    /// its time was up before) is not kept: there is nothing to look for. Nor is an item of a `map`
-    /// or `imap` that runs when [`within`](crate::ProcessCall::within) ends their call, or any that
-    /// runs when [`max_restarts`](Self::max_restarts) ends all (and of many, the error of the one
-    /// that dies then has no path). Nor is one that `within` ends while it waits for a retry, or
-    /// its result is being decoded.
+    /// It runs on a helper thread, and may block: the error comes that much later, and no other
+    /// item waits. (If no thread can be started, it is not called.) What it passes to
+    /// [`FailedItem::note`] is then in the error ([`TaskError::note`]). A panic in it is contained.
+    /// A [call's own](crate::ProcessCall::on_failed_item) takes its place. The crate
+    /// `trefoil-capsules` has a hook that keeps the items as files, and runs them again.
     ///
-    /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
-    /// directory that is made with mode 0700. A pool fills a directory up to 100 files and 1 GiB
-    /// ([`keep_failures_limit`](Self::keep_failures_limit); several pools at once may add a little
-    /// more): what does not fit is not kept, so the first failures stay. Remove files to make room.
-    ///
-    /// **Cost:** while nothing fails, next to nothing. A failure costs the time to write the file,
-    /// on a thread of its own: the error comes that much later, and no other item waits. If the
-    /// file cannot be written (a full disk), the error comes without a path.
+    /// It does not get what did not run (its argument could not be encoded, or its time was up
+    /// before). Nor does it get an item of a `map` or `imap` that runs when
+    /// [`within`](crate::ProcessCall::within) ends their call, or any that runs when
+    /// [`max_restarts`](Self::max_restarts) ends all (and of many, the error of the one that dies
+    /// then has no note); nor one that `within` ends while it waits for a retry, or its result is
+    /// being decoded.
     ///
     /// ```
     /// use trefoil::ProcessPool;
-    /// use trefoil::process::Capsule;
     ///
     /// # trefoil::init();
-    /// # let dir = std::env::temp_dir().join(format!("trefoil-kept-{}", std::process::id()));
-    /// let procs = ProcessPool::builder().workers(1).keep_failures(&dir).build()?;
+    /// let procs = ProcessPool::builder().workers(1).on_failed_item(|failed| {
+    ///     let argument = failed.argument().decode::<u32>();
+    ///     failed.note(format!("the argument was {argument:?}"));
+    /// });
+    /// let procs = procs.build()?;
     /// let error = procs.spawn(7, |n: u32| if n == 7 { std::process::abort() }).join().unwrap_err();
-    /// let capsule = Capsule::open(error.capsule().expect("it was kept"))?;
-    /// assert_eq!(capsule.argument::<u32>()?, 7);
-    /// # std::fs::remove_dir_all(&dir)?;
+    /// assert_eq!(error.note(), Some("the argument was Ok(7)"));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
-        self.settings.policy.keep.dir = Some(place(dir.as_ref()));
-        self
-    }
-
-    /// How many files a directory of [kept failures](Self::keep_failures) may have, and how many
-    /// bytes all of them. Default: 100 files, and 1 GiB. It holds for the directories of calls, too
-    /// ([`ProcessCall::keep_failures`](crate::ProcessCall::keep_failures)).
-    pub fn keep_failures_limit(mut self, files: usize, bytes: u64) -> Self {
-        let keep = &mut self.settings.policy.keep;
-        (keep.files, keep.bytes) = (files, bytes);
+    pub fn on_failed_item(mut self, hook: impl Fn(&FailedItem) + Send + Sync + 'static) -> Self {
+        self.settings.policy.on_failed = Some(OnFailedItem::new(hook));
         self
     }
 

@@ -9,7 +9,6 @@
 //! Tests: `tests/process/calls.rs`.
 
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::imap::Imap;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
-use crate::process::job::keep_failures::place;
+use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
@@ -278,10 +277,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self.pool.width
     }
 
-    /// Keeps each item that fails in a file of this directory, whatever the pool does: see
-    /// [`ProcessPoolBuilder::keep_failures`](crate::ProcessPoolBuilder::keep_failures).
-    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
-        self.options.keep = Some(place(dir.as_ref()));
+    /// Calls `hook` with each item that has failed, in place of the pool's: see
+    /// [`ProcessPoolBuilder::on_failed_item`](crate::ProcessPoolBuilder::on_failed_item).
+    pub fn on_failed_item(mut self, hook: impl Fn(&FailedItem) + Send + Sync + 'static) -> Self {
+        self.options.on_failed = Some(OnFailedItem::new(hook));
         self
     }
 

@@ -21,11 +21,6 @@
 //!    no pool.
 //! 5. A worker that makes a pool passes on its depth plus one, up to [`DEEPEST`].
 //!
-//! 6. Where there is no invitation, a capsule may be named ([`REPLAY`]): then this process runs its
-//!    item, and ends with it (`worker::replay`). It removes the variable, which is not for the
-//!    processes that the item starts. If the item is another copy's in this build, it leaves it
-//!    for that copy.
-//!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
 //! kernel remembers which process made that socket. `docs/internals/decisions/invitation.md` says
@@ -46,13 +41,8 @@ use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
 use crate::process::limits::DEEPEST;
 use crate::process::wire::invitation::{Invitation, VARIABLE};
-use crate::process::worker::replay::Replay;
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::end_process;
-
-/// The environment variable that names a capsule, and the one that names its function.
-const REPLAY: &str = "TREFOIL_REPLAY";
-const REPLAY_FN: &str = "TREFOIL_REPLAY_FN";
 
 /// Set once [`enter`] has been called in this process. 0: it was not started by a pool; n: it is
 /// the worker of a process of depth n - 1.
@@ -83,20 +73,6 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// ([`Program::entry`](crate::process::launch::Program::entry)). Like `LD_PRELOAD`, it is trusted:
 /// the one who sets the environment of a program decides what it runs. A program with other rights
 /// than its caller's is no worker: it prints why, and ends.
-///
-/// The variable `TREFOIL_REPLAY`, if it is not empty, names a file in which a pool of this program
-/// has kept an item that failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then
-/// this function runs that item in this process, after the pool's initializers, and never returns.
-/// There is no pool and no other process, so a debugger, valgrind or `rr` sees everything:
-/// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker
-/// did: by the same signal or exit code if the item ends it, and not at all if the item does not
-/// end (no timeout applies; the pool's [memory limit](crate::ProcessPoolBuilder::memory_limit)
-/// does). After a panic its code is 101; 65 if the argument could not be decoded or the result not
-/// be encoded; 0 if the item has returned a value; 64 if the file is missing or damaged, or of
-/// another build of the program in which the function has no name that is known here
-/// ([`replayable`](crate::process::replayable), `TREFOIL_REPLAY_FN`), or was written with another
-/// version of this crate. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
-/// your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
 /// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.
@@ -145,17 +121,6 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let function = || variable(REPLAY_FN)?.into_string().ok();
-    if depth == 0
-        && let Some(path) = variable(REPLAY).filter(|_| is_as_called())
-        && let Some(replay) = Replay::open(path.as_ref(), function())
-    {
-        forget_variable(REPLAY);
-        forget_variable(REPLAY_FN);
-        let _ = DEPTH.set(1); // as in the worker
-        replay.run(threads);
-    }
     match (threads, ours) {
         (Ok(()), None) => drop(DEPTH.set(depth)),
         (Err(_), None) => {}

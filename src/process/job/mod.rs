@@ -19,9 +19,8 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-pub(super) mod capsule;
-pub(super) mod keep_failures;
-pub(super) mod named;
+pub(super) mod encoded;
+pub(super) mod failed_item;
 pub(super) mod reading;
 pub(super) mod results;
 mod retry;
@@ -30,7 +29,6 @@ use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +39,7 @@ use crate::chaos;
 use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Late, Task, TaskError, panic};
+use failed_item::OnFailedItem;
 use results::{CallTypes, Sink, Values};
 
 /// A call that every new worker makes before all others.
@@ -116,8 +115,8 @@ pub(crate) struct Options {
     pub(crate) priority: i32,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
-    /// Where items that have failed are kept.
-    pub(crate) keep: Option<Arc<Path>>,
+    /// Gets items that have failed, in place of the pool's hook.
+    pub(crate) on_failed: Option<OnFailedItem>,
 }
 
 impl Options {
@@ -133,7 +132,7 @@ impl Options {
         counter: None,
         priority: 0,
         context: None,
-        keep: None,
+        on_failed: None,
     };
 
     /// The error of a call whose whole time is over; `item`: how long its one item has run, and

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::keep_failures::{Keeping, Source};
+use super::failed_item::FailedItem;
 use super::results::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
 use crate::process::value::attachments::{Arrivals, Descriptors};
+use crate::process::value::chunk::Piece;
 use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
 use crate::process::value::lent_arrays::{Lending, View};
@@ -27,8 +28,8 @@ pub(crate) enum Chore {
     Read(Reading),
     /// End this job, which has results of a type.
     Finish(TypeId, u64),
-    /// Keep an item that has failed.
-    Keep(Box<Keeping>),
+    /// Call the hook that gets an item that has failed.
+    Fail(Box<FailedItem>),
     /// Wait for the names in the error of an item.
     Name(Naming),
     /// Drop these values of results of a type, which are not wanted any more.
@@ -41,8 +42,8 @@ impl Chore {
         match self {
             Self::Read(reading) => reading.result_type,
             Self::Finish(result_type, _) | Self::Drop(result_type, _) => *result_type,
-            // No user code delays these.
-            Self::Keep(_) => TypeId::of::<Keeping>(),
+            // These have no results.
+            Self::Fail(_) => TypeId::of::<FailedItem>(),
             Self::Name(_) => TypeId::of::<Naming>(),
         }
     }
@@ -52,14 +53,14 @@ impl Chore {
         match self {
             Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
             Self::Finish(_, job) => Some(*job),
-            Self::Keep(_) | Self::Name(_) | Self::Drop(..) => None,
+            Self::Fail(_) | Self::Name(_) | Self::Drop(..) => None,
         }
     }
 
-    /// No thread can carry it out but one that may not wait, for no disk either.
+    /// No thread can carry it out but one that may not wait.
     pub(crate) fn give_up(&mut self) {
         match self {
-            Self::Keep(keeping) => keeping.is_given_up = true,
+            Self::Fail(failed) => failed.is_given_up = true,
             Self::Name(naming) => naming.is_given_up = true,
             Self::Read(_) | Self::Finish(..) | Self::Drop(..) => {}
         }
@@ -161,8 +162,8 @@ pub(crate) struct Reading {
     pub(crate) decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
-    /// Where their items ran, if these are kept when they fail.
-    pub(crate) source: Option<Source>,
+    /// The items of their frame, if a hook gets those that fail.
+    pub(crate) piece: Option<Piece>,
 }
 
 /// A decoded part of a reading.

@@ -178,10 +178,5 @@ pub(crate) const CHECKED_FROM: usize = 16 << 20;
 /// How many bytes of the end of a worker's standard error are kept for the error of its death.
 pub(crate) const STDERR_TAIL: usize = 4096;
 
-/// How many items that have failed a directory of `keep_failures` has, and how many bytes all of
-/// them, unless a limit is set.
-pub(crate) const KEPT_FAILURES: usize = 100;
-pub(crate) const KEPT_FAILURES_BYTES: u64 = 1 << 30;
-
 /// The most permits of one `Permits`: who looks for a free one looks at all of them.
 pub(crate) const MOST_PERMITS: usize = 1 << 16;

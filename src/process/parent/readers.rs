@@ -118,10 +118,9 @@ impl PoolState {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
             Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
-            Chore::Keep(keeping) => {
-                let (job, at) = (keeping.job, keeping.at);
-                let memory = self.settings().and_then(|settings| settings.memory);
-                self.item_has_failed(job, at, keeping.write(memory));
+            Chore::Fail(failed) => {
+                let (job, at) = (failed.job, failed.at);
+                self.item_has_failed(job, at, failed.report());
             }
             Chore::Name(naming) => {
                 let (job, at) = (naming.job, naming.at);
@@ -133,7 +132,7 @@ impl PoolState {
 
     /// Hands over the error of an item, which is complete now.
     fn item_has_failed(&self, job: u64, at: usize, error: TaskError) {
-        self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
+        self.end_with(|driver| (None, driver.sched.reported(job, at, error, Instant::now())));
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)

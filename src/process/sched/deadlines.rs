@@ -50,7 +50,6 @@ use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
 use crate::process::host::gate::MOST_REPORTING;
 use crate::process::job::Job;
-use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
 
@@ -286,12 +285,12 @@ impl Sched {
         if frame.begun() != begun {
             return Some(now + AGAIN); // the item has just ended
         }
-        let (again, keeps) = (self.times_out(id, at), self.keeps_failures(id));
+        let (again, reports) = (self.times_out(id, at), self.reports_failures(id));
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
-        let source = Some(Source::of(index, &frame.piece));
-        if frame.each || again || keeps {
-            // This frame has no other items left. (If it is kept, its error comes later.)
+        let piece = Some(frame.piece.clone());
+        if frame.each || again || reports {
+            // This frame has no other items left. (If a hook gets it, its error comes later.)
             frame.wanted = false;
             job.frames -= 1;
             if again {
@@ -306,7 +305,7 @@ impl Sched {
         }
         let (ran, pid) = (now + timeout - due, self.workers[index].pid);
         let late = Late::call(timeout, ran, pid);
-        self.item_error(id, at, TaskError::TimedOut(late), source, now);
+        self.item_error(id, at, TaskError::TimedOut(late), piece, now);
         self.finish_if_settled(id);
         None
     }
@@ -395,9 +394,9 @@ impl Sched {
         self.counters.stats.lock().timed_out += job.pending;
         events::noticed(Trouble::LateItem);
         if is_one && let Some((index, position)) = runs {
-            let source = Source::of(index, &self.workers[index].frames[position].piece);
-            self.disown(id, now); // (If it is kept, its error comes later.)
-            self.item_error(id, 0, error, Some(source), now);
+            let piece = self.workers[index].frames[position].piece.clone();
+            self.disown(id, now); // (If a hook gets it, its error comes later.)
+            self.item_error(id, 0, error, Some(piece), now);
             return self.finish_if_settled(id);
         }
         let late = self

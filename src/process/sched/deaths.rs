@@ -16,7 +16,6 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::INITIALIZE;
 use crate::events::{self, Trouble};
-use crate::process::job::keep_failures::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
 
 impl Sched {
@@ -103,8 +102,7 @@ impl Sched {
             self.run_again(id, piece, now);
         }
         for (at, error) in blamed.into_iter().rev() {
-            let source = Some(Source::of(index, &frame.piece));
-            self.item_error(id, at, error, source, now);
+            self.item_error(id, at, error, Some(frame.piece.clone()), now);
         }
         if stopped {
             // A plain worker may die before it has answered what it has not begun.

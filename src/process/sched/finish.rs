@@ -11,20 +11,20 @@ use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
-use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
+use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
 impl Sched {
     /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
     /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
-    /// `source`: where the values come from, if their items are kept.
+    /// `piece`: the items of their frame, if a hook gets those that fail.
     pub(super) fn add_values(
         &mut self,
         id: u64,
         part: DecodedPart,
-        source: Option<Source>,
+        piece: Option<Piece>,
         now: Instant,
     ) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
@@ -44,7 +44,7 @@ impl Sched {
             Some(part.values)
         };
         if let Some(error) = part.taken.error {
-            self.item_error(id, part.first + count, error, source, now);
+            self.item_error(id, part.first + count, error, piece, now);
         }
         unwanted
     }
@@ -62,27 +62,27 @@ impl Sched {
             job.has_read(reading.first);
         }
         self.ending = Some(None);
-        let unwanted = self.add_values(id, part, reading.source.clone(), now);
+        let unwanted = self.add_values(id, part, reading.piece.clone(), now);
         self.finish_if_settled(id);
         (unwanted, self.ending.take().flatten())
     }
 
-    /// The item at `at` of the job `id` has ended in `error`, by itself. `source`: where it ran, if
-    /// it may be kept.
+    /// The item at `at` of the job `id` has ended in `error`, by itself. `piece`: the items of
+    /// its frame, if a hook may get it.
     pub(super) fn item_error(
         &mut self,
         id: u64,
         at: usize,
         error: TaskError,
-        source: Option<Source>,
+        piece: Option<Piece>,
         now: Instant,
     ) {
-        if let Some(error) = self.keep(id, at, error, source) {
+        if let Some(error) = self.report(id, at, error, piece) {
             self.item_ends(id, at, error, now);
         }
     }
 
-    /// The same, without a file.
+    /// The same, without a hook.
     pub(super) fn item_ends(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;

@@ -39,8 +39,8 @@ mod deaths;
 mod dispatch;
 mod elastic;
 mod ends;
+mod failed_items;
 mod finish;
-mod keep_failures;
 pub(super) mod peer;
 mod replies;
 mod retire;
@@ -64,7 +64,7 @@ use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
-use super::job::keep_failures::KeptFailures;
+use super::job::failed_item::OnFailedItem;
 use super::job::reading::Chore;
 use super::job::{Initializer, Job};
 use super::value::chunk::{Chunk, Piece};
@@ -116,8 +116,8 @@ pub(crate) struct Policy {
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
-    /// Where items that have failed are kept.
-    pub(crate) keep: KeptFailures,
+    /// Gets the items that have failed.
+    pub(crate) on_failed: Option<OnFailedItem>,
 }
 
 /// More items of a job.

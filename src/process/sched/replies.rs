@@ -14,7 +14,6 @@ use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
-use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
@@ -186,7 +185,7 @@ impl Sched {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
-            let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
+            let reports = job.work.options.on_failed.is_some() || self.policy.on_failed.is_some();
             self.chores.push(Chore::Read(Reading {
                 job: frame.job,
                 result_type: job.result_type(),
@@ -199,7 +198,7 @@ impl Sched {
                 bytes: owner,
                 at: from,
                 sender: Some((index, extras.hold.clone())),
-                source: keeps.then(|| Source::of(index, &frame.piece)),
+                piece: reports.then(|| frame.piece.clone()),
             }));
         }
         extras.forget();
@@ -208,13 +207,13 @@ impl Sched {
         let (id, used) = (frame.job, taken.used);
         if let Some(values) = here {
             let failed = taken.error.is_some();
-            let source = failed.then(|| Source::of(index, &frame.piece));
+            let piece = failed.then(|| frame.piece.clone());
             let part = DecodedPart {
                 first: at,
                 taken,
                 values,
             };
-            drop(self.add_values(id, part, source, now));
+            drop(self.add_values(id, part, piece, now));
         }
         self.settle(index, 0, now);
         Ok(used)
@@ -228,13 +227,13 @@ impl Sched {
             return Err(Broken);
         }
         let (id, at, wanted) = (frame.job, frame.next_index(), frame.wanted);
-        let source = Some(Source::of(index, &frame.piece));
+        let piece = Some(frame.piece.clone());
         frame.done += 1;
         worker.fruitful = true;
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
-            self.item_error(id, at, error, source, now);
+            self.item_error(id, at, error, piece, now);
         }
         self.settle(index, 0, now);
         Ok(())

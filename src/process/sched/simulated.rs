@@ -24,7 +24,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 // Used by the simulation: no protocol.
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,7 +35,7 @@ use serde::ser::{Error, Serialize, Serializer};
 use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
 use crate::process::host::shared_clock::Epoch;
-use crate::process::job::keep_failures::{Keeping, KeptFailures};
+use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
@@ -152,9 +151,9 @@ struct World {
     /// How many workers have asked to be replaced.
     retired: u32,
     asked: u64,
-    /// Failed items that another thread keeps, and how many there were.
-    keeping: Vec<Keeping>,
-    kept: u64,
+    /// Failed items that a hook gets on another thread, and how many there were.
+    failing: Vec<FailedItem>,
+    failed: u64,
     /// How many frames a worker had at once.
     most_frames: usize,
     /// How many machines the workers are on; 0: they have nothing to do with one another.
@@ -193,10 +192,7 @@ impl World {
             one_process: None,
             elastic: None,
             max_restarts: None,
-            keep: KeptFailures {
-                dir: (seed % 4 < 2).then(|| Path::new("nowhere").into()),
-                ..KeptFailures::default()
-            },
+            on_failed: (seed % 4 < 2).then(|| OnFailedItem::new(|_| {})),
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
@@ -235,8 +231,8 @@ impl World {
             rung: 0,
             retired: 0,
             asked: 0,
-            keeping: Vec::new(),
-            kept: 0,
+            failing: Vec::new(),
+            failed: 0,
             most_frames: 0,
             machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
             sent: 0,
@@ -273,7 +269,7 @@ impl World {
             self.hear(index, true);
         }
         self.sched.tick(self.now);
-        // (While an item is kept, its error is on its way.)
+        // (While a hook has an item, its error is on its way.)
         let jobs = self.sched.jobs.values();
         let jobs = jobs.filter(|job| !job.is_read());
         let next = jobs.filter_map(|job| job.work.options.until).min();
@@ -352,7 +348,7 @@ impl World {
 
     fn step(&mut self) {
         self.execute();
-        self.keep();
+        self.fail();
         let worker = self.random(self.sims.len() as u64) as usize;
         match self.random(24) {
             0 if self.hostile => self.submit(),
@@ -376,21 +372,21 @@ impl World {
         self.act();
     }
 
-    /// Another thread keeps failed items, some time later.
-    fn keep(&mut self) {
-        let keeps = |chore| match chore {
-            Chore::Keep(keeping) => Some(*keeping),
+    /// A hook gets failed items on another thread, some time later.
+    fn fail(&mut self) {
+        let fails = |chore| match chore {
+            Chore::Fail(failed) => Some(*failed),
             _ => None,
         };
         let chores = std::mem::take(&mut self.sched.chores);
-        self.keeping.extend(chores.into_iter().filter_map(keeps));
-        if !self.keeping.is_empty() && self.chance(8) {
-            let one = self.random(self.keeping.len() as u64) as usize;
-            let Keeping { job, at, error, .. } = self.keeping.swap_remove(one);
-            if let Some(ended) = self.sched.kept(job, at, error, self.now) {
+        self.failing.extend(chores.into_iter().filter_map(fails));
+        if !self.failing.is_empty() && self.chance(8) {
+            let one = self.random(self.failing.len() as u64) as usize;
+            let FailedItem { job, at, error, .. } = self.failing.swap_remove(one);
+            if let Some(ended) = self.sched.reported(job, at, error, self.now) {
                 drop(ended.finish());
             }
-            self.kept += 1;
+            self.failed += 1;
         }
     }
 
@@ -486,7 +482,7 @@ fn worlds() -> u64 {
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut asked, mut broken) = (0, 0, 0, 0, 0);
-    let mut kept = 0;
+    let mut failed = 0;
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     let (mut hopeless, mut fetched, mut missed, mut denied) = (0, 0, 0, 0);
     for seed in 0..worlds() {
@@ -504,7 +500,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         let stats = world.counters.read(0, false);
         (late, again) = (late + stats.timed_out, again + stats.retried);
         asked += stats.retired;
-        kept += world.kept;
+        failed += world.failed;
         denied += u64::from(world.book.lock().unwrap().denied);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
@@ -520,12 +516,12 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     );
     assert!(
         retired > 0
-            && kept > worlds()
+            && failed > worlds()
             && asked > worlds() / 2
             && broken > 0
             && late > worlds()
             && again > worlds(),
-        "{retired} and {asked} retired, {kept} kept, {broken} broken, {late} late, {again} again: it tests nothing"
+        "{retired} and {asked} retired, {failed} for a hook, {broken} broken, {late} late, {again} again: it tests nothing"
     );
     assert!(
         u64::from(executed) > worlds() / 10,

@@ -115,7 +115,15 @@ mod tests {
     /// The same memory, by another descriptor where descriptors travel.
     fn again(mapped: &Mapped) -> Arc<Attachment> {
         #[cfg(unix)]
-        return Attachment::new(mapped.attachment.descriptor.file().try_clone().unwrap().into());
+        return Attachment::new(
+            mapped
+                .attachment
+                .descriptor
+                .file()
+                .try_clone()
+                .unwrap()
+                .into(),
+        );
         #[cfg(not(unix))]
         mapped.attachment.clone()
     }

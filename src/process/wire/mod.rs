@@ -547,7 +547,6 @@ macro_rules! fields {
         }
     )+ };
 }
-pub(in crate::process) use fields;
 
 fields! {
     BatchHead { sequence, code, count, limit, brief, ends, context }

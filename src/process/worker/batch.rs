@@ -54,8 +54,6 @@ pub(crate) struct Serving {
     reports: Arc<PanicReports>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
-    /// This process has no parent: it runs an item of a file, and ends as that does.
-    pub(super) replays: Option<fn(Failure<'_>) -> !>,
 }
 
 impl Serving {
@@ -68,15 +66,8 @@ impl Serving {
             actor: None,
             memory,
             retiring: false,
-            replays: None,
         }
     }
-}
-
-/// What an item gives in place of a value.
-pub(super) enum Failure<'a> {
-    Panic,
-    Codec(CodecOf, &'a str),
 }
 
 /// The items of one frame.
@@ -293,9 +284,6 @@ impl<'a> Batch<'a> {
     /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
     fn codec(&mut self, of: CodecOf, detail: &str) {
-        if let Some(ends) = self.state.replays {
-            ends(Failure::Codec(of, detail));
-        }
         let detail = detail.to_owned();
         self.answer(&Record::Codec { of, detail }.bytes());
     }
@@ -303,9 +291,6 @@ impl<'a> Batch<'a> {
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
     fn panicked(&mut self, panic: Panic) {
-        if let Some(ends) = self.state.replays {
-            ends(Failure::Panic);
-        }
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));

@@ -9,8 +9,7 @@ pub(super) static INDEX: OnceLock<usize> = OnceLock::new();
 
 /// The index of this worker process in its pool: below the pool's number of workers, and of no
 /// other that the pool has. A worker that takes the place of one that died has its index. `None` in
-/// a process that is not a worker (a replay has the index of the worker that ran the item, and so
-/// has a process that the item forks).
+/// a process that is not a worker (a process that an item forks has its worker's).
 ///
 /// It is known from the [initializer](crate::ProcessPoolBuilder::initializer) on, on every kind of
 /// worker, on other machines too. To choose an environment by it, see

@@ -13,9 +13,7 @@
 //! - **W7** The two offsets of a [`CodeRef`] were made together, by one of the functions that the
 //!   macro `call_form` declares: from a function, and from the trampoline for its type. Both were
 //!   checked to lie in the image's code. They come over a socket whose other end is the parent's
-//!   alone; or from a file that names this very copy, which was given by whoever set this process's
-//!   environment, and who is trusted not to forge it (W59); or they were made in this process
-//!   (`job::named`).
+//!   alone.
 //!
 //! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer

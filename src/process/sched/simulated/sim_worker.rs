@@ -35,9 +35,9 @@ impl World {
         if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
             return false;
         }
-        let is_kept = |keeping: &Keeping| (keeping.job, keeping.at as u64) == item;
-        let new = |chore: &Chore| matches!(chore, Chore::Keep(keeping) if is_kept(keeping));
-        if self.sched.chores.iter().any(new) || self.keeping.iter().any(is_kept) {
+        let is_it = |failed: &FailedItem| (failed.job, failed.at as u64) == item;
+        let new = |chore: &Chore| matches!(chore, Chore::Fail(failed) if is_it(failed));
+        if self.sched.chores.iter().any(new) || self.failing.iter().any(is_it) {
             return false; // it has failed
         }
         if known.each {

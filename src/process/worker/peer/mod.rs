@@ -5,8 +5,7 @@
 //! - `stream`, the protocol as it works everywhere.
 //! - `pages`, its optimisation on one machine: memory that both processes map, besides a stream.
 //!
-//! [`Outlet`] sends records on both. A process that replays a capsule has its frames from a file
-//! (`replay_inlet`), and is otherwise like a worker that has nothing but a stream.
+//! [`Outlet`] sends records on both.
 //!
 //! Tests: `tests/process/`, also with `TREFOIL_PLAIN_WORKERS=1`.
 
@@ -25,7 +24,6 @@ use self::pages::PagesInlet;
 use self::stream::StreamInlet;
 use super::cancel::{Calls, Canceller, calls};
 use super::index::INDEX;
-use super::replay_inlet::ReplayInlet;
 use super::retire;
 #[cfg(feature = "tracing")]
 use super::stream::send;
@@ -34,7 +32,7 @@ use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
-use crate::process::host::worker::{leave_no_core, stream_to_nobody};
+use crate::process::host::worker::leave_no_core;
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
 use crate::process::value::attachments::Descriptors;
@@ -53,8 +51,6 @@ enum InletPath {
     /// That of a plain worker, and its current frame.
     Stream(Arc<StreamInlet>, Vec<u8>),
     Pages(PagesInlet),
-    /// Those of a file.
-    Replay(Box<ReplayInlet>),
 }
 
 impl Inlet {
@@ -66,7 +62,6 @@ impl Inlet {
                 frame
             }
             InletPath::Pages(inlet) => inlet.next(),
-            InletPath::Replay(inlet) => return inlet.next(),
         };
         whole(bytes)
     }
@@ -74,7 +69,7 @@ impl Inlet {
     /// The attachments with these numbers: descriptors that came with the last frame, or `copies`.
     pub(super) fn claim(&mut self, numbers: &[u64], copies: &Copies) -> Descriptors {
         match &mut self.0 {
-            InletPath::Stream(..) | InletPath::Replay(_) => copies.find(numbers),
+            InletPath::Stream(..) => copies.find(numbers),
             InletPath::Pages(inlet) => inlet.received.arrivals.claim(numbers),
         }
     }
@@ -84,7 +79,6 @@ impl Inlet {
         match &mut self.0 {
             InletPath::Stream(inlet, _) => inlet.has_batch(),
             InletPath::Pages(inlet) => inlet.has_more(outlet),
-            InletPath::Replay(_) => false,
         }
     }
 }
@@ -195,12 +189,6 @@ fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
     let (calls, canceller) = calls((**pages).clone());
     retire::prepare(canceller.clone());
     (calls, canceller)
-}
-
-/// The frames of a capsule, and records that nobody reads.
-pub(super) fn replaying(inlet: ReplayInlet, pages: Pages) -> io::Result<(Inlet, Outlet)> {
-    let outlet = Outlet::on_stream(Stream::new(stream_to_nobody()?), pages, Arc::default());
-    Ok((Inlet(InletPath::Replay(Box::new(inlet))), outlet))
 }
 
 /// Starts the thread that handles messages which cannot wait.

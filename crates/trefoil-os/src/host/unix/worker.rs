@@ -73,11 +73,6 @@ pub fn discard_output() -> io::Result<()> {
     rustix::stdio::dup2_stdout(stdio::null()?).map_err(refused("dup2"))
 }
 
-/// A stream whose bytes nobody reads.
-pub fn stream_to_nobody() -> io::Result<OwnedFd> {
-    Ok(stdio::null()?.into())
-}
-
 /// Whether standard input is a socket.
 pub fn has_socket() -> bool {
     is_socket(io::stdin())

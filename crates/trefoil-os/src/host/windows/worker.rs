@@ -111,11 +111,6 @@ pub fn discard_output() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A stream whose bytes nobody reads: no stream is one here.
-pub fn stream_to_nobody() -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Whether standard input is a connected socket.
 pub fn has_socket() -> bool {
     stream().is_ok_and(|socket| socket.peer_addr().is_ok())

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
@@ -12,19 +12,6 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::Resource;
 
 use crate::sys::limits;
-
-/// Makes a file for this user alone. Whatever has its name already is an error, a link too.
-pub fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(path) // `O_EXCL` follows no link
-}
-
-/// Makes a directory for this user alone, and those above it, if it is missing.
-pub fn make_private_dir(path: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path)
-}
 
 /// Reads bytes at the file's current position.
 pub fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {

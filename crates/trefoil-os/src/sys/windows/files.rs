@@ -13,16 +13,6 @@ use std::path::Path;
 
 use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 
-/// Makes a file. Whatever has its name already is an error.
-pub fn create_private(path: &Path) -> io::Result<File> {
-    File::create_new(path)
-}
-
-/// Makes a directory, and those above it, if it is missing.
-pub fn make_private_dir(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)
-}
-
 /// How long a file of this process may be: this system has no limit.
 pub fn longest() -> u64 {
     u64::MAX

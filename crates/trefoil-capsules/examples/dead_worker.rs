@@ -5,7 +5,7 @@ use std::error::Error;
 use std::process::Command;
 
 use trefoil::ProcessPool;
-use trefoil::process::{Capsule, replayable};
+use trefoil_capsules::{Capsule, KeepFailures, capsule_of, replayable};
 
 /// Reads a length and as many bytes. (As a C library might: an impossible length aborts it.)
 fn decode_row(row: Vec<u8>) -> usize {
@@ -18,8 +18,8 @@ fn decode_row(row: Vec<u8>) -> usize {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    replayable("decode_row", decode_row); // so that any build of this program can run it
-    trefoil::init(); // runs the item, if TREFOIL_REPLAY names its file
+    replayable("decode_row", decode_row); // so that this program can run it again
+    trefoil_capsules::init(); // runs the item, if TREFOIL_REPLAY names its file
     let dir = std::env::temp_dir().join(format!("dead-worker-{}", std::process::id()));
     let procs = ProcessPool::builder()
         .workers(2)
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // 1. The error: which item, and where it is kept.
     let rows = vec![vec![2, 7, 7], vec![1, 9], vec![200, 1]];
     let error = procs.map(rows, decode_row).unwrap_err();
-    let path = error.capsule().ok_or("the disk is full")?.to_owned();
+    let path = capsule_of(&error).ok_or("the disk is full")?;
     println!("item {:?} is kept", error.item());
 
     // 2. The debugger: `TREFOIL_REPLAY=.. gdb ./program`, `valgrind ./program`, `rr ./program`.

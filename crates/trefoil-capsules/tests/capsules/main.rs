@@ -6,18 +6,26 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-use crate::support;
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Output, Stdio, abort, exit};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use support::{Dice, Odd, Test, kill, pool, tests, until};
-use trefoil::process::{Capsule, replayable, replayable_with};
 use trefoil::{Bulk, ProcessPool, Shared, TaskError};
+use trefoil_capsules::{Capsule, KeepFailures, capsule_of, replayable, replayable_with};
+
+fn main() {
+    support::sleep();
+    names();
+    trefoil_capsules::init();
+    helpers();
+    support::main(&[TESTS]);
+}
 
 /// A directory for one test, removed when dropped.
 struct Kept(PathBuf);
@@ -45,10 +53,8 @@ impl Drop for Kept {
 }
 
 fn opened(error: &TaskError) -> Capsule {
-    let path = error
-        .capsule()
-        .unwrap_or_else(|| panic!("not kept: {error}"));
-    let capsule = Capsule::open(path).unwrap();
+    let path = capsule_of(error).unwrap_or_else(|| panic!("not kept: {error}"));
+    let capsule = Capsule::open(&path).unwrap();
     let text = error.to_string();
     let (text, place) = text.rsplit_once("; the item is kept in ").unwrap();
     assert!(
@@ -67,7 +73,7 @@ fn replaying(path: &Path) -> Command {
 }
 
 fn replay(error: &TaskError) -> Output {
-    replaying(error.capsule().unwrap()).output().unwrap()
+    replaying(&capsule_of(error).unwrap()).output().unwrap()
 }
 
 fn words(output: &Output) -> String {
@@ -91,15 +97,13 @@ fn poison((kind, n): (u8, u32)) -> Odd {
                 libc::SIGTERM,
                 libc::SIGKILL,
             ];
-            let plain = std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some();
             loop {
                 #[allow(unsafe_code)]
                 // SAFETY: a call with a number.
                 unsafe {
                     libc::raise(signals[usize::from(kind - 4)]);
                 }
-                // (In a plain worker std's handler lets the first SIGSEGV or SIGBUS return.)
-                assert!(plain || cfg!(not(target_os = "linux")), "it lives on");
+                // (std's handler lets the first SIGSEGV or SIGBUS return.)
             }
         }
         10 => Odd(black_box(vec![1u8; 1 << 40])[n as usize]),
@@ -111,31 +115,9 @@ fn poison((kind, n): (u8, u32)) -> Odd {
     }
 }
 
-/// This program as another build: with another build id. `None`: it has none.
-#[cfg(target_os = "linux")]
-fn another_build(kept: &Kept, capsule: &Path) -> Option<PathBuf> {
-    let text = String::from_utf8_lossy(&fs::read(capsule).unwrap()).into_owned();
-    let copy = text.split_once('\n').unwrap().1;
-    let mut parts = copy.split(|c: char| !c.is_ascii_alphanumeric());
-    let id = parts.find(|part| part.len() == 40)?;
-    let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
-    let id: Vec<u8> = (0..20).map(byte).collect();
-    let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
-    let at = program.windows(20).position(|window| window == id).unwrap();
-    program[at] ^= 1;
-    let other = kept.0.join("other");
-    fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
-    fs::write(&other, program).unwrap();
-    Some(other)
-}
-
-/// Runs the item of a kept failure in another build, with a name for its function.
-#[cfg(target_os = "linux")]
-fn elsewhere(program: &Path, error: &TaskError, function: Option<&str>) -> (Option<i32>, String) {
-    let mut command = Command::new(program);
-    command
-        .env("TREFOIL_REPLAY", error.capsule().unwrap())
-        .stdin(Stdio::null());
+/// Runs the item of a kept failure, with a name for its function.
+fn elsewhere(error: &TaskError, function: Option<&str>) -> (Option<i32>, String) {
+    let mut command = replaying(&capsule_of(error).unwrap());
     command.envs(function.map(|name| ("TREFOIL_REPLAY_FN", name)));
     let output = command.output().unwrap();
     (output.status.code(), words(&output))
@@ -143,7 +125,7 @@ fn elsewhere(program: &Path, error: &TaskError, function: Option<&str>) -> (Opti
 
 #[allow(clippy::ptr_arg)] // a context has a size
 fn looks_up(context: &Vec<u32>, n: u32) -> u32 {
-    exit((context[n as usize] + STARTED.load(Ordering::Relaxed)) as i32)
+    exit(context[n as usize] as i32)
 }
 
 fn ends_otherwise((_, n): (u8, u32)) -> Odd {
@@ -172,9 +154,13 @@ fn takes_a_row(procs: Option<&ProcessPool>) -> Option<TaskError> {
 }
 
 /// Before `init`.
-pub(crate) fn names() {
+fn names() {
     replayable("poison", poison);
-    replayable("started", started);
+    replayable("sees", sees);
+    replayable("is_empty", is_empty);
+    replayable_with("looks_in_shared", looks_in_shared);
+    #[cfg(unix)]
+    replayable("takes_a_sender", takes_a_sender);
     replayable("ends_otherwise", ends_otherwise);
     replayable("takes_text", |text: String| -> u32 {
         exit(text.len() as i32)
@@ -183,10 +169,34 @@ pub(crate) fn names() {
     takes_a_row(None);
 }
 
-static STARTED: AtomicU32 = AtomicU32::new(0);
+type Argument = (String, Bulk<f64>, Shared<u16>, Bulk<u8>);
 
-fn started(n: u32) {
-    STARTED.store(n, Ordering::Relaxed);
+fn sees(all: Argument) -> u32 {
+    eprintln!(
+        "{} {} {}",
+        all.0,
+        all.1[49_999],
+        all.2[4999] + u16::from(all.3[9])
+    );
+    panic!("seen");
+}
+
+fn looks_in_shared(context: &Shared<u32>, n: u32) -> u32 {
+    match context[n as usize % 10] + n {
+        1 => n,
+        n => exit(n as i32 - 50),
+    }
+}
+
+fn is_empty(path: PathBuf) {
+    let inner = pool(1);
+    let text = inner.spawn(path, |path: PathBuf| fs::read_to_string(path).unwrap());
+    assert!(text.join().unwrap().is_empty(), "broken");
+}
+
+#[cfg(unix)]
+fn takes_a_sender((_, n): (trefoil::process::channel::Sender<u32>, u32)) -> u32 {
+    exit(n as i32)
 }
 
 tests! {
@@ -228,7 +238,7 @@ tests! {
         }
         // What has no argument, or did not fail by itself.
         let unencoded = procs.spawn(Odd(1), |odd: Odd| odd.0).join().unwrap_err();
-        assert_eq!(unencoded.capsule(), None);
+        assert_eq!(capsule_of(&unencoded), None);
         let calls = procs.stats();
         assert_eq!((calls.pending, calls.failed), (0, 20));
         assert_eq!(kept.files().len(), 20);
@@ -249,10 +259,10 @@ tests! {
                 let waited = !first.is_finished();
                 let error = first.join().unwrap_err();
                 let TaskError::TimedOut(late) = &error else { panic!("{error}") };
-                written += [&error, &behind].iter().filter(|e| e.capsule().is_some()).count();
-                assert_eq!(error.capsule().is_some(), late.worker().is_some());
+                written += [&error, &behind].iter().filter(|e| capsule_of(e).is_some()).count();
+                assert_eq!(capsule_of(&error).is_some(), late.worker().is_some());
                 if waited && late.worker().is_some() {
-                    assert_eq!(behind.capsule(), None, "it waited behind the first");
+                    assert_eq!(capsule_of(&behind), None, "it waited behind the first");
                     assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (11, 3));
                     break;
                 }
@@ -279,10 +289,10 @@ tests! {
         let kept = Kept::new("call");
         let procs = pool(1);
         let error = procs.spawn((0, 1), poison).join().unwrap_err();
-        assert_eq!(error.capsule(), None);
+        assert_eq!(capsule_of(&error), None);
         assert!(!error.to_string().contains("kept"));
         let error = procs.call(poison).keep_failures(&kept.0).spawn((0, 1)).join().unwrap_err();
-        assert!(error.capsule().unwrap().starts_with(&kept.0));
+        assert!(capsule_of(&error).unwrap().starts_with(&kept.0));
         assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (0, 1));
         // Only what fails for good.
         let again = procs.call(poison).keep_failures(&kept.0).retry(2).spawn((1, 1)).join();
@@ -291,7 +301,6 @@ tests! {
     }
 
     fn what_lies_outside_the_bytes_is_kept() {
-        type Argument = (String, Bulk<f64>, Shared<u16>, Bulk<u8>);
         let make = || -> Argument {
             let numbers: Vec<f64> = (0..50_000).map(f64::from).collect();
             ("text".to_owned(), numbers.into(), vec![7; 5000].into(), vec![3; 3 << 20].into())
@@ -299,10 +308,7 @@ tests! {
         let kept = Kept::new("outside");
         for plain in [false, true] {
             let procs = kept.builder().plain_workers(plain).build().unwrap();
-            let error = procs.spawn(make(), |all: Argument| -> u32 {
-                eprintln!("{} {} {}", all.0, all.1[49_999], all.2[4999] + u16::from(all.3[9]));
-                panic!("seen");
-            }).join().unwrap_err();
+            let error = procs.spawn(make(), sees).join().unwrap_err();
             let capsule = opened(&error);
             assert!(capsule.argument::<Argument>().unwrap() == make());
             let output = replay(&error);
@@ -311,31 +317,26 @@ tests! {
         }
     }
 
-    fn contexts_initializers_and_actors_are_there() {
+    fn contexts_are_there_and_actors_are_not() {
         let kept = Kept::new("around");
-        let initialized = kept.builder().initializer(41, started).build().unwrap();
+        let procs = kept.builder().build().unwrap();
         let context: Shared<u32> = vec![1; 10].into();
-        let items = [0, 99];
-        let error = initialized.map_with(&context, items, |context: &Shared<u32>, n: u32| -> u32 {
-            let n = context[n as usize % 10] + STARTED.load(Ordering::Relaxed) + n;
-            match n { 42 => n, n => exit(n as i32 - 100) }
-        }).unwrap_err();
+        let error = procs.map_with(&context, [0, 99], looks_in_shared).unwrap_err();
         assert_eq!(opened(&error).argument::<u32>().unwrap(), 99);
-        assert_eq!(replay(&error).status.code(), Some(41));
-        let actor = kept.builder().initializer(3, started).build_actor(4, |n: u32| n).unwrap();
-        let dead = actor.call(5, |n: u32, kept: &mut u32| -> u32 {
-            exit((n * 100 + *kept * 10 + STARTED.load(Ordering::Relaxed)) as i32 % 256)
-        });
+        assert_eq!(replay(&error).status.code(), Some(50));
+        let actor = kept.builder().build_actor(4, |n: u32| n).unwrap();
+        let dead = actor.call(5, |n: u32, kept: &mut u32| -> u32 { exit((n * 10 + *kept) as i32) });
         let error = dead.join().unwrap_err();
         assert_eq!(opened(&error).argument::<u32>().unwrap(), 5);
-        assert_eq!(replay(&error).status.code(), Some(543 % 256));
+        let output = replay(&error);
+        assert_eq!(output.status.code(), Some(64), "{}", words(&output));
     }
 
     #[cfg(unix)] // its signals
     fn poisons_end_in_replay_as_they_did() {
         use std::os::unix::process::ExitStatusExt;
         let kept = Kept::new("poisons");
-        let builder = kept.builder().keep_failures_limit(usize::MAX, u64::MAX);
+        let builder = kept.builder().keep_failures_within(&kept.0, usize::MAX, u64::MAX);
         let procs = builder.memory_limit(1 << 30).build().unwrap();
         let mut dice = Dice(0x51_7cc1_b727_220a);
         let poisons: Vec<(u8, u32)> = (0..support::kills().clamp(60, 1000))
@@ -357,7 +358,7 @@ tests! {
             if let TaskError::TimedOut(_) = error {
                 assert_eq!(kind, 11, "{error}");
                 // It runs, and does not end.
-                let mut command = replaying(error.capsule().unwrap());
+                let mut command = replaying(&capsule_of(&error).unwrap());
                 let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
                 let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
                 assert!(lines.any(|line| line.unwrap() == format!("poison {n} runs")));
@@ -388,11 +389,7 @@ tests! {
         let broken = kept.0.with_extension("broken");
         fs::write(&broken, "x").unwrap();
         let procs = kept.builder().build().unwrap();
-        let error = procs.spawn(broken.clone(), |path: PathBuf| {
-            let inner = pool(1);
-            let text = inner.spawn(path, |path: PathBuf| fs::read_to_string(path).unwrap());
-            assert!(text.join().unwrap().is_empty(), "broken");
-        }).join().unwrap_err();
+        let error = procs.spawn(broken.clone(), is_empty).join().unwrap_err();
         assert!(matches!(error, TaskError::Panicked(_)));
         assert_eq!(replay(&error).status.code(), Some(101));
         fs::write(&broken, "").unwrap();
@@ -406,19 +403,19 @@ tests! {
         let kept = Kept::new("limits");
         let fail = |procs: &ProcessPool, n: u32| {
             let error = procs.spawn((0, n), poison).join().unwrap_err();
-            error.capsule().map(Path::to_owned)
+            capsule_of(&error)
         };
-        let few = kept.builder().keep_failures_limit(2, u64::MAX).build().unwrap();
+        let few = kept.builder().keep_failures_within(&kept.0, 2, u64::MAX).build().unwrap();
         let first: Vec<_> = (0..4).map(|n| fail(&few, n)).collect();
         assert_eq!(first.iter().flatten().count(), 2);
         assert_eq!(kept.files().len(), 2);
         // It counts what is there, so another pool keeps none, until one is removed.
-        let other = kept.builder().keep_failures_limit(2, u64::MAX).build().unwrap();
+        let other = kept.builder().keep_failures_within(&kept.0, 2, u64::MAX).build().unwrap();
         assert_eq!(fail(&other, 1), None);
         fs::remove_file(&kept.files()[0]).unwrap();
         assert!(fail(&other, 1).is_some());
         let bytes: u64 = kept.files().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
-        let small = kept.builder().keep_failures_limit(9, bytes + 100).build().unwrap();
+        let small = kept.builder().keep_failures_within(&kept.0, 9, bytes + 100).build().unwrap();
         assert_eq!(fail(&small, 2), None);
         assert_eq!(kept.files().len(), 2, "nothing is left of what had no room");
     }
@@ -428,7 +425,7 @@ tests! {
         fs::write(&kept.0, "a file").unwrap();
         let procs = ProcessPool::builder().workers(1).keep_failures(kept.0.join("below")).build().unwrap();
         let error = procs.map([(99, 0), (0, 1)], poison).unwrap_err();
-        assert_eq!((error.item(), error.capsule()), (Some(1), None));
+        assert_eq!((error.item(), capsule_of(&error)), (Some(1), None));
         assert!(matches!(error, TaskError::Panicked(_)));
         assert_eq!(procs.stats().pending, 0);
         fs::remove_file(&kept.0).unwrap();
@@ -452,7 +449,7 @@ tests! {
         let procs = kept.builder().build().unwrap();
         let error = procs.spawn((0, 1), poison).join().unwrap_err();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(error.capsule().unwrap()), 0o600);
+        assert_eq!(mode(&capsule_of(&error).unwrap()), 0o600);
         assert_eq!(mode(&kept.0), 0o700);
     }
 
@@ -468,7 +465,7 @@ tests! {
             }
             drop(procs);
             for call in calls {
-                if let Some(path) = call.join().unwrap_err().capsule() {
+                if let Some(path) = capsule_of(&call.join().unwrap_err()) {
                     assert!(Capsule::open(path).is_ok());
                 }
             }
@@ -481,7 +478,7 @@ tests! {
         let kept = Kept::new("damaged");
         let procs = kept.builder().build().unwrap();
         let error = procs.spawn((1, 6), poison).join().unwrap_err();
-        let path = error.capsule().unwrap();
+        let path = &capsule_of(&error).unwrap();
         let whole = fs::read(path).unwrap();
         let refused = |command: &mut Command| {
             let output = command.output().unwrap();
@@ -504,15 +501,6 @@ tests! {
         assert!(words.contains("it cannot replay") && words.contains("missing"), "{words}");
         // An empty name is none.
         assert!(replaying(Path::new("")).arg("--list").output().unwrap().status.success());
-        // Another build: the same program with another build id.
-        fs::write(path, &whole).unwrap();
-        #[cfg(target_os = "linux")]
-        if let Some(other) = another_build(&kept, path) {
-            let unnamed = procs.spawn((1, 6), |(n, _): (u8, u32)| -> u32 { exit(n.into()) });
-            let unnamed = unnamed.join().unwrap_err();
-            let words = refused(Command::new(&other).env("TREFOIL_REPLAY", unnamed.capsule().unwrap()));
-            assert!(words.contains("another build"), "{words}");
-        }
     }
 
     /// Otherwise a read of a device has no end, and a FIFO has to be written to.
@@ -534,46 +522,35 @@ tests! {
     }
 
     /// It finds the functions by their names, and what they take by those of the types.
-    #[cfg(target_os = "linux")] // its build ids
-    fn another_build_runs_what_it_finds() {
-        if cfg!(feature = "auto") {
-            return; // `init` comes before the names
-        }
+    fn a_function_is_found_by_its_name() {
         let kept = Kept::new("elsewhere");
-        let procs = kept.builder().initializer(41, started).build().unwrap();
+        let procs = kept.builder().build().unwrap();
         let named = procs.spawn((1, 6), poison).join().unwrap_err();
-        let Some(other) = another_build(&kept, named.capsule().unwrap()) else {
-            return;
-        };
         assert_eq!(opened(&named).function(), Some("poison"));
-        let (code, words) = elsewhere(&other, &named, None);
+        let (code, words) = elsewhere(&named, None);
         assert_eq!(code, Some(7), "{words}");
         assert!(words.contains("trefoil: replays "), "{words}");
-        assert_eq!(elsewhere(&other, &named, Some("ends_otherwise")).0, Some(106));
-        // With the initializer, and a context.
+        assert_eq!(elsewhere(&named, Some("ends_otherwise")).0, Some(106));
         let context = vec![1, 2, 3];
         let with = procs.map_with(&context, [0, 2], looks_up).unwrap_err();
         assert_eq!(opened(&with).function(), Some("looks_up"));
-        assert_eq!(elsewhere(&other, &with, None).0, Some(42 + 2 * i32::from(with.item() == Some(1))));
+        assert_eq!(elsewhere(&with, None).0, Some(1 + 2 * i32::from(with.item() == Some(1))));
         // By the call's name, and by none.
         let own = |(n, _): (u8, u32)| -> u32 { exit(n.into()) };
         let call = procs.call(own).name("ends_otherwise").spawn((1, 6)).join().unwrap_err();
-        assert_eq!(elsewhere(&other, &call, None).0, Some(106));
+        assert_eq!(elsewhere(&call, None).0, Some(106));
         let unnamed = procs.spawn((1, 6), own).join().unwrap_err();
-        assert_eq!(elsewhere(&other, &unnamed, Some("ends_otherwise")).0, Some(106));
+        assert_eq!(elsewhere(&unnamed, Some("ends_otherwise")).0, Some(106));
         let changed = takes_a_row(Some(&procs)).unwrap();
-        let actor = kept.builder().build_actor(4, |n: u32| n).unwrap();
-        let of_actor = actor.call((), |(), n: &mut u32| -> u32 { exit(*n as i32) }).join().unwrap_err();
         for (error, name, code, why) in [
             (&unnamed, None, 64, "it names no function"),
             (&named, Some("nobody"), 64, "no function is called `nobody` here"),
             (&named, Some("takes_text"), 64, "takes `alloc::string::String` here, and had `(u8, u32)` there"),
             (&named, Some("looks_up"), 64, "takes `&alloc::vec::Vec<u32>, u32` here"),
-            (&with, Some("started"), 64, "and had `&alloc::vec::Vec<u32>, u32` there"),
-            (&changed, None, 65, "the argument could not be decoded: missing field `added`"),
-            (&of_actor, Some("started"), 64, "an initializer of its pool has no name"),
+            (&with, Some("ends_otherwise"), 64, "and had `&alloc::vec::Vec<u32>, u32` there"),
+            (&changed, None, 65, "could not be decoded: missing field `added`"),
         ] {
-            let (seen, words) = elsewhere(&other, error, name);
+            let (seen, words) = elsewhere(error, name);
             assert_eq!(seen, Some(code), "{words}");
             assert!(words.contains(why), "{words}");
         }
@@ -587,9 +564,7 @@ tests! {
         }
         let procs = kept.builder().build().unwrap();
         let (sender, _receiver) = trefoil::process::channel::<u32>(1).unwrap();
-        let error = procs.spawn((sender, 3), |(_, n): (trefoil::process::channel::Sender<u32>, u32)| -> u32 {
-            exit(n as i32)
-        }).join().unwrap_err();
+        let error = procs.spawn((sender, 3), takes_a_sender).join().unwrap_err();
         let capsule = opened(&error);
         assert!(capsule.to_string().contains("not kept: the end of a channel"), "{capsule}");
         let refused = capsule.argument::<(trefoil::process::channel::Sender<u32>, u32)>();
@@ -599,7 +574,7 @@ tests! {
     }
 }
 
-pub(crate) fn helpers() {
+fn helpers() {
     support::helper(&[("full_disk", full_disk), ("goes_away", goes_away)]);
 }
 
@@ -617,7 +592,7 @@ fn goes_away() {
     let errors = [procs.spawn((0, 0), poison), call.spawn((0, 0))];
     for (task, dir) in errors.into_iter().zip(["kept", "of the call"]) {
         let error = task.join().unwrap_err();
-        let path = error.capsule().unwrap();
+        let path = capsule_of(&error).unwrap();
         assert!(
             path.starts_with(here.join(dir)) && path.exists(),
             "{path:?}"
@@ -631,21 +606,15 @@ fn goes_away() {
 fn full_disk() {
     let kept = Kept::new("full");
     let procs = kept.builder().build().unwrap();
-    assert!(
-        procs
-            .spawn((0, 0), poison)
-            .join()
-            .unwrap_err()
-            .capsule()
-            .is_some()
-    );
+    let error = procs.spawn((0, 0), poison).join().unwrap_err();
+    assert!(capsule_of(&error).is_some());
     let limit = rustix::process::Rlimit {
         current: Some(50),
         maximum: Some(50),
     };
     rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
     let error = procs.spawn((0, 1), poison).join().unwrap_err();
-    assert!(matches!(error, TaskError::Panicked(_)) && error.capsule().is_none());
+    assert!(matches!(error, TaskError::Panicked(_)) && capsule_of(&error).is_none());
     assert_eq!(kept.files().len(), 1, "nothing is left of it");
     println!("as if it were not kept");
 }

@@ -1,43 +1,45 @@
-//! Which errors of items are held back: those of items that are kept as files, until the files are
-//! written, and those with places in the program, until their names are known.
+//! Which errors of items are held back: those of items that a hook gets, until it has returned, and
+//! those with places in the program, until their names are known.
 //!
-//! Another thread does both (`job::keep_failures`, `task::frame_names`); meanwhile the job counts
+//! Another thread does both (`job::failed_item`, `task::frame_names`); meanwhile the job counts
 //! the item among its readings, and has it as failed: no limit of the call ends it otherwise
 //! (`Job::only_fails`).
 //!
-//! Tests: `tests/process/capsules.rs`; `src/process/sched/simulated.rs`.
+//! Tests: `tests/process/failures.rs`; `src/process/sched/simulated.rs`.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
-use crate::process::job::keep_failures::{Keeping, Source};
+use crate::process::job::failed_item::FailedItem;
 use crate::process::job::reading::{Chore, Naming};
+use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
 impl Sched {
-    /// Whether the items of the job `id` are kept when they fail.
-    pub(super) fn keeps_failures(&self, id: u64) -> bool {
-        let own = self.jobs.get(&id).map(|job| &job.work.options.keep);
-        own.is_some_and(|own| own.is_some() || self.policy.keep.dir.is_some())
+    /// Whether a hook gets the items of the job `id` that fail.
+    pub(super) fn reports_failures(&self, id: u64) -> bool {
+        let own = self.jobs.get(&id).map(|job| &job.work.options.on_failed);
+        own.is_some_and(|own| own.is_some() || self.policy.on_failed.is_some())
     }
 
-    /// If the item at `at` of the job `id` is to be kept, or its error needs names, has another
-    /// thread do that, which brings the error later ([`kept`](Self::kept)). Otherwise returns the
-    /// error.
-    pub(super) fn keep(
+    /// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
+    /// thread do that, which brings the error later ([`reported`](Self::reported)). Otherwise
+    /// returns the error.
+    pub(super) fn report(
         &mut self,
         id: u64,
         at: usize,
         error: TaskError,
-        source: Option<Source>,
+        piece: Option<Piece>,
     ) -> Option<TaskError> {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| at < job.limit()) else {
             return Some(error);
         };
-        let dir = job.work.options.keep.as_ref();
-        let dir = dir.or(self.policy.keep.dir.as_ref());
-        let (Some(dir), Some(source), true) = (dir, source, Keeping::is_for(&error)) else {
+        let hook = job.work.options.on_failed.as_ref();
+        let hook = hook.or(self.policy.on_failed.as_ref());
+        let (Some(hook), Some(piece), true) = (hook, piece, FailedItem::is_for(&error)) else {
             if !error.needs_names() {
                 return Some(error);
             }
@@ -52,28 +54,27 @@ impl Sched {
             return None;
         };
         let error = job.error_of(at, error);
-        let keeping = Keeping {
+        let failed = FailedItem {
             job: id,
             at,
             error,
-            limits: self.policy.keep.clone(),
-            dir: dir.clone(),
+            hook: hook.clone(),
             code: job.work.code,
-            types: (job.work.types.names)(),
+            argument_type: (job.work.types.names)().0,
             name: job.work.options.name.clone(),
-            source,
+            piece,
             context: job.work.context().cloned(),
-            initializers: self.policy.initializers.clone(),
+            note: RefCell::default(),
             is_given_up: false,
         };
         job.begins_to_fail(at);
-        self.chores.push(Chore::Keep(Box::new(keeping)));
+        self.chores.push(Chore::Fail(Box::new(failed)));
         None
     }
 
     /// The error of the item at `at` of the job `id` is complete, as far as possible. Returns a job
     /// that this thread must end.
-    pub(crate) fn kept(
+    pub(crate) fn reported(
         &mut self,
         id: u64,
         at: usize,
