@@ -1,29 +1,18 @@
-//! Two pages are made of the files themselves, so that a row is wrong only if its file is.
+//! A page is made of the files themselves, so that a row is wrong only if its file is.
 //!
 //! `docs/internals/UNSAFE.md` is the inventory of unsafe code. A row has the file; its job, which
 //! is the first sentence of its essay; how many blocks and implementations have a reason
 //! (`SAFETY:`); the invariants that these cite; and what the essay says of tests.
 //!
-//! `docs/internals/FILES.md` has each file of the library and of its companions with its job, for
-//! readers who do not know where something is decided.
-//!
-//! `TREFOIL_INVENTORY=write cargo test --test tidy` writes them.
+//! `TREFOIL_INVENTORY=write cargo test --test tidy` writes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::danger::{ATTRIBUTE, citations};
 use crate::source::{File, Finding};
 
 const UNSAFE: &str = "docs/internals/UNSAFE.md";
-const FILES: &str = "docs/internals/FILES.md";
-
-const FILES_HEAD: &str = "# Every file and its job
-
-Made by `tests/tidy/inventory.rs` of the first sentence of each file. Search it for the noun that
-you look for; `ARCHITECTURE.md` says how the folders depend on one another.
-";
-
 const HEAD: &str = "# Inventory of unsafe code
 
 Made by `tests/tidy/inventory.rs` of the files themselves; [SAFETY.md] has the rules. An invariant
@@ -110,48 +99,22 @@ fn unsafe_code(tree: &[File]) -> String {
     out
 }
 
-fn is_of_a_crate(path: &str) -> bool {
-    path.starts_with("crates/") && path.contains("/src/")
+/// The page, with its path, as it should be.
+pub(crate) fn page(tree: &[File]) -> (&'static str, String) {
+    (UNSAFE, unsafe_code(tree))
 }
 
-/// The page of all files, as it should be: a table for each folder.
-fn files(tree: &[File]) -> String {
-    let mut folders: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
-    for file in tree.iter().filter(|file| file.is_rust()) {
-        if file.path.starts_with("src/") || is_of_a_crate(&file.path) {
-            let (folder, name) = file.path.rsplit_once('/').expect("it is in a folder");
-            let job = cell(job(&paragraphs(file)));
-            folders.entry(folder).or_default().insert(name, job);
-        }
-    }
-    let mut out = FILES_HEAD.to_owned();
-    for (folder, files) in folders {
-        let _ = writeln!(out, "\n## `{folder}/`\n\n| file | its job |\n|---|---|");
-        for (name, job) in files {
-            let _ = writeln!(out, "| `{name}` | {job} |");
-        }
-    }
-    out
-}
-
-/// The pages, as they should be.
-pub(crate) fn pages(tree: &[File]) -> [(&'static str, String); 2] {
-    [(UNSAFE, unsafe_code(tree)), (FILES, files(tree))]
-}
-
-/// The pages are as they should be.
-pub(crate) fn current(tree: &[File]) -> Vec<Finding> {
-    let [first, ..] = tree else { return Vec::new() };
-    let is_old = |(path, wanted): &(&str, String)| {
-        let page = tree.iter().find(|file| file.path == *path);
-        let lines = page.iter().flat_map(|page| &page.lines);
-        let text: String = lines.map(|line| format!("{}\n", line.raw)).collect();
-        (text != *wanted).then(|| {
-            let what = format!("{path} is old: TREFOIL_INVENTORY=write cargo test --test tidy");
-            Finding::new(page.unwrap_or(first), 0, "page-old", what)
-        })
-    };
-    pages(tree).iter().filter_map(is_old).collect()
+/// The page is as it should be.
+pub(crate) fn current(tree: &[File]) -> Option<Finding> {
+    let first = tree.first()?;
+    let (path, wanted) = page(tree);
+    let page = tree.iter().find(|file| file.path == path);
+    let lines = page.iter().flat_map(|page| &page.lines);
+    let text: String = lines.map(|line| format!("{}\n", line.raw)).collect();
+    (text != wanted).then(|| {
+        let what = format!("{path} is old: TREFOIL_INVENTORY=write cargo test --test tidy");
+        Finding::new(page.unwrap_or(first), 0, "page-old", what)
+    })
 }
 
 #[cfg(test)]
@@ -162,15 +125,11 @@ mod tests {
     fn a_row_says_what_its_file_says() {
         let text = "//! Moves bytes. And more.\n//!\n//! Tests: below.\n#![allow(unsafe_code)]\n// SAFETY: T12, and\n// T3.\nunsafe { f() }\n// T4 is elsewhere\n";
         let mut tree = vec![File::new("src/task/raw.rs", text)];
-        let [(_, unsafe_code), (_, files)] = pages(&tree);
+        let (path, text) = page(&tree);
         let row = "| `src/task/raw.rs` | Moves bytes | 1 | T3, T12 | below |\n";
-        assert!(unsafe_code.contains(row), "{unsafe_code}");
-        let row = "## `src/task/`\n\n| file | its job |\n|---|---|\n| `raw.rs` | Moves bytes |\n";
-        assert!(files.contains(row), "{files}");
-        assert_eq!(current(&tree).len(), 2);
-        for (path, page) in pages(&tree) {
-            tree.push(File::new(path, &page));
-        }
-        assert_eq!(current(&tree).len(), 0);
+        assert!(text.contains(row), "{text}");
+        assert!(current(&tree).is_some());
+        tree.push(File::new(path, &text));
+        assert!(current(&tree).is_none());
     }
 }

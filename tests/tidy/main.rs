@@ -7,7 +7,7 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `rooms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs` and
+//!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs` and
 //!    `book.rs` hold the rules. Each is a function from one file (and, where it needs more, the
 //!    whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -20,6 +20,7 @@ mod circles;
 mod conformance;
 mod danger;
 mod examples;
+mod hooks;
 mod inventory;
 mod layers;
 mod peers;
@@ -100,6 +101,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::compiled(file));
         findings.extend(conformance::shown(file, tree));
         findings.extend(rooms::found(file, tree));
+        findings.extend(hooks::few(file, tree));
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
@@ -116,11 +118,10 @@ fn every_file_follows_the_rules() {
     let mut tree = tree();
     if std::env::var("TREFOIL_INVENTORY").is_ok_and(|how| how == "write") {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for (path, page) in inventory::pages(&tree) {
-            fs::write(top.join(path), &page).expect("it is in the checkout");
-            tree.retain(|file| file.path != path);
-            tree.push(File::new(path, &page));
-        }
+        let (path, page) = inventory::page(&tree);
+        fs::write(top.join(path), &page).expect("it is in the checkout");
+        tree.retain(|file| file.path != path);
+        tree.push(File::new(path, &page));
     }
     let rust = tree.iter().filter(|file| file.is_rust()).count();
     assert!(

@@ -92,7 +92,7 @@ macro_rules! number {
     };
 }
 
-const NUMBERS: [Number; 15] = [
+const NUMBERS: [Number; 14] = [
     number!("trefoil_threads", Gauge, "How many tasks a thread pool runs at once.", threads threads),
     number!("trefoil_threads_busy", Gauge, "Threads that run something.", threads busy),
     number!("trefoil_threads_waiting", Gauge, "Threads in a blocking wait.", threads waiting),

@@ -54,7 +54,7 @@ impl Sched {
         worker.died(killed, now);
         for (begun, frame) in frames.into_iter().rev() {
             if frame.wanted {
-                self.lost(&frame, (index, begun), exit, now);
+                self.lost(&frame, begun, exit, now);
             }
             if let Some(piece) = frame.watch.again {
                 self.run_again(frame.job, piece, now);
@@ -70,14 +70,8 @@ impl Sched {
         }
     }
 
-    /// `frame` is lost, which worker `index` had; `begun` of its items had begun.
-    fn lost(
-        &mut self,
-        frame: &SentFrame,
-        (index, begun): (usize, u32),
-        exit: &WorkerExit,
-        now: Instant,
-    ) {
+    /// `frame` is lost with its worker; `begun` of its items had begun.
+    fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
         let stopped = self.is_stopped();
         let id = frame.job;
         let Some(job) = self.jobs.get_mut(&id) else {
