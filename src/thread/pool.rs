@@ -70,10 +70,11 @@ use crate::thread::spawn_async::spawn_async_on;
 /// stand still because the pool's threads are stuck, say in a lock of std that the waiting thread
 /// holds, one more thread takes up a task within some ten milliseconds, another one after twice as
 /// long, and so on, but after 160 ms at most: a hundred stuck tasks are all begun in some 16
-/// seconds. A thread from outside waits, in this sense, also while it runs a part of the work
-/// itself; a worker that runs the awaited task itself does not, since its own task runs on. This
-/// does not cover waits by means of other crates, nor an event loop whose thread holds a lock of
-/// the standard library across an `.await`; and threads that compute, or spin, are not taken for
+/// seconds, whatever work renews itself meanwhile, because each of these threads goes on until it
+/// is stuck itself. A thread from outside waits, in this sense, also while it runs a part of the
+/// work itself; a worker that runs the awaited task itself does not, since its own task runs on.
+/// This does not cover waits by means of other crates, nor an event loop whose thread holds a lock
+/// of the standard library across an `.await`; and threads that compute, or spin, are not taken for
 /// stuck. So tasks that block for long may have company while some thread waits: a
 /// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
 ///

@@ -17,6 +17,7 @@ mod indices;
 mod items;
 mod joins;
 mod maps;
+mod noise;
 mod pool;
 #[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]

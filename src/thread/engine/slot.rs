@@ -9,6 +9,7 @@ use super::blocking_call::BlockingCall;
 use super::mailbox::ShareMailbox;
 use super::queue::{OwnDeques, SharedDeques};
 use super::sleep::Sleeper;
+use super::standing::Standing;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
 use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,6 +39,8 @@ pub(in crate::thread) struct Slot {
     /// it waits, sleeps, or has been in one task for long. A hint. The registry changes it, and
     /// counts such slots.
     pub(in crate::thread) unattended: AtomicBool,
+    /// Whether the worker moves, stands still, or is away.
+    pub(in crate::thread) standing: Standing,
     /// Odd while the worker waits for something that no pool runs. Written only by the worker.
     wait: AtomicU64,
     /// Whether the thread that has given way continues, and counts as running already.
@@ -102,6 +105,7 @@ impl OwnedSlot {
             mailbox: ShareMailbox::new(),
             call: BlockingCall::default(),
             unattended: AtomicBool::new(false),
+            standing: Standing::new(),
             wait: AtomicU64::new(0),
             continues: AtomicBool::new(false),
         };

@@ -9,13 +9,15 @@
 //! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
 //!    waiting calls;
 //! 3. counts the workers that have waited since the last look for something that no pool runs:
-//!    twice as many may be replaced;
+//!    twice as many may be replaced; and those that are known to be stuck: so many more;
 //! 4. counts the entries taken from the queues. If there was none while a worker is blocked, one
 //!    more thread runs, and takes the newest entry, since the others may wait for it: the *stall
-//!    rule* (`sleep/spares.rs`). If so many wait that fewer run than should, twice as many are
-//!    added as the last time. If this process computes meanwhile, or would if it had a processor,
-//!    eight times as long must pass first, and the process must have computed for half of that,
-//!    since the waiters may wait for that computation;
+//!    rule* (`sleep/spares.rs`). It takes the place of a runner that is stuck, if there is one: one
+//!    that has taken nothing and computed nothing, and would not if it had a processor. If so many
+//!    wait that fewer run than should, twice as many are added as the last time. If this process
+//!    computes meanwhile, or would if it had a processor, eight times as long must pass first, and
+//!    the process must have computed for half of that, since the waiters may wait for that
+//!    computation;
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
 //!    there first.
 //!
@@ -34,7 +36,8 @@
 //! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
 //! wait for).
 //!
-//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`.
+//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`,
+//! `tests/thread/noise.rs`.
 
 use std::sync::{Arc, Weak};
 use std::thread::sleep;
@@ -87,10 +90,12 @@ struct StallMonitor {
 /// What was seen of a place; `None`: nothing yet.
 #[derive(Default)]
 struct Seen {
-    /// How many entries its worker had taken.
+    /// How many entries its worker had taken, and whether it has taken some since the look before.
     taken: Option<u64>,
-    /// The processor time that its thread had used.
+    moved: bool,
+    /// The processor time that its thread had used, and whether it had computed.
     used: Option<Duration>,
+    computed: bool,
     /// Its call in progress.
     call: Option<Sample>,
     /// Its wait.
@@ -114,11 +119,18 @@ fn monitor(registry: &Weak<Registry>) {
     }
 }
 
+/// How many runners are known to be stuck.
+fn stuck(registry: &Registry) -> usize {
+    let slots = registry.slots();
+    let marked = of_places(&slots).iter();
+    marked.filter(|slot| slot.standing.is_marked()).count()
+}
+
 impl StallMonitor {
     fn new(registry: &Arc<Registry>) -> Self {
         let mut monitor = Self {
             at: Instant::now(),
-            stalled: Instant::now() + registry.sleep.patience(),
+            stalled: Instant::now() + registry.sleep.patience(stuck(registry)),
             progress: registry.progress(),
             moved_at: Instant::now(),
             places: Vec::new(),
@@ -159,13 +171,13 @@ impl StallMonitor {
             self.look_at_workers(&registry);
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
-            let more = (2 * long).min(MAX_SPARES);
-            if others && registry.sleep.counts().blocked() == 0 {
-                self.look_for_others(&registry);
+            let (long, before) = ((2 * long).min(MAX_SPARES), stuck(&registry));
+            if others && registry.sleep.counts().blocked() <= before {
+                self.look_for_others(&registry, before);
             } else {
-                self.look_at_queues(&registry, more);
+                self.look_at_queues(&registry, long, before);
             }
-            registry.sleep.grant(more + self.stalls);
+            registry.sleep.grant(long + stuck(&registry) + self.stalls);
             registry.recheck();
         } else {
             registry.sleep.end_trust();
@@ -176,15 +188,16 @@ impl StallMonitor {
         own || others
     }
 
-    /// The stall rule.
-    fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
+    /// The stall rule. `long`: how many long waits are replaced; `stuck`: how many runners are
+    /// known to be stuck.
+    fn look_at_queues(&mut self, registry: &Arc<Registry>, long: usize, stuck: usize) {
         let before = std::mem::replace(&mut self.time, clock::of_process());
         self.moved_at = Instant::now();
         // Where other processes have taken the processors, little time has been used.
         let computes = self.time.saturating_sub(before) > STALL / 2
             || self.progress == registry.progress() && ThreadClock::another_wants_to_run();
         // Workers that have come back need no replacement.
-        let unreplaced = registry.sleep.unreplaced(more);
+        let unreplaced = registry.sleep.unreplaced(long + stuck);
         self.stalls = self.stalls.min(unreplaced + self.step);
         // If nothing computes, the runners are stuck, not busy; but there may be many of them.
         let may_wait = computes || registry.sleep.is_crowded();
@@ -192,7 +205,7 @@ impl StallMonitor {
             return;
         }
         let before = std::mem::replace(&mut self.progress, registry.progress());
-        let stands = self.progress == before && registry.sleep.counts().blocked() > 0;
+        let stands = self.progress == before && registry.sleep.counts().blocked() > stuck;
         let lacks = unreplaced > self.stalls;
         let since = self.put_off.unwrap_or(self.time);
         let short = self.put_off.is_none() || self.time.saturating_sub(since) < 4 * STALL;
@@ -210,15 +223,16 @@ impl StallMonitor {
             registry.injector.set_next(Next::Newest);
         } else {
             if stands {
+                _ = self.look_at_clocks(registry, false);
                 self.one_more(registry, &[Next::Newest, Next::Oldest]);
             }
-            self.stalled = Instant::now() + registry.sleep.patience();
+            self.stalled = Instant::now() + registry.sleep.patience(stuck);
         }
         self.put_off = put_off.then_some(since);
     }
 
     /// The stall rule where only other threads wait than the pool's own workers.
-    fn look_for_others(&mut self, registry: &Arc<Registry>) {
+    fn look_for_others(&mut self, registry: &Arc<Registry>, stuck: usize) {
         let since = std::mem::replace(&mut self.time, clock::of_process());
         self.stalls = 0;
         let (now, progress) = (Instant::now(), registry.progress());
@@ -226,7 +240,7 @@ impl StallMonitor {
             (self.moved_at, self.turn) = (now, 0);
         }
         let stood = now - self.moved_at;
-        let patience = registry.sleep.patience();
+        let patience = registry.sleep.patience(stuck);
         let computing = self.look_at_clocks(registry, stood >= patience);
         let (patience, free) = match computing {
             Some(computing) => (patience, computing < registry.sleep.width()),
@@ -244,7 +258,30 @@ impl StallMonitor {
     fn one_more(&mut self, registry: &Arc<Registry>, turns: &[Next]) {
         registry.injector.set_next(turns[self.turn % turns.len()]);
         self.turn += 1;
-        registry.recruit_more();
+        if !self.marks_one(registry) {
+            registry.recruit_more();
+        }
+    }
+
+    /// Marks a runner that is stuck, so that another thread takes its place. False: there is none,
+    /// or the other thread would find no index.
+    fn marks_one(&mut self, registry: &Arc<Registry>) -> bool {
+        if registry.exclusive.is_some() {
+            return false;
+        }
+        for slot in of_places(&registry.slots()) {
+            let seen = self.seen(slot);
+            // (What is in a call that waits is counted there.)
+            if !slot.standing.is_moving() || seen.moved || seen.computed || seen.call.is_some() {
+                continue;
+            }
+            let clock = slot.call.clock();
+            let wants = clock.is_some_and(|(clock, _)| clock.wants_to_run() == Some(true));
+            if !wants && registry.sleep.block_another(|| slot.standing.mark()) {
+                return true;
+            }
+        }
+        false
     }
 
     /// How many of the pool's threads have computed since the last call. `None`: this system does
@@ -259,12 +296,14 @@ impl StallMonitor {
         for slot in of_places(&registry.slots()) {
             let seen = self.seen(slot);
             let before = seen.used.take();
+            seen.computed = false;
             let Some((clock, used)) = slot.call.clock() else {
                 continue;
             };
             seen.used = Some(used);
             let computes = before.is_none_or(|before| used.saturating_sub(before) > least)
                 || states && clock.wants_to_run() == Some(true);
+            seen.computed = computes;
             computing += usize::from(computes);
         }
         Some(computing)
@@ -273,9 +312,9 @@ impl StallMonitor {
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
         for slot in of_places(&registry.slots()) {
-            let now = slot.taken();
-            let before = self.seen(slot).taken.replace(now);
-            if slot.public.has_tasks() && before == Some(now) {
+            let (now, seen) = (slot.taken(), self.seen(slot));
+            seen.moved = seen.taken.replace(now) != Some(now);
+            if slot.public.has_tasks() && !seen.moved {
                 registry.leave_queues(slot);
             }
         }

@@ -33,6 +33,11 @@
 //! while any thread of the process waits (`waiters.rs`), there is a stall monitor, too. But then it
 //! adds a thread only if one of the runners does not compute, since a busy pool is not stuck.
 //!
+//! A runner that is seen to be stuck then counts as blocked until it moves again (`standing.rs`),
+//! and the further thread takes its place: that one goes on until it is stuck itself, and so comes
+//! upon every entry, whatever else renews itself for ever. Only where no runner is seen to be
+//! stuck, the further thread is one too many, and sleeps when it has run one entry.
+//!
 //! Each further thread comes after twice the time of the one before, but at most 16 times
 //! [`STALL`]: tasks that block for a moment get little company, and `n` stuck ones are all begun
 //! after `n` times that at most.
@@ -98,6 +103,22 @@ impl SleepState {
         self.note_crowd();
         // Between the subtraction and the caller's look: step 5.
         fence(Ordering::SeqCst);
+    }
+
+    /// A runner stands still, if `marks` can say so: it counts as blocked until it calls
+    /// [`unblock`](Self::unblock). Afterwards the caller must look into the queues, as after
+    /// [`block`](Self::block).
+    pub(in crate::thread) fn block_another(&self, marks: impl FnOnce() -> bool) -> bool {
+        // Before the mark: from then on that runner may call `unblock`.
+        self.delay_end();
+        let marked = marks();
+        if marked {
+            self.subtract(RUNNING);
+            fence(Ordering::SeqCst);
+        } else {
+            self.allow_end();
+        }
+        marked
     }
 
     /// A blocked runner continues.
@@ -211,9 +232,9 @@ impl SleepState {
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many
-    /// already, because they may be busy and not stuck.
-    pub(in crate::thread) fn patience(&self) -> Duration {
-        STALL * (1 << self.surplus().min(4))
+    /// already, because they may be busy and not stuck, or are known to be `stuck`.
+    pub(in crate::thread) fn patience(&self, stuck: usize) -> Duration {
+        STALL * (1 << (self.surplus() + stuck).min(4))
     }
 
     /// By how many the runners exceed the number that should run.

@@ -79,6 +79,7 @@ impl Worker {
     /// Goes to sleep, unless there is work after all.
     pub(super) fn go_to_sleep(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        self.leaves();
         self.leave_index();
         // This deque may hold work that may not be begun now, because too many workers wait.
         self.leave_queues();

@@ -146,6 +146,22 @@ impl Worker {
         self.registry.attend_to_queues(self.slot());
     }
 
+    // ---- counting --------------------------------------------------------
+
+    /// This thread, which counts as running, moves from now on; see `standing.rs`.
+    pub(in crate::thread) fn moves(&self) {
+        if self.slot().standing.moves() {
+            self.registry.sleep.unblock();
+        }
+    }
+
+    /// This thread, which counts as running, is about to sleep, or to park in a wait.
+    pub(in crate::thread) fn leaves(&self) {
+        if self.slot().standing.leaves() {
+            self.registry.sleep.unblock();
+        }
+    }
+
     // ---- running ---------------------------------------------------------
 
     pub(in crate::thread) fn run(&self, work: Work) {

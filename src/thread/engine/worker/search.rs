@@ -110,24 +110,29 @@ impl Worker {
     }
 
     pub(in crate::thread) fn find(&self) -> Option<Work> {
-        let own_share = self.slot().mailbox.take();
-        let is_full = self.registry.sleep.is_full();
-        let work = match own_share {
-            Some(share) => share,
-            None if is_full => self.registry.injector.pop_urgent()?,
-            None => self.find_next()?,
+        let search = self.search.searches.get().wrapping_add(1);
+        self.search.searches.set(search);
+        let mailbox = &self.slot().mailbox;
+        // Shares may never run out, either.
+        let own_share = match search.is_multiple_of(FAIRNESS) {
+            true => None,
+            false => mailbox.take(),
         };
+        let found = match own_share {
+            Some(share) => Some(share),
+            None if self.registry.sleep.is_full() => self.registry.injector.pop_urgent(),
+            None => self.find_next(search),
+        };
+        let work = found.or_else(|| mailbox.take())?;
         chaos::took(self.slot().number, || self.slot().taken());
         self.thefts.stop_polling(&self.registry.wake_policy);
         self.owned.slot.count_taken();
         Some(work)
     }
 
-    /// The next work of any queue.
+    /// The next work of any queue; `search`: how many searches there were.
     #[inline]
-    fn find_next(&self) -> Option<Work> {
-        let search = self.search.searches.get().wrapping_add(1);
-        self.search.searches.set(search);
+    fn find_next(&self, search: u32) -> Option<Work> {
         let fair = search.is_multiple_of(FAIRNESS);
         let odd = chaos::looks(self.slot().number, || self.slot().taken());
         if let Some(place) = odd

@@ -72,14 +72,22 @@ impl Worker {
         let sleep = &self.registry().sleep;
         let mut after_job = false;
         self.return_to_queues();
+        self.moves();
         loop {
-            if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
-                self.ended.count_off();
-                self.leave_index();
-                self.leave_queues();
-                self.registry().recheck();
-                let _noted = events::sleeps();
-                return self.sleep();
+            if self.slot().standing.is_marked() {
+                self.moves();
+            }
+            if !searching && sleep.has_surplus() {
+                self.leaves();
+                if sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
+                    self.ended.count_off();
+                    self.leave_index();
+                    self.leave_queues();
+                    self.registry().recheck();
+                    let _noted = events::sleeps();
+                    return self.sleep();
+                }
+                self.moves();
             }
             self.take_exclusive_index();
             let mut work = self.find();

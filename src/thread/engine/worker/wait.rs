@@ -159,6 +159,7 @@ impl Worker {
             self.slot().wait_begins_or_ends();
         }
         self.registry().close_mailbox(self.slot(), &|| true);
+        self.leaves();
         self.registry().block();
     }
 
@@ -175,6 +176,7 @@ impl Worker {
         if !self.slot().continues.swap(false, Ordering::Relaxed) {
             self.registry().sleep.unblock();
         }
+        self.moves();
         if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
