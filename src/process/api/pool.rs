@@ -222,8 +222,9 @@ impl ProcessPool {
         self.call(f).map(items)
     }
 
-    /// Maps with a context that all calls borrow: it is encoded once, sent to
-    /// each worker once, and decoded there once. A large one is sent once to each other machine.
+    /// Maps with a context that all calls borrow: it is encoded once, sent to each worker once, and
+    /// decoded there once. (To other machines, where a large one takes long, send a file's name: an
+    /// [`initializer`](crate::ProcessPoolBuilder::initializer) reads it.)
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -33,8 +33,6 @@ pub(crate) struct Started {
     pub(crate) stderr: Option<PipeEnd>,
     /// The worker's number in `worker_pids`; 0: its index, from 1.
     pub(crate) pid: u32,
-    /// The name of its machine, if several workers may be there.
-    pub(crate) machine: Option<String>,
 }
 
 /// A process that is killed and reaped, unless it is taken.
@@ -73,8 +71,8 @@ pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
 /// use trefoil::process::launch::Launched;
 ///
 /// /// What a launcher's `start` returns: a command whose standard streams lead to the worker.
-/// fn launched(host: &str, command: Command) -> std::io::Result<Launched> {
-///     Ok(Launched::command(command)?.machine(host))
+/// fn launched(command: Command, job: u32) -> std::io::Result<Launched> {
+///     Ok(Launched::command(command)?.pid(job))
 /// }
 /// ```
 #[derive(Debug)]
@@ -95,17 +93,7 @@ impl Launched {
             output: None,
             stderr: None,
             pid: 0,
-            machine: None,
         })
-    }
-
-    /// The name of the machine. Workers on one machine share the contexts of
-    /// [`map_with`](crate::ProcessPool::map_with) there, which travel once; so a name is only worth
-    /// giving where several workers may be.
-    #[must_use]
-    pub fn machine(mut self, name: impl Into<String>) -> Self {
-        self.0.machine = Some(name.into());
-        self
     }
 
     /// The worker's number in [`worker_pids`](crate::ProcessPool::worker_pids) and in errors.

@@ -121,10 +121,6 @@ pub(crate) const NUDGE_AFTER: Duration = Duration::from_millis(10);
 /// the worker, and see it only then.
 pub(crate) const FORWARDER_CHECK: Duration = Duration::from_secs(2);
 
-/// How long a job waits for a worker's answer about a context if that worker sends nothing, until
-/// its items go elsewhere. (The last bytes that it was sent may be on their way for some seconds.)
-pub(crate) const CONTEXT_ANSWER: Duration = Duration::from_secs(10);
-
 /// How many chunks of arguments a `map` encodes ahead of `width` workers. The items of one chunk
 /// may take long, so each worker can hold back some chunks, and there is still room for all others.
 pub(crate) fn chunks_ahead(width: usize) -> usize {

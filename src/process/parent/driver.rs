@@ -406,7 +406,7 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         if let Err(refused) = self.sched.chaos.start(index) {
-            return self.starts(index, Err(refused), None);
+            return self.starts(index, Err(refused));
         }
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
@@ -414,7 +414,7 @@ impl Driver {
             let started =
                 started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
             let link = started.and_then(|started| Link::new_to(index, started, &self.settings));
-            return self.starts(index, link, None);
+            return self.starts(index, link);
         };
         // (A failure here is one of the task, too.)
         let task = panic::catch(|| launcher.start(index))
@@ -436,20 +436,18 @@ impl Driver {
         self.launches[index] = None;
         let started = result.unwrap_or_else(|error| Err(io::Error::other(error)));
         let started = started.map(|Launched(started)| started);
-        let mut machine = None;
         let link = started.and_then(|started| {
-            machine.clone_from(&started.machine);
             let pid = match started.pid {
                 0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
                 pid => pid,
             };
             Link::new_to(index, Started { pid, ..started }, &self.settings)
         });
-        self.starts(index, link, machine);
+        self.starts(index, link);
     }
 
     /// Worker `index` has a process, or could not be started.
-    fn starts(&mut self, index: usize, link: io::Result<Link>, machine: Option<String>) {
+    fn starts(&mut self, index: usize, link: io::Result<Link>) {
         let now = Instant::now();
         match link {
             Ok(mut link) => {
@@ -461,7 +459,6 @@ impl Driver {
                 let pid = link.child.pid;
                 self.sched
                     .started(index, pid, link.peer.for_sched(link.is_launched()), now);
-                self.sched.workers[index].machine = machine;
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }

@@ -172,7 +172,6 @@ impl Link {
             pid,
             output,
             stderr,
-            machine: _,
         } = started;
         let child = newborn.0.as_ref();
         let group = child.map(ProcessGroup::of).transpose()?.flatten();

@@ -64,7 +64,6 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
         kept,
         pid: child.id(),
         child: Newborn(Some(child)),
-        machine: None,
         output,
         stderr: Some(stderr),
     })

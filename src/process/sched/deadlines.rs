@@ -103,7 +103,6 @@ impl Sched {
             due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
-            due(worker.next_late(self.ticked));
             if let Some(at) = worker.stage.start_at() {
                 due(self.wants(index).then_some(at));
             }

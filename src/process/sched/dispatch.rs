@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::{INITIALIZE, Worker};
-use super::{Action, FOR_EVER, Feed, Sched, contexts};
+use super::{Action, FOR_EVER, Feed, Sched};
 use crate::chaos;
 use crate::events;
 use crate::process::job::Job;
@@ -118,28 +118,17 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        // The jobs before `place` wait for their contexts: those in `before`.
-        let (mut place, mut before) = (0, Vec::new());
-        while let Some(&(_, id)) = self.queue.get(place) {
+        while let Some(&(_, id)) = self.queue.front() {
             let Some(job) = self.jobs.get(&id) else {
-                self.queue.remove(place);
+                self.queue.pop_front();
                 continue;
             };
-            if contexts::spreads(job) {
-                let items = job.items(self.workers.len());
-                contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
-            }
             let item_cost = self.item_cost(job.work.code.function);
-            let only_idle = job.has_ends(job.next_piece());
-            if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
-                self.queue.remove(place);
-                self.send_next(index, id, item_cost, now);
-            } else if self.waits_for_context(id, job, now) {
-                before.push(id);
-                place += 1;
-            } else {
+            let Some(index) = self.roomiest((id, job), item_cost, now) else {
                 return;
-            }
+            };
+            self.queue.pop_front();
+            self.send_next(index, id, item_cost, now);
         }
     }
 
@@ -148,42 +137,27 @@ impl Sched {
         &self,
         (id, job): (u64, &Job),
         item_cost: Option<f64>,
-        only_idle: bool,
-        before: &[u64],
         now: Instant,
     ) -> Option<usize> {
-        let spreads = contexts::spreads(job);
+        let only_idle = job.has_ends(job.next_piece());
         // An item of unknown cost is not queued behind another while a further worker is being
-        // started, or is asked about the context: that one will be idle soon.
-        let early = item_cost.is_none()
-            && (self.workers.iter().any(Worker::is_on_its_way)
-                || spreads && contexts::is_asked_for(&self.workers, id));
+        // started: that one will be idle soon.
+        let early = item_cost.is_none() && self.workers.iter().any(Worker::is_on_its_way);
         let (mut roomiest, mut least) = (None, usize::MAX);
         for (index, worker) in self.workers.iter().enumerate() {
             let needs_idle = || {
-                let has_context = worker.contexts.contains_key(&id);
+                let has_context = worker.contexts.contains(&id);
                 let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
                 only_idle || worker.peer.needs_idle(early, is_heavy)
             };
-            let waits = |id| contexts::waits(&self.workers, index, id, now);
-            let answers = |id: &u64| waits(*id) == Some(contexts::Waits::Answer);
             if worker.frames.len() < least
                 && worker.has_room(cost(item_cost, 1), now)
                 && (worker.frames.is_empty() || !needs_idle())
-                && !(spreads && waits(id).is_some())
-                && before.iter().all(answers)
             {
                 (roomiest, least) = (Some(index), worker.frames.len());
             }
         }
         roomiest
-    }
-
-    /// Whether some worker waits for an answer about the context of the job `id`.
-    fn waits_for_context(&self, id: u64, job: &Job, now: Instant) -> bool {
-        let waits = |index| contexts::waits(&self.workers, index, id, now);
-        let mut all = 0..self.workers.len();
-        contexts::spreads(job) && all.any(|index| waits(index) == Some(contexts::Waits::Answer))
     }
 
     /// Sends worker `index` the next items of the job `id`, which has left the queue.
@@ -229,7 +203,7 @@ impl Sched {
         let context = job.work.context().map(|context| context.piece.clone());
         self.forget_ends(index, id);
         if let Some(context) = context {
-            self.send_context(index, id, context, now);
+            self.send_context(index, id, context);
         }
         self.send_frame(index, frame, code, piece, limit, now);
         self.enqueue(id, false);
@@ -255,11 +229,7 @@ impl Sched {
             limit,
             brief: frame.brief,
             ends: piece.has_ends(),
-            context: if worker.contexts.contains_key(&id) {
-                id
-            } else {
-                0
-            },
+            context: if worker.contexts.contains(&id) { id } else { 0 },
         };
         let job = chaos::ENABLED.then(|| self.jobs.get(&id)).flatten();
         let plan = job.and_then(|job| {

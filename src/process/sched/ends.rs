@@ -30,7 +30,7 @@ impl Sched {
             *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
         let contexts = &mut self.workers[index].contexts;
-        for (id, _) in contexts.extract_if(|id, _| foreign(id)).collect::<Vec<_>>() {
+        for id in contexts.extract_if(foreign).collect::<Vec<_>>() {
             self.send_message(index, &Frame::Forget { id });
         }
     }

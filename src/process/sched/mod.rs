@@ -15,8 +15,8 @@
 //!    grace period everything else is taken back, and the worker is killed if it still runs the
 //!    item (`deadlines`).
 //! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
-//! 6. A job's context goes to a worker before its first frame does, from here or from another
-//!    worker there (`contexts`), and is forgotten when the job has ended.
+//! 6. A job's context goes to a worker before its first frame does (`contexts`), and is forgotten
+//!    when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (`ends`).
 //! 8. All workers are started at the first tick, with or without work (`wants`).
 //!

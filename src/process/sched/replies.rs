@@ -83,7 +83,6 @@ impl Sched {
                     self.give_back(worker, sequence, end, now)?;
                 }
                 Record::Taken => self.on_taken(worker),
-                Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
                 Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),

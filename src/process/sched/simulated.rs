@@ -17,8 +17,6 @@
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
-//! - a large context crosses the way to a machine once, as long as one of the workers there lives
-//!   and can show it;
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -40,16 +38,15 @@ use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::stats::Counters;
-use crate::process::sched::workers::{Has, INITIALIZE, Worker};
+use crate::process::sched::workers::{INITIALIZE, Worker};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
-use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, ServedContext};
+use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::task::{Cause, TaskError, WorkerExit};
 
 mod sim_book;
 mod sim_calls;
-mod sim_contexts;
 mod sim_deaths;
 mod sim_jobs;
 mod sim_stopped;
@@ -68,10 +65,6 @@ struct Sim {
     served: u64,
     initialized: bool,
     contexts: HashSet<u64>,
-    /// Others can have these from it.
-    serves_contexts: HashSet<u64>,
-    /// Those that it could not fetch.
-    missing: HashSet<u64>,
     retires: bool,
     /// An item has asked for that, which is reported after its frame.
     asks: bool,
@@ -156,12 +149,6 @@ struct World {
     failed: u64,
     /// How many frames a worker had at once.
     most_frames: usize,
-    /// How many machines the workers are on; 0: they have nothing to do with one another.
-    machines: u64,
-    /// How many large contexts were sent, how many fetched, and how many could not be.
-    sent: u32,
-    fetched: u32,
-    missed: u32,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -234,10 +221,6 @@ impl World {
             failing: Vec::new(),
             failed: 0,
             most_frames: 0,
-            machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
-            sent: 0,
-            fetched: 0,
-            missed: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -291,8 +274,6 @@ impl World {
                     };
                     let pid = 100 + index as u32;
                     self.sched.started(index, pid, peer, self.now);
-                    let machine = (index as u64).checked_rem(self.machines);
-                    self.sched.workers[index].machine = machine.map(|one| one.to_string());
                     assert!(self.sims[index].is_none(), "one process in one place");
                     self.sims[index] = Some(Sim {
                         gates,
@@ -302,8 +283,6 @@ impl World {
                         served: 0,
                         initialized: !self.initializes,
                         contexts: HashSet::new(),
-                        serves_contexts: HashSet::new(),
-                        missing: HashSet::new(),
                         retires: false,
                         asks: false,
                         running: None,
@@ -484,7 +463,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut asked, mut broken) = (0, 0, 0, 0, 0);
     let mut failed = 0;
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
-    let (mut hopeless, mut fetched, mut missed, mut denied) = (0, 0, 0, 0);
+    let (mut hopeless, mut denied) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -504,12 +483,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         denied += u64::from(world.book.lock().unwrap().denied);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
-        (fetched, missed) = (fetched + world.fetched, missed + world.missed);
     }
-    assert!(
-        fetched > 9 && missed > 3,
-        "{fetched} fetched, {missed} missed: it tests nothing"
-    );
     assert!(
         ahead > worlds() / 5,
         "{ahead} plain worlds had a frame ahead"

@@ -30,7 +30,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -39,11 +39,10 @@ use super::peer::Peer;
 use super::sent_frame::SentFrame;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
-    ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER,
-    RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
+    ASK_OTHERS_AFTER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
+    START_LIMIT, TAKE_OVER_AFTER,
 };
 use crate::process::value::chunk::Piece;
-use crate::process::wire::ServedContext;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
@@ -61,32 +60,6 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-/// How a worker has a context (`contexts`).
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Has {
-    /// The worker was sent the bytes.
-    Bytes,
-    /// The worker was sent the bytes, and asked at this time to serve them to others.
-    Asked(Instant),
-    /// The worker was asked at this time to fetch the context from another, which serves it there.
-    Fetches(Instant, ServedContext),
-    /// The worker serves the context to others on its machine.
-    Serves(ServedContext),
-}
-
-impl Has {
-    /// When the answer of `worker` is late.
-    pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
-        match self {
-            Self::Bytes | Self::Serves(_) => None,
-            Self::Asked(at) | Self::Fetches(at, _) => {
-                let took_at = worker.peer.took_at();
-                Some(took_at.map_or(*at, |took| took.max(*at)) + CONTEXT_ANSWER)
-            }
-        }
     }
 }
 
@@ -151,9 +124,7 @@ pub(crate) struct Worker {
     /// When to kill the worker, and because of which frame, which was cancelled or taken back.
     pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that the worker has, or will have.
-    pub(crate) contexts: HashMap<u64, Has>,
-    /// The name of the worker's machine, if it may fetch contexts from other workers there.
-    pub(crate) machine: Option<String>,
+    pub(crate) contexts: HashSet<u64>,
     /// How many items the worker has run, without those in `frames`.
     pub(crate) served: u64,
     /// Why the worker was given up before it said hello.
@@ -179,8 +150,7 @@ impl Worker {
             moved_at: now,
             context_travels: Duration::ZERO,
             kill_at: None,
-            contexts: HashMap::new(),
-            machine: None,
+            contexts: HashSet::new(),
             served: 0,
             failed_start: None,
             fruitful: false,
@@ -318,16 +288,6 @@ impl Worker {
         let mut next = self.kill_due();
         for frame in &self.frames {
             next = earlier(next, frame.watch.check_at);
-        }
-        next
-    }
-
-    /// When the next of its answers about contexts is late, after those that were by `then`.
-    pub(super) fn next_late(&self, then: Instant) -> Option<Instant> {
-        self.machine.as_ref()?;
-        let mut next = None;
-        for has in self.contexts.values() {
-            next = earlier(next, has.late_at(self).filter(|at| *at > then));
         }
         next
     }

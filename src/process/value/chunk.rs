@@ -428,11 +428,6 @@ impl Piece {
         self.chunk.has_attachments() || first.span().len() + arrays.sum::<usize>() > most
     }
 
-    /// Whether it has more than `most` bytes, and its chunk no attachments.
-    pub(crate) fn is_bulky(&self, most: usize) -> bool {
-        !self.chunk.has_attachments() && self.span().len() > most
-    }
-
     /// Releases the ends of channels of its items: they have arrived, and will not be sent again.
     pub(crate) fn release(&self) {
         if let Some(attached) = self.chunk.attachments() {

@@ -26,7 +26,6 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::attachments::Attachment;
 use super::bulk::Bulk;
 use super::mapped::Mapped;
 use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
@@ -145,13 +144,8 @@ impl<T: Plain> Shared<T> {
         Self(Storage::Shared(slice))
     }
 
-    /// All of this memory.
-    pub(crate) fn of(memory: Arc<Attachment>) -> io::Result<Self> {
-        MappedSlice::of(memory).map(Self::over)
-    }
-
     /// Numbers that stay in this process until they are sent.
-    pub(crate) fn own(numbers: Vec<T>) -> Self {
+    fn own(numbers: Vec<T>) -> Self {
         Self(Storage::Own(Arc::new(numbers)))
     }
 }

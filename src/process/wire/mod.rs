@@ -202,14 +202,6 @@ pub(crate) struct BatchHead {
     pub(crate) context: u64,
 }
 
-/// The bytes of a context in the memory of another worker, on the same machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ServedContext {
-    /// Names the memory file (`host::memory_file::place`).
-    pub(crate) place: [u32; 2],
-    pub(crate) hash: u64,
-}
-
 /// Memory, or an array, that is sent ahead of the value that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CopyHead {
@@ -277,12 +269,6 @@ pub(crate) enum Frame<'a> {
     /// byte.
     Home,
     Bye,
-    /// Fetch this context from another worker on the same machine, or, if it was just sent
-    /// (`None`), serve it to others.
-    Share {
-        id: u64,
-        from: Option<ServedContext>,
-    },
     /// Keep the memory with these numbers, which were among the last `Descriptors`, mapped until
     /// `Release`.
     Keep(Vec<u64>),
@@ -348,12 +334,6 @@ pub(crate) enum Record<'a> {
     Taken,
     /// The arrays that the next value was encoded without (`lent_arrays`).
     Lent(Vec<[u64; 3]>),
-    /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
-    /// cannot, or could not fetch it.
-    Serves {
-        id: u64,
-        served: Option<ServedContext>,
-    },
     /// Before the hello of a plain worker that a launcher has started: the descriptor that came
     /// with the welcome has arrived, so nothing is between this end of the stream and the parent's.
     Direct,
@@ -505,10 +485,9 @@ kinds! { Frame:
     8 Nudge,
     9 Home,
     10 Bye,
-    11 Share { id, from },
-    12 Keep(numbers),
-    13 Tree,
-    14 Chaos(plan),
+    11 Keep(numbers),
+    12 Tree,
+    13 Chaos(plan),
 }
 
 kinds! { Record:
@@ -523,11 +502,10 @@ kinds! { Record:
     8 Copy { of } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),
-    11 Serves { id, served },
-    12 Direct,
-    13 Event(event),
-    14 Tree { text, json },
-    15 Late { nanos },
+    11 Direct,
+    12 Event(event),
+    13 Tree { text, json },
+    14 Late { nanos },
 }
 
 /// The fields of a type that is a field, in order.
@@ -553,7 +531,6 @@ fields! {
     CodeRef { trampoline, function }
     CopyHead { id, length, kind }
     Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
-    ServedContext { place, hash }
 }
 
 impl Serialize for CodecOf {

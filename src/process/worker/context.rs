@@ -7,85 +7,47 @@
 //! items end as the first one did; if that was a panic, they end in the same one, without another
 //! call of the panic hook.
 //!
-//! A large context without attachments is sent to another machine only once: the worker that gets
-//! it keeps the bytes in a memory file, which other workers there open through `/proc` and compare
-//! with a hash ([`Contexts::share`]). Only this user's processes can open it, and when the last of
-//! them has ended nothing is left.
-//!
 //! Tests: below; `tests/process/calls.rs`.
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::process::host::memory_file;
-use crate::process::value::attachments::{Attachment, Descriptors};
+use crate::process::value::attachments::Descriptors;
 use crate::process::value::codec::decode;
-use crate::process::value::mapped::Mapped;
 use crate::process::value::scope::{self, Decoding};
-use crate::process::value::shared::Shared;
-use crate::process::wire::ServedContext;
 use crate::task::panic::{self, Panic};
 
 /// One context.
 enum ReceivedContext {
-    Encoded(Shared<u8>, Descriptors),
+    Encoded(Vec<u8>, Descriptors),
     /// The result of the one attempt: the value, why it could not be decoded, or a panic.
     Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
 
 /// All contexts of this worker.
 #[derive(Default)]
-pub(crate) struct Contexts {
-    /// Each with its memory, if this worker serves it to others.
-    all: HashMap<u64, (ReceivedContext, Option<Arc<Attachment>>)>,
-}
+pub(crate) struct Contexts(HashMap<u64, ReceivedContext>);
 
 impl Contexts {
     /// Keeps an encoded context.
     pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
-        let bytes = Shared::own(bytes.to_vec());
-        let context = ReceivedContext::Encoded(bytes, descriptors);
-        self.all.insert(id, (context, None));
+        let context = ReceivedContext::Encoded(bytes.to_vec(), descriptors);
+        self.0.insert(id, context);
     }
 
     /// Drops a context; its destructor is user code.
     pub(crate) fn forget(&mut self, id: u64) {
-        let context = self.all.remove(&id);
+        let context = self.0.remove(&id);
         panic::contain(|| drop(context));
-    }
-
-    /// Fetches a context from another worker; without `from` this worker has it already. Returns
-    /// where this worker serves it to others from now on.
-    pub(crate) fn share(&mut self, id: u64, from: Option<ServedContext>) -> Option<ServedContext> {
-        let memory = match (from, self.all.get(&id)) {
-            (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
-            (None, Some((ReceivedContext::Encoded(bytes, _), _))) => {
-                Mapped::fixed(bytes).ok()?.attachment.clone()
-            }
-            _ => return None,
-        };
-        let bytes = Shared::of(memory.clone()).ok()?;
-        let mut hasher = DefaultHasher::new(); // the same in all workers: they are one executable
-        hasher.write(&bytes);
-        let hash = hasher.finish();
-        if from.is_some_and(|from| from.hash != hash) {
-            return None;
-        }
-        let place = memory_file::place(&memory.descriptor)?;
-        let context = ReceivedContext::Encoded(bytes, Descriptors::default());
-        self.all.insert(id, (context, Some(memory)));
-        Some(ServedContext { place, hash })
     }
 
     /// The context `id`, which is decoded once. Resumes the panic of its decoder, if that has
     /// panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
-        let context = self.all.get_mut(&id);
-        let (context, _) = context.ok_or("the parent has not sent it")?;
+        let context = self.0.get_mut(&id);
+        let context = context.ok_or("the parent has not sent it")?;
         if let ReceivedContext::Encoded(bytes, descriptors) = context {
             let mut own = Decoding::new(std::mem::take(descriptors), None);
             let decode = || scope::decoding(&mut own, || decode::<C>(bytes));
@@ -175,46 +137,6 @@ mod tests {
         assert!(scope::attached(7).is_err(), "nothing of it is left here");
         contexts.forget(3);
         assert!(contexts.get::<Fragile>(3).is_err());
-    }
-
-    /// (In one process; `crates/trefoil-machines/tests/ssh/` has several.)
-    #[test]
-    fn what_is_shown_is_found_and_is_the_same() {
-        let mut bytes = Vec::new();
-        let words = "something that all have in common ".repeat(1000);
-        encode(&words, &mut bytes, &mut None).unwrap();
-        let (mut first, mut second, mut third) = Default::default();
-        let all: [&mut Contexts; 3] = [&mut first, &mut second, &mut third];
-        let [first, second, third] = all;
-        assert_eq!(first.share(3, None), None, "it is not there");
-        first.keep(3, &bytes, Descriptors::default());
-        let served = first.share(3, None).unwrap();
-        let other = ServedContext {
-            hash: served.hash ^ 1,
-            ..served
-        };
-        assert_eq!(second.share(3, Some(other)), None, "it is another one");
-        let again = second.share(3, Some(served)).unwrap();
-        assert_eq!(again.hash, served.hash);
-        assert_ne!(again.place, served.place);
-        for contexts in [&mut *first, &mut *second] {
-            assert_eq!(contexts.get::<String>(3), Ok(&words));
-            assert_eq!(contexts.share(3, None), None, "it is decoded");
-        }
-        first.forget(3);
-        assert_eq!(third.share(3, Some(served)), None, "the first is gone");
-        let other = std::fs::File::open("/dev/zero").unwrap();
-        let place = memory_file::place(&other).unwrap();
-        assert_eq!(
-            third.share(3, Some(ServedContext { place, ..served })),
-            None,
-            "it is no memory"
-        );
-        assert!(
-            third.share(3, Some(again)).is_some(),
-            "the second has it still"
-        );
-        assert_eq!(third.get::<String>(3), Ok(&words));
     }
 
     #[test]

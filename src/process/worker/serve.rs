@@ -177,10 +177,6 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
                 state.contexts.keep(id, bytes, descriptors);
             }
             Frame::Forget { id } => state.contexts.forget(id),
-            Frame::Share { id, from } => {
-                let served = state.contexts.share(id, from);
-                state.outlet.announce(&Record::Serves { id, served });
-            }
             Frame::Batch { batch, lent, items } => {
                 state.outlet.release();
                 let begin = Instant::now();

@@ -465,16 +465,8 @@ impl Connected {
 
     fn launch(&self, index: usize) -> io::Result<Launched> {
         let host = self.host(index);
-        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", self.hosts[host]))
-            })?;
-        let same = self.slots.iter().filter(|other| **other == host);
-        Ok(if same.count() > 1 {
-            launched.machine(&*self.hosts[host])
-        } else {
-            launched
-        })
+        Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.hosts[host])))
     }
 }
 

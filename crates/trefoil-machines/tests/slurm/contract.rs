@@ -1,6 +1,6 @@
 //! What a pool promises, with workers on a cluster.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -129,21 +129,6 @@ fn one_waits((n, marks): (u64, Option<String>)) -> u64 {
     slowly(n)
 }
 
-/// Waits until three of these run. Returns its process, and the memory files that it has.
-fn holds((words, many): &(String, usize), notes: String) -> (u32, Vec<u64>) {
-    assert_eq!(words.len(), *many);
-    support::note(&notes, 1);
-    until(|| support::noted(&notes) == 3);
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let is_memory = |path: &PathBuf| {
-        let target = std::fs::read_link(path).unwrap_or_default();
-        target.to_string_lossy().contains("memfd:trefoil-shared")
-    };
-    let files = open.map(|entry| entry.path()).filter(is_memory);
-    let numbers = files.map(|path| std::fs::metadata(path).unwrap().ino());
-    (std::process::id(), numbers.collect())
-}
-
 fn slowly(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(5)); // work
     n
@@ -237,22 +222,6 @@ tests! {
             until(|| !queue(&["--format=%A"]).lines().any(|id| id == job));
             assert_eq!(procs.spawn(1, |n: u8| n).join().unwrap(), 1, "another takes its place");
         }
-    }
-
-    fn workers_of_one_machine_have_a_large_context_from_one_of_them() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::srun()).nodes(3..=3)).build().unwrap();
-        until(|| procs.worker_pids().iter().filter(|pid| **pid != 0).count() == 3);
-        let (notes, common) = (Scratch::new("slurm-context"), ("x".repeat(700_000), 700_000));
-        let call = procs.call(|_: ()| ()).chunk_size(1);
-        let found = call.map_with(&common, vec![notes.text(); 3], holds).unwrap();
-        let (mut pids, memory): (Vec<u32>, Vec<Vec<u64>>) = found.into_iter().unzip();
-        pids.sort_unstable();
-        pids.dedup();
-        assert_eq!(pids.len(), 3);
-        assert!(memory[0].len() == 1 && memory.iter().all(|one| *one == memory[0]), "{memory:?}");
-        let left = procs.map(0..30u64, slowly).unwrap();
-        assert_eq!(left.len(), 30);
     }
 
     fn variables_go_there_and_standard_output_elsewhere() {

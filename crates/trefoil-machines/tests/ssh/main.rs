@@ -12,7 +12,6 @@
 mod accidents;
 mod chaos;
 mod cluster;
-mod context;
 mod contract;
 mod cut;
 mod errors;
@@ -25,11 +24,5 @@ fn main() {
     }
     trefoil::init();
     contract::helpers();
-    support::main(&[
-        accidents::TESTS,
-        context::TESTS,
-        contract::TESTS,
-        cut::TESTS,
-        errors::TESTS,
-    ]);
+    support::main(&[accidents::TESTS, contract::TESTS, cut::TESTS, errors::TESTS]);
 }

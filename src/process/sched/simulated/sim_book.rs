@@ -20,11 +20,6 @@ impl Serialize for Laden {
     }
 }
 
-/// A context that workers on the same machine fetch from one another begins like any other.
-pub(super) fn large(id: u64) -> (Item, Vec<u8>) {
-    ((id, id), vec![7; 20_000])
-}
-
 pub(super) fn end_of_a_channel() -> Arc<Attachment> {
     let attachment = Attachment::new(std::fs::File::open("/dev/null").unwrap().into());
     attachment.set_end();

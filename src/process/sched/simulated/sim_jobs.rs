@@ -3,12 +3,12 @@
 use super::*;
 
 /// The context of the job `id`.
-fn context(id: u64, ends: bool, spreads: bool) -> Context {
+fn context(id: u64, ends: bool) -> Context {
     let mut chunk = Chunk::default();
-    match (ends, spreads) {
-        (true, _) => chunk.push(&Laden((id, id), end_of_a_channel())),
-        (false, true) => chunk.push(&large(id)),
-        (false, false) => chunk.push(&(id, id)),
+    if ends {
+        chunk.push(&Laden((id, id), end_of_a_channel()))
+    } else {
+        chunk.push(&(id, id))
     }
     .unwrap();
     Context {
@@ -42,7 +42,7 @@ impl World {
             },
             timeout,
             until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
-            context: self.chance(if self.machines > 0 { 2 } else { 5 }),
+            context: self.chance(5),
             ends,
         };
         let sink = BookSink {
@@ -60,38 +60,11 @@ impl World {
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         work.numbered = !each && size != 1;
-        let spreads = self.machines > 0 && !self.chance(4);
-        work.options.context = known.context.then(|| Arc::new(context(id, ends, spreads)));
+        work.options.context = known.context.then(|| Arc::new(context(id, ends)));
         self.jobs.insert(id, known);
         self.sched.submit(id, Job::new(work), self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
-    }
-
-    /// A job of so many items, perhaps with a large context.
-    pub(super) fn common_job(&mut self, size: u64, has_context: bool) -> u64 {
-        let id = self.next_job;
-        self.next_job += 1;
-        let book = self.book.clone();
-        let sink = BookSink {
-            id,
-            timeout: None,
-            until: None,
-            values: HashSet::new(),
-            book,
-        };
-        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
-        work.options.context = has_context.then(|| Arc::new(context(id, false, true)));
-        let known = Known {
-            size,
-            context: has_context,
-            ..Known::default()
-        };
-        self.jobs.insert(id, known);
-        self.sched.submit(id, Job::new(work), self.now);
-        self.open.push((id, 0, size));
-        self.feed(self.open.len() - 1);
-        id
     }
 
     pub(super) fn feed(&mut self, open: usize) {

@@ -49,18 +49,6 @@ impl World {
 
     /// A worker reads a frame, at any time if it is plain.
     pub(super) fn read(&mut self, worker: usize, bytes: &[u8]) {
-        let cannot = self.hostile && self.chance(8);
-        let serves = |sim: &Option<Sim>, id| {
-            sim.as_ref()
-                .is_some_and(|sim| sim.serves_contexts.contains(&id))
-        };
-        let there: Vec<usize> = match Frame::decode(bytes).unwrap().unwrap().0 {
-            Frame::Share { id, .. } => {
-                let all = 0..self.sims.len();
-                all.filter(|one| serves(&self.sims[*one], id)).collect()
-            }
-            _ => Vec::new(),
-        };
         let Some(sim) = &mut self.sims[worker] else {
             return;
         };
@@ -97,47 +85,9 @@ impl World {
                 let context = item(Reader(bytes).bytes().unwrap());
                 assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
-                self.sent += u32::from(bytes.len() > 20_000);
-            }
-            Frame::Share { id, from: None } => {
-                assert!(sim.contexts.contains(&id) && self.machines > 0);
-                let served = ServedContext {
-                    place: [worker as u32, 0],
-                    hash: id,
-                };
-                let served = Some(served).filter(|_| !cannot);
-                sim.serves_contexts.extend(served.map(|_| id));
-                self.missed += u32::from(served.is_none());
-                sim.said.extend(Record::Serves { id, served }.bytes());
-            }
-            Frame::Share {
-                id,
-                from: Some(from),
-            } => {
-                let [other, _] = from.place;
-                assert_eq!(from.hash, id);
-                assert_eq!(
-                    u64::from(other) % self.machines,
-                    worker as u64 % self.machines
-                );
-                let place = [worker as u32, 0];
-                let is_there = there.contains(&(other as usize)) && !cannot;
-                let served = is_there.then_some(ServedContext { place, ..from });
-                if is_there {
-                    assert!(sim.contexts.insert(id), "a context comes once");
-                    sim.serves_contexts.insert(id);
-                }
-                if !is_there {
-                    sim.missing.insert(id);
-                }
-                self.fetched += u32::from(is_there);
-                self.missed += u32::from(!is_there);
-                sim.said.extend(Record::Serves { id, served }.bytes());
             }
             Frame::Forget { id } => {
-                sim.serves_contexts.remove(&id);
-                // (It may end before it is known that it could not be fetched.)
-                assert!(sim.contexts.remove(&id) || sim.missing.remove(&id));
+                assert!(sim.contexts.remove(&id));
             }
             Frame::Bye => sim.leaves = true,
             Frame::Recall { sequence, cancel } => {

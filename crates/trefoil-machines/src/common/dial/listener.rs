@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as Local;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -71,8 +71,6 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) hello: Hello,
-    /// The address of its machine.
-    pub(crate) from: IpAddr,
     /// The driver's end of its stream, until a slot takes it.
     local: Option<Local>,
     must_end: Arc<Event>,
@@ -85,8 +83,7 @@ impl Arrived {
     pub(crate) fn launched(&mut self) -> io::Result<Launched> {
         let local = self.local.take();
         let local = local.ok_or_else(|| io::Error::other("it has a slot already"))?;
-        let launched = Launched::stream(local).pid(self.hello.number);
-        Ok(launched.machine(self.from.to_string()))
+        Ok(Launched::stream(local).pid(self.hello.number))
     }
 
     /// How its connection has ended. It is known when its stream ends.
@@ -120,7 +117,6 @@ impl Arrived {
                 name: name.to_owned(),
                 number: 0,
             },
-            from: IpAddr::from([127, 0, 0, 1]),
             local: Some(pair().unwrap().0),
             must_end: Arc::default(),
             outcome: Arc::default(),
@@ -248,8 +244,8 @@ struct Reception<F> {
 impl<F: Fn(Result<Arrived, String>) + 'static> Reception<F> {
     async fn accept(self: &Rc<Self>, listener: &TcpListener) {
         loop {
-            let (stream, from) = match listener.accept().await {
-                Ok(accepted) => accepted,
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
                 // (After an error that lasts, `accept` itself pauses.)
                 Err(error) => {
                     if descriptors::are_used_up(&error) {
@@ -260,13 +256,13 @@ impl<F: Fn(Result<Arrived, String>) + 'static> Reception<F> {
             };
             let mut strangers = self.strangers.borrow_mut();
             let (own, number) = (self.clone(), strangers.numbers);
-            let task = trefoil::spawn(async move { own.attend(stream, from.ip(), number).await });
+            let task = trefoil::spawn(async move { own.attend(stream, number).await });
             strangers.admit(task);
         }
     }
 
     /// Answers a connection, and forwards the stream of the worker at its other end.
-    async fn attend(&self, stream: TcpStream, from: IpAddr, number: u64) {
+    async fn attend(&self, stream: TcpStream, number: u64) {
         let met = async {
             prepare(&stream).ok()?;
             let met = answer(stream, &self.key, self.identity, self.limit).await;
@@ -285,7 +281,6 @@ impl<F: Fn(Result<Arrived, String>) + 'static> Reception<F> {
         let (must_end, outcome) = (Arc::<Event>::default(), Arc::new(OnceLock::new()));
         (self.on_arrival)(Ok(Arrived {
             hello,
-            from,
             local: Some(local),
             must_end: must_end.clone(),
             outcome: outcome.clone(),

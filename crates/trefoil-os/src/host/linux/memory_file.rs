@@ -88,22 +88,6 @@ pub fn reader(file: impl AsFd) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Where this user's other processes on this machine find the file, while it is open here.
-pub fn place(file: impl AsFd) -> Option<[u32; 2]> {
-    Some([std::process::id(), file.as_fd().as_raw_fd() as u32])
-}
-
-/// The memory file that another process has in this place, open for reading only. (If that process
-/// is gone, the place may be that of any file, which is not opened.)
-pub fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
-    let path = format!("/proc/{process}/fd/{number}");
-    if !std::fs::read_link(&path)?.starts_with("/memfd:trefoil-shared (deleted)") {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
 /// Allocates the pages from `start` on; an error if there is no memory for them.
 ///
 /// # Safety

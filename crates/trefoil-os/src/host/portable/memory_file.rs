@@ -100,16 +100,6 @@ pub fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Where other processes find the file: nowhere.
-pub fn place(_file: impl AsFile) -> Option<[u32; 2]> {
-    None
-}
-
-/// Opens the memory file that another process has in this place: unsupported here.
-pub fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Allocates the pages from `start` on: unsupported here.
 ///
 /// # Safety
