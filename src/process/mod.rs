@@ -32,7 +32,7 @@
 //! | call a function once, or for many items | [`spawn`](ProcessPool::spawn), [`map`](ProcessPool::map), [`imap`](ProcessPool::imap) |
 //! | have the result or the error of each item | [`map_each`](ProcessPool::map_each), [`with_index`](Imap::with_index) |
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
-//! | learn where an item has crashed | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) |
+//! | learn where an item has crashed | `WorkerExit::backtrace` (feature `backtrace`) |
 //! | learn which item's time was up | [`Late`](crate::Late), [`TaskError::item`](crate::TaskError::item) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
 //! | give each worker a device, a port, a directory of its own | [`env_for`](ProcessPoolBuilder::env_for), [`worker_index`] |
@@ -60,7 +60,7 @@
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
 //! | [`permits`](ProcessPool::permits), [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
 //! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
-//! | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) | no | no |
+//! | `WorkerExit::backtrace` (feature `backtrace`) | no | no |
 //!
 //! # Instead of locks between processes
 //!
@@ -156,6 +156,7 @@ mod value;
 mod wire;
 mod worker;
 
+#[cfg(feature = "backtrace")]
 pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;

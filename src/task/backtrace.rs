@@ -9,12 +9,6 @@
 //! `main` is. If that frame has no name, no caller is named in its place: a library is shown as a
 //! number in it, and in the program's own file it may be the runtime's.
 
-// Without worker processes there are none, and nothing that looks them up is compiled.
-#![cfg_attr(
-    not(feature = "processes"),
-    allow(dead_code, unused_imports, unused_variables)
-)]
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -57,10 +51,6 @@ use crate::printable::Printable;
 #[derive(Clone)]
 pub struct Backtrace(Arc<Lookup>);
 
-#[cfg(not(feature = "processes"))]
-enum Lookup {}
-
-#[cfg(feature = "processes")]
 struct Lookup {
     places: Arc<Places>,
     /// The first address is one that the thread jumped to.
@@ -116,8 +106,8 @@ impl Frame {
         self.offset
     }
 
-    /// The function, demangled (Rust and C++). Needs the feature `backtrace`, symbols, and a module
-    /// that this process has loaded, too (at the same path).
+    /// The function, demangled (Rust and C++). Needs symbols, and a module that this process has
+    /// loaded, too (at the same path).
     #[must_use]
     pub fn function(&self) -> Option<&str> {
         self.function.as_deref()
@@ -137,7 +127,6 @@ impl Frame {
 
     /// Whether it is part of what every program runs on: the C library, the standard library, this
     /// crate.
-    #[cfg(feature = "processes")]
     fn is_runtime(&self) -> bool {
         const LIBRARIES: [&str; 10] = [
             "libc",
@@ -215,7 +204,6 @@ impl Frame {
     }
 
     /// Whether it is below every item: what serves a pool, or `main`.
-    #[cfg(feature = "processes")]
     fn is_below_items(&self) -> bool {
         let function = self.function().unwrap_or_default();
         let path = function.trim_start_matches(['<', '&', '*']);
@@ -224,7 +212,6 @@ impl Frame {
         is_main || path.starts_with("trefoil::process::worker::")
     }
 
-    #[cfg(feature = "processes")]
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let module = self.module().unwrap_or_default();
         write!(f, "{}+{:#x}", Printable(module), self.offset)?;
@@ -234,7 +221,6 @@ impl Frame {
         Source(self).write(f, " at ")
     }
 
-    #[cfg(feature = "processes")]
     fn is_same_place(&self, other: &Self) -> bool {
         (&self.module, self.offset) == (&other.module, other.offset)
             && self.function == other.function
@@ -244,7 +230,6 @@ impl Frame {
 /// Its place in the source, if that is known: below the current directory without that.
 struct Source<'a>(&'a Frame);
 
-#[cfg(feature = "processes")]
 impl Source<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
         let Some(file) = self.0.file() else {
@@ -260,7 +245,6 @@ impl Source<'_> {
 impl Backtrace {
     /// The stack of these places, innermost first; `is_wild_jump`: at the first there is no code.
     /// `None` if there are none.
-    #[cfg(feature = "processes")]
     pub(crate) fn new(places: Vec<Place>, is_wild_jump: bool) -> Option<Self> {
         if places.is_empty() {
             return None;
@@ -274,13 +258,11 @@ impl Backtrace {
     }
 
     /// Whether somebody should wait for the names.
-    #[cfg(feature = "processes")]
     pub(crate) fn is_unnamed(&self) -> bool {
         self.0.places.are_unnamed()
     }
 
     /// Waits for the names, as long as that makes sense. For helper threads.
-    #[cfg(feature = "processes")]
     pub(crate) fn wait_for_names(&self) {
         self.0.places.wait();
     }
@@ -289,15 +271,11 @@ impl Backtrace {
     /// into its caller, a frame for each of the two.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        #[cfg(feature = "processes")]
-        return self.0.frames();
-        #[cfg(not(feature = "processes"))]
-        &[]
+        self.0.frames()
     }
 
     /// Writes where the innermost frame is that belongs to the user's code or to a library's, if
     /// that is known.
-    #[cfg(feature = "processes")]
     pub(crate) fn write_culprit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(frame) = self.culprit() else {
             return Ok(());
@@ -310,7 +288,6 @@ impl Backtrace {
         write!(f, " in {}+{:#x}", Printable(module), frame.offset)
     }
 
-    #[cfg(feature = "processes")]
     fn culprit(&self) -> Option<&Frame> {
         let is_passed = |frame: &&Frame| frame.origin == Origin::Jump || frame.is_runtime();
         let mut items = self.frames().iter().take_while(|one| !one.is_below_items());
@@ -319,7 +296,6 @@ impl Backtrace {
     }
 }
 
-#[cfg(feature = "processes")]
 impl Lookup {
     fn frames(&self) -> &[Frame] {
         match self.places.names() {
@@ -366,11 +342,9 @@ impl Lookup {
 }
 
 /// How many frames may be one turn of a recursion, to be shown once.
-#[cfg(feature = "processes")]
 const LONGEST_TURN: usize = 16;
 
 /// How many of the first frames are one turn of a recursion, and how often that comes in turn.
-#[cfg(feature = "processes")]
 fn recursion(frames: &[Frame]) -> Option<(usize, usize)> {
     let turns = |length: usize| {
         let (turn, rest) = frames.split_at(length);
@@ -387,26 +361,23 @@ fn recursion(frames: &[Frame]) -> Option<(usize, usize)> {
 
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        #[cfg(feature = "processes")]
-        {
-            let frames = self.frames();
-            let mut at = 0;
-            while at < frames.len() {
-                let (length, turns) = recursion(&frames[at..]).unwrap_or((1, 1));
-                for (number, frame) in frames.iter().enumerate().skip(at).take(length) {
-                    let begin = if number > 0 { "\n" } else { "" };
-                    write!(f, "{begin}{number:4}: ")?;
-                    frame.write(f)?;
-                }
-                at += length * turns;
-                if turns > 1 {
-                    let what = if length > 1 {
-                        "these frames"
-                    } else {
-                        "this frame"
-                    };
-                    write!(f, "\n      {what} {} times more", turns - 1)?;
-                }
+        let frames = self.frames();
+        let mut at = 0;
+        while at < frames.len() {
+            let (length, turns) = recursion(&frames[at..]).unwrap_or((1, 1));
+            for (number, frame) in frames.iter().enumerate().skip(at).take(length) {
+                let begin = if number > 0 { "\n" } else { "" };
+                write!(f, "{begin}{number:4}: ")?;
+                frame.write(f)?;
+            }
+            at += length * turns;
+            if turns > 1 {
+                let what = if length > 1 {
+                    "these frames"
+                } else {
+                    "this frame"
+                };
+                write!(f, "\n      {what} {} times more", turns - 1)?;
             }
         }
         Ok(())
@@ -419,7 +390,7 @@ impl fmt::Debug for Backtrace {
     }
 }
 
-#[cfg(all(test, feature = "processes"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

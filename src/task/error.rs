@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "backtrace")]
 use super::backtrace::Backtrace;
 use super::failed_item::FailedItem;
 use super::failure::Failure;
@@ -222,20 +223,20 @@ impl TaskError {
     }
 
     /// Whether somebody should wait for names in it.
-    #[cfg(feature = "processes")]
+    #[cfg(feature = "backtrace")]
     pub(crate) fn needs_names(&self) -> bool {
         self.backtrace().is_some_and(Backtrace::is_unnamed)
     }
 
     /// Waits for them, as long as that makes sense. For helper threads.
-    #[cfg(feature = "processes")]
+    #[cfg(feature = "backtrace")]
     pub(crate) fn wait_for_names(&self) {
         if let Some(backtrace) = self.backtrace() {
             backtrace.wait_for_names();
         }
     }
 
-    #[cfg(feature = "processes")]
+    #[cfg(feature = "backtrace")]
     fn backtrace(&self) -> Option<&Backtrace> {
         match self {
             Self::WorkerDied(exit) => exit.backtrace(),
@@ -330,6 +331,7 @@ pub struct WorkerExit {
     pub(crate) cause: Cause,
     /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
+    #[cfg(feature = "backtrace")]
     pub(crate) backtrace: Option<Backtrace>,
     /// The item of a `map` that it was running.
     item: FailedItem,
@@ -345,6 +347,7 @@ impl WorkerExit {
             stderr_tail: String::new(),
             cause: Cause::Itself,
             note: None,
+            #[cfg(feature = "backtrace")]
             backtrace: None,
             item: FailedItem::default(),
         }
@@ -389,14 +392,15 @@ impl WorkerExit {
     }
 
     /// Where it crashed: the stack of the thread that died by `SIGSEGV`, `SIGBUS`, `SIGILL`,
-    /// `SIGFPE` or `SIGABRT`. Names need the feature `backtrace`; modules and offsets do not. The
-    /// `Display` form of the error names the innermost function that is yours or a library's, or
+    /// `SIGFPE` or `SIGABRT`. With the feature `backtrace`: without it, an error has the signal and
+    /// the [last words](Self::stderr_tail). The `Display` form of the error names the innermost function that is yours or a library's, or
     /// has the module and the offset if that is a library's and has no name.
     ///
     /// `None` for any other end, where its signal is not known, where nothing could be noted (a
     /// thread of C code whose stack overflowed, a handler that the item has installed itself), for
     /// [plain workers](crate::ProcessPoolBuilder::plain_workers), and on systems other than Linux
     /// on x86-64 and arm64. Where code has no unwind tables, it is where the stack ends here.
+    #[cfg(feature = "backtrace")]
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.backtrace.as_ref()
@@ -479,6 +483,7 @@ impl WorkerExit {
         if self.attempts > 1 {
             write!(f, " at attempt {}", self.attempts)?;
         }
+        #[cfg(feature = "backtrace")]
         if let Some(backtrace) = &self.backtrace {
             backtrace.write_culprit(f)?;
         }

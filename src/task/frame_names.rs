@@ -17,9 +17,6 @@
 //!
 //! Tests: `tests/process/crashes.rs`.
 
-// Without the feature nothing is looked up.
-#![cfg_attr(not(all(feature = "backtrace", not(loom))), allow(dead_code))]
-
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -40,7 +37,6 @@ pub(crate) struct Name {
 pub(crate) struct Places {
     pub(crate) all: Vec<Place>,
     names: OnceLock<Vec<Arc<[Name]>>>,
-    #[cfg(all(feature = "backtrace", not(loom)))]
     is_queued: crate::loom::atomic::AtomicBool,
 }
 
@@ -49,14 +45,12 @@ impl Places {
         Self {
             all,
             names: OnceLock::new(),
-            #[cfg(all(feature = "backtrace", not(loom)))]
             is_queued: crate::loom::atomic::AtomicBool::new(false),
         }
     }
 
     /// The names, once they have been looked up. Has that done, and does not wait for it.
     pub(crate) fn names(self: &Arc<Self>) -> Option<&[Arc<[Name]>]> {
-        #[cfg(all(feature = "backtrace", not(loom)))]
         if self.names.get().is_none() {
             lookup::queue(self);
         }
@@ -65,17 +59,15 @@ impl Places {
 
     /// Whether somebody should wait for them.
     pub(crate) fn are_unnamed(&self) -> bool {
-        cfg!(all(feature = "backtrace", not(loom))) && self.names.get().is_none()
+        self.names.get().is_none()
     }
 
     /// Waits for the names, as long as that makes sense.
     pub(crate) fn wait(self: &Arc<Self>) {
-        #[cfg(all(feature = "backtrace", not(loom)))]
         lookup::wait(self);
     }
 }
 
-#[cfg(all(feature = "backtrace", not(loom)))]
 mod lookup {
     use crate::loom::atomic::Ordering;
     use std::collections::{HashMap, VecDeque};

@@ -71,6 +71,7 @@
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // under loom most executors are absent
 
 pub(crate) mod awaited;
+#[cfg(feature = "backtrace")]
 pub(crate) mod backtrace;
 mod cancel_token;
 mod combine;
@@ -81,6 +82,7 @@ mod error;
 mod extras;
 mod failed_item;
 mod failure;
+#[cfg(feature = "backtrace")]
 mod frame_names;
 mod group;
 mod group_futures;

@@ -1,7 +1,7 @@
 //! Where a worker crashed: the backtrace of its error.
 //!
-//! Each crash is a function of its own, and its error must have a frame in that function: by its
-//! address in every build, and by its name with the feature `backtrace`.
+//! Each crash is a function of its own, and its error must have a frame in that function, by its
+//! address and by its name.
 #![allow(unsafe_code)] // it crashes
 
 use crate::support;
@@ -11,7 +11,6 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
-#[cfg(feature = "backtrace")]
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -28,9 +27,7 @@ pub(crate) fn helpers() {
         ("handler_that_removes_itself", || one_shot(removes_itself)),
         ("handlers_that_live_on", handlers_that_live_on),
         ("slow_panic_reports", slow_panic_reports),
-        #[cfg(feature = "backtrace")]
         ("names_that_take_long", names_that_take_long),
-        #[cfg(feature = "backtrace")]
         ("memory_of_names", memory_of_names),
     ]);
 }
@@ -72,7 +69,7 @@ fn is_in(frame: &Frame, function: usize) -> bool {
     is_own(frame) && (function..function + 1500).contains(&address)
 }
 
-/// The signal, a frame in `function`, and with the feature the name that ends with `name`.
+/// The signal, a frame in `function`, and the name that ends with `name`.
 fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
     assert_eq!(exit.signal(), Some(signal), "{exit}");
     let backtrace = backtrace(exit);
@@ -82,22 +79,20 @@ fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
         "{:#x} {name}: {exit}\n{backtrace}",
         function - base(),
     );
-    if cfg!(feature = "backtrace") {
-        wait_for_names(backtrace);
-        let frames = backtrace.frames();
-        let words = exit.to_string();
-        assert!(words.contains(&format!("{name}`")), "{words}\n{backtrace}");
-        let is_line = |frame: &Frame| frame.line().is_some();
-        let is_here = |frame: &Frame| {
-            let file = frame.file().unwrap_or(Path::new(""));
-            file.ends_with("tests/process/crashes.rs")
-        };
-        let named = frames
-            .iter()
-            .filter(|one| one.function().unwrap_or("").ends_with(name));
-        let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
-        assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
-    }
+    wait_for_names(backtrace);
+    let frames = backtrace.frames();
+    let words = exit.to_string();
+    assert!(words.contains(&format!("{name}`")), "{words}\n{backtrace}");
+    let is_line = |frame: &Frame| frame.line().is_some();
+    let is_here = |frame: &Frame| {
+        let file = frame.file().unwrap_or(Path::new(""));
+        file.ends_with("tests/process/crashes.rs")
+    };
+    let named = frames
+        .iter()
+        .filter(|one| one.function().unwrap_or("").ends_with(name));
+    let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
+    assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
 }
 
 /// (On a busy machine the error may have come without them.)
@@ -292,7 +287,6 @@ fn slow_panic_reports() {
     }
 }
 
-#[cfg(feature = "backtrace")]
 #[inline(never)]
 fn crash_while_names_take_long(n: u32) -> u32 {
     if black_box(n) > 0 {
@@ -304,7 +298,6 @@ fn crash_while_names_take_long(n: u32) -> u32 {
 /// Another user of the crate `backtrace` holds its lock, as if the debug information came from a
 /// disk that does not answer: errors are held back for some seconds, no limit ends them otherwise,
 /// and nobody who looks at them waits.
-#[cfg(feature = "backtrace")]
 fn names_that_take_long() {
     trefoil::init();
     let procs = pool(2);
@@ -352,7 +345,6 @@ fn names_that_take_long() {
 }
 
 /// What was read for the names is not kept.
-#[cfg(feature = "backtrace")]
 fn memory_of_names() {
     trefoil::init();
     let own = std::env::current_exe().unwrap();
@@ -812,10 +804,8 @@ tests! {
     }
 
     fn names_hold_up_nobody() {
-        if cfg!(feature = "backtrace") {
-            run_helper("names_that_take_long");
-            run_helper("memory_of_names");
-        }
+        run_helper("names_that_take_long");
+        run_helper("memory_of_names");
     }
 
     fn in_code_of_others() {

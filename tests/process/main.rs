@@ -26,7 +26,7 @@ mod calls;
 mod channel;
 mod chaos;
 mod conformance;
-#[cfg(target_os = "linux")] // elsewhere nothing is noted
+#[cfg(all(target_os = "linux", feature = "backtrace"))] // elsewhere nothing is noted
 mod crashes;
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -73,7 +73,7 @@ mod wrapped;
 fn main() {
     support::sleep();
     bulk::helpers();
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "backtrace"))]
     crashes::helpers();
     #[cfg(target_os = "linux")]
     deaths::helpers();
@@ -132,7 +132,7 @@ fn main() {
         permits::TESTS,
         places::TESTS,
         callers::TESTS,
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", feature = "backtrace"))]
         crashes::TESTS,
         #[cfg(target_os = "linux")]
         deaths::TESTS,

@@ -346,7 +346,7 @@ impl ProcessPoolBuilder {
     /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output
     ///   of earlier items, back to when it was last idle, and because of that output it may count
     ///   as [out of memory](crate::WorkerExit::out_of_memory).
-    /// - A worker that crashes leaves no [backtrace](crate::WorkerExit::backtrace), and one that is
+    /// - A worker that crashes leaves no backtrace, and one that is
     ///   sent a `SIGSEGV` or `SIGBUS` survives the first.
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///

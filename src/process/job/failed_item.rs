@@ -128,6 +128,7 @@ impl FailedItem {
     /// Calls the hook. Returns the error, with the note if there is one.
     pub(crate) fn report(self) -> TaskError {
         if !self.is_given_up {
+            #[cfg(feature = "backtrace")]
             self.error.wait_for_names();
             panic::contain(|| (self.hook.0)(&self));
         }

@@ -21,7 +21,9 @@ use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
 use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope::{self, Decoding};
-use crate::task::{TaskError, panic};
+#[cfg(feature = "backtrace")]
+use crate::task::TaskError;
+use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
@@ -31,6 +33,7 @@ pub(crate) enum Chore {
     /// Call the hook that gets an item that has failed.
     Fail(Box<FailedItem>),
     /// Wait for the names in the error of an item.
+    #[cfg(feature = "backtrace")]
     Name(Naming),
     /// Drop these values of results of a type, which are not wanted any more.
     Drop(TypeId, Values),
@@ -44,6 +47,7 @@ impl Chore {
             Self::Finish(result_type, _) | Self::Drop(result_type, _) => *result_type,
             // These have no results.
             Self::Fail(_) => TypeId::of::<FailedItem>(),
+            #[cfg(feature = "backtrace")]
             Self::Name(_) => TypeId::of::<Naming>(),
         }
     }
@@ -53,7 +57,9 @@ impl Chore {
         match self {
             Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
             Self::Finish(_, job) => Some(*job),
-            Self::Fail(_) | Self::Name(_) | Self::Drop(..) => None,
+            Self::Fail(_) | Self::Drop(..) => None,
+            #[cfg(feature = "backtrace")]
+            Self::Name(_) => None,
         }
     }
 
@@ -61,6 +67,7 @@ impl Chore {
     pub(crate) fn give_up(&mut self) {
         match self {
             Self::Fail(failed) => failed.is_given_up = true,
+            #[cfg(feature = "backtrace")]
             Self::Name(naming) => naming.is_given_up = true,
             Self::Read(_) | Self::Finish(..) | Self::Drop(..) => {}
         }
@@ -68,6 +75,7 @@ impl Chore {
 }
 
 /// An item that has failed, whose error is held back until the names in it are known.
+#[cfg(feature = "backtrace")]
 pub(crate) struct Naming {
     pub(crate) job: u64,
     /// Its index in the job.
@@ -77,6 +85,7 @@ pub(crate) struct Naming {
     pub(crate) is_given_up: bool,
 }
 
+#[cfg(feature = "backtrace")]
 impl Naming {
     pub(crate) fn wait(self) -> TaskError {
         if !self.is_given_up {

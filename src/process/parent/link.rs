@@ -455,7 +455,10 @@ impl Link {
         (exit.code, exit.signal) = (ending.code, ending.signal);
         exit.note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
-        exit.backtrace = self.peer.backtrace(ending.signal);
+        #[cfg(feature = "backtrace")]
+        {
+            exit.backtrace = self.peer.backtrace(ending.signal);
+        }
         (exit, evidence, self.is_launched() && ending.loses_records)
     }
 }

@@ -122,6 +122,7 @@ impl PoolState {
                 let (job, at) = (failed.job, failed.at);
                 self.item_has_failed(job, at, failed.report());
             }
+            #[cfg(feature = "backtrace")]
             Chore::Name(naming) => {
                 let (job, at) = (naming.job, naming.at);
                 self.item_has_failed(job, at, naming.wait());

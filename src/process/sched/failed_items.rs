@@ -13,7 +13,9 @@ use std::time::Instant;
 use super::Sched;
 use crate::process::job::Job;
 use crate::process::job::failed_item::FailedItem;
-use crate::process::job::reading::{Chore, Naming};
+use crate::process::job::reading::Chore;
+#[cfg(feature = "backtrace")]
+use crate::process::job::reading::Naming;
 use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
@@ -40,18 +42,19 @@ impl Sched {
         let hook = job.work.options.on_failed.as_ref();
         let hook = hook.or(self.policy.on_failed.as_ref());
         let (Some(hook), Some(piece), true) = (hook, piece, FailedItem::is_for(&error)) else {
-            if !error.needs_names() {
-                return Some(error);
+            #[cfg(feature = "backtrace")]
+            if error.needs_names() {
+                let naming = Naming {
+                    job: id,
+                    at,
+                    error,
+                    is_given_up: false,
+                };
+                job.begins_to_fail(at);
+                self.chores.push(Chore::Name(naming));
+                return None;
             }
-            let naming = Naming {
-                job: id,
-                at,
-                error,
-                is_given_up: false,
-            };
-            job.begins_to_fail(at);
-            self.chores.push(Chore::Name(naming));
-            return None;
+            return Some(error);
         };
         let error = job.error_of(at, error);
         let failed = FailedItem {

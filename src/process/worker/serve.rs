@@ -6,8 +6,8 @@
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
 //!    holder, on other machines), a session without a terminal begins (Ctrl-C does not reach it),
-//!    crashes are noted in the ledger (`host::crash_handler`), and a thread begins to watch the
-//!    socket and the bell.
+//!    with the feature `backtrace` crashes are noted in the ledger (`host::crash_handler`), and a
+//!    thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`host::lifeline`) come with it. From here on no core files are written, unless
 //!    it says otherwise. Answer `HELLO`.

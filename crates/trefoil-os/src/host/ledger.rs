@@ -49,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::host::arena::Arena;
+#[cfg(feature = "backtrace")]
 use crate::host::crash_notes::CrashNotes;
 use crate::host::gate::{GATES, Gate};
 use crate::host::mapping::{Access, Mapping};
@@ -142,6 +143,7 @@ impl Front {
     }
 
     /// What the worker notes when it crashes.
+    #[cfg(feature = "backtrace")]
     pub fn crash_notes(&self) -> CrashNotes<'_> {
         CrashNotes(self.0.words(NOTES, HEAD - NOTES).unwrap_or_default())
     }

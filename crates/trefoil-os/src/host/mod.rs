@@ -16,7 +16,7 @@
 //! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
 //! | `channel_files`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error that explains why | none: the same error |
 //! | `disk`: files without a name, room for them, paths without links | (`memory_file`, `executable`) | `unlink`, `statvfs`, `realpath` | files that go when they are closed; its paths have none |
-//! | `crash_handler`: notes where a worker crashes | handlers of signals (x86-64, arm64) | nothing is noted | the same |
+//! | `crash_handler` (feature `backtrace`): notes where a worker crashes | handlers of signals (x86-64, arm64) | nothing is noted | the same |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
 //! | `process_group`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
@@ -34,6 +34,7 @@
 
 pub mod arena;
 pub mod checksum;
+#[cfg(feature = "backtrace")]
 pub mod crash_notes;
 pub mod gate;
 pub mod held_descriptors;

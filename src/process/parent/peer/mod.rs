@@ -40,6 +40,7 @@ use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::refused::failed;
 use crate::sys::sockets;
+#[cfg(feature = "backtrace")]
 use crate::task::backtrace::Backtrace;
 
 /// One worker, at the other end of its stream.
@@ -240,6 +241,7 @@ impl Peer {
     }
 
     /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
+    #[cfg(feature = "backtrace")]
     pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
         self.pages.as_ref()?.backtrace(signal)
     }

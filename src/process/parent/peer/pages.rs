@@ -14,6 +14,7 @@ use rustix::fd::BorrowedFd;
 
 use super::stream::{Body, Stream};
 use crate::loom::atomic::{Ordering, fence};
+#[cfg(feature = "backtrace")]
 use crate::process::host::crash_handler;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::shared_ring::{Posted, SharedRing};
@@ -23,6 +24,7 @@ use crate::process::value::lent_arrays::{View, took};
 use crate::process::wire::Frame;
 use crate::sys::descriptor::waitable;
 use crate::sys::refused::failed;
+#[cfg(feature = "backtrace")]
 use crate::task::backtrace::Backtrace;
 
 /// The pages, beside the stream.
@@ -110,6 +112,7 @@ impl Pages {
     }
 
     /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
+    #[cfg(feature = "backtrace")]
     pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
         let signal = signal.filter(|signal| crash_handler::is_noted(*signal))?;
         let position = self.ledger.position();

@@ -29,6 +29,7 @@ use super::retire;
 use super::stream::send;
 use super::stream::{Inbox, Stream};
 use crate::loom::thread;
+#[cfg(feature = "backtrace")]
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
@@ -170,6 +171,7 @@ fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inle
     let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);
     std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory)?;
+    #[cfg(feature = "backtrace")]
     note_crashes(&pages);
     let (calls, canceller) = watched_calls(&pages);
     let socket = received.stream.try_clone()?.into_descriptor();

@@ -8,17 +8,20 @@ pub(crate) mod auxiliary;
 pub mod channel_files;
 mod control_groups;
 #[cfg(all(
+    feature = "backtrace",
     not(trefoil_port),
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 pub mod crash_handler;
 #[cfg(all(
+    feature = "backtrace",
     not(trefoil_port),
     not(any(target_arch = "x86_64", target_arch = "aarch64"))
 ))]
 #[path = "../portable/crash_handler.rs"]
 pub mod crash_handler;
 #[cfg(all(
+    feature = "backtrace",
     not(trefoil_port),
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]

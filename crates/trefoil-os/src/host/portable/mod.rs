@@ -9,6 +9,7 @@
 pub mod activity;
 pub mod affinity;
 pub mod channel_files;
+#[cfg(feature = "backtrace")]
 pub mod crash_handler;
 pub mod executable;
 #[cfg(not(target_os = "linux"))]

@@ -10,13 +10,13 @@ pub mod bell;
 pub mod child;
 #[cfg(all(feature = "processes", not(any(loom, trefoil_port))))]
 pub mod futex;
-#[cfg(feature = "processes")]
+#[cfg(feature = "backtrace")]
 pub mod heap;
 #[cfg(feature = "event-loop")]
 pub mod interest;
 #[cfg(any(feature = "threads", feature = "processes"))]
 pub mod large_pages;
-#[cfg(feature = "processes")]
+#[cfg(feature = "backtrace")]
 pub mod modules;
 #[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;

@@ -4,14 +4,14 @@
 pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
 pub mod futex;
-#[cfg(all(feature = "processes", not(target_os = "linux")))]
+#[cfg(all(feature = "backtrace", not(target_os = "linux")))]
 pub mod heap;
 #[cfg(all(
     not(target_os = "linux"),
     any(feature = "threads", feature = "processes")
 ))]
 pub mod large_pages;
-#[cfg(all(feature = "processes", not(target_os = "linux")))]
+#[cfg(all(feature = "backtrace", not(target_os = "linux")))]
 pub mod modules;
 #[cfg(not(target_os = "linux"))]
 #[cfg(feature = "threads")]
