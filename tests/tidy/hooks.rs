@@ -97,7 +97,10 @@ mod tests {
     use super::*;
 
     fn judged(row: &str, code: &str) -> String {
-        let page = File::new(PAGE, &format!("{BEGIN}\n\n| f | names | own | debt |\n|---|---|---|---|\n{row}\n"));
+        let page = File::new(
+            PAGE,
+            &format!("{BEGIN}\n\n| f | names | own | debt |\n|---|---|---|---|\n{row}\n"),
+        );
         let tree = [
             File::new("src/own.rs", &"swim();\n".repeat(99)),
             File::new("src/other.rs", code),
