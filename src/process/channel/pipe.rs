@@ -48,7 +48,7 @@ use crate::loom::Mutex;
 use crate::process::host::checksum::checksum;
 use crate::process::host::page_numbers::{PAGE, PageNumbers};
 use crate::process::host::{broken_pipe, channel_files, ends, free_memory};
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::value::reason;
 use crate::process::value::scope;
 use crate::sys::descriptor::OwnedFile;
@@ -96,13 +96,13 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct ChannelPipe {
     side: Side,
-    pipe: Arc<Attachment>,
+    pipe: Arc<AttachedFile>,
     /// The file for large items.
-    file: Arc<Attachment>,
+    file: Arc<AttachedFile>,
     /// The room in it, for an end that sends.
     page_numbers: Option<PageNumbers>,
     /// A semaphore: how many items may be sent now.
-    credits: Arc<Attachment>,
+    credits: Arc<AttachedFile>,
     capacity: usize,
     /// How long its records are: one of [`LENGTHS`].
     length: usize,
@@ -149,13 +149,13 @@ impl ChannelPipe {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };
-        let file = Attachment::new(channel_files::file(PAGE)?);
-        let credits = Attachment::new(channel_files::credits(capacity as u32)?);
+        let file = AttachedFile::new(channel_files::file(PAGE)?);
+        let credits = AttachedFile::new(channel_files::credits(capacity as u32)?);
         let end = |side, pipe| {
             let (file, credits) = (file.clone(), credits.clone());
             Self::new(
                 side,
-                [Attachment::new(pipe), file, credits],
+                [AttachedFile::new(pipe), file, credits],
                 capacity,
                 length,
             )
@@ -180,7 +180,7 @@ impl ChannelPipe {
 
     fn new(
         side: Side,
-        [pipe, file, credits]: [Arc<Attachment>; 3],
+        [pipe, file, credits]: [Arc<AttachedFile>; 3],
         capacity: usize,
         length: usize,
     ) -> io::Result<Arc<Self>> {

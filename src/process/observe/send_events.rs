@@ -32,7 +32,7 @@ use super::forward_events::{EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIEL
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::worker::write;
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::{Event, Record};
 use crate::sys::poll::poll;
 
@@ -91,7 +91,7 @@ impl Sender {
 }
 
 /// Begins to send events up to the level with this number through a pipe. 0: the parent wants none.
-pub(crate) fn start_with_pipe(level: u8, pipe: Arc<Attachment>) -> io::Result<()> {
+pub(crate) fn start_with_pipe(level: u8, pipe: Arc<AttachedFile>) -> io::Result<()> {
     rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
     let descriptor = pipe.as_fd().try_clone_to_owned()?;
     start(level, descriptor, move |record| {

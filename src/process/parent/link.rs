@@ -51,7 +51,7 @@ use crate::process::launch::launched::Started;
 use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
 use crate::process::sched::verdict::{Evidence, Killed, Memory};
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::reaper::STATUS_IS_LOST;
 use crate::sys::child::{self, Handle, Signal, is_lost};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
@@ -222,7 +222,7 @@ impl Link {
         };
         let asks = CARRIES && self.is_launched() && is_local();
         let any = asks.then(io::pipe).transpose().map_err(failed("pipe2"))?;
-        let any = any.map(|(end, _)| Attachment::new(end.into()));
+        let any = any.map(|(end, _)| AttachedFile::new(end.into()));
         let own = lifeline.map(|end| waitable(end.as_file()));
         let one = any.as_ref().map(|end| waitable(end.as_file()));
         let pipe = pipe.as_ref().map(|end| waitable(end.as_file()));

@@ -39,7 +39,7 @@ use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::{INITIALIZE, Worker};
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
@@ -131,7 +131,7 @@ struct World {
     next_job: u64,
     book: Arc<Mutex<Book>>,
     /// The attachments of items.
-    attachments: HashMap<Item, Arc<Attachment>>,
+    attachments: HashMap<Item, Arc<AttachedFile>>,
     /// How many items with ends have begun.
     laden: u32,
     hostile: bool,

@@ -129,7 +129,7 @@ impl Serialize for Attachment {
         let send = || {
             let copy = self.as_fd().try_clone_to_owned();
             let copy = copy.map_err(|error| reason::set(&error.to_string()))?;
-            let copy = attachments::Attachment::new(copy);
+            let copy = attachments::AttachedFile::new(copy);
             copy.set_end();
             scope::attach(&copy)
         };

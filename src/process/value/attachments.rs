@@ -57,7 +57,7 @@ const MOST_ARRIVALS: usize = 2;
 
 /// A descriptor that can travel, shared by all values that contain it.
 #[derive(Debug)]
-pub(crate) struct Attachment {
+pub(crate) struct AttachedFile {
     pub(crate) id: u64,
     pub(crate) descriptor: SlowClose,
     /// It is an end of a channel, which one process has at a time.
@@ -85,7 +85,7 @@ impl Drop for Watchers {
     }
 }
 
-impl Attachment {
+impl AttachedFile {
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
         Self::numbered(Self::number(), SlowClose::never(descriptor))
     }
@@ -141,12 +141,12 @@ impl Attachment {
     }
 }
 
-any_descriptor! { Attachment, descriptor }
+any_descriptor! { AttachedFile, descriptor }
 
 /// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
-    pub(super) attachments: Vec<(u64, Arc<Attachment>)>,
+    pub(super) attachments: Vec<(u64, Arc<AttachedFile>)>,
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
     /// They are counted as long as this exists.
@@ -165,7 +165,7 @@ impl Descriptors {
     /// Counts them as held (`held_descriptors`), except those that count themselves; if they are
     /// too many, drops them.
     pub(super) fn count(&mut self) {
-        let is_uncounted = |(_, one): &&(u64, Arc<Attachment>)| !one.descriptor.waits();
+        let is_uncounted = |(_, one): &&(u64, Arc<AttachedFile>)| !one.descriptor.waits();
         match HeldDescriptors::count(self.attachments.iter().filter(is_uncounted).count()) {
             Some(held) => self._held = held,
             None => {
@@ -195,7 +195,7 @@ impl Descriptors {
     }
 
     /// The attachment that the sender calls `id`.
-    pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &str> {
+    pub(crate) fn find(&self, id: u64) -> Result<Arc<AttachedFile>, &str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
             Some((_, attachment)) => Ok(attachment.clone()),
             None => Err(self.missing()),
@@ -261,7 +261,7 @@ impl Arrivals {
             };
             for descriptor in descriptors {
                 match owned(descriptor) {
-                    Some(file) => arrived.attachments.push((0, Attachment::arrived(file))),
+                    Some(file) => arrived.attachments.push((0, AttachedFile::arrived(file))),
                     None => self.is_broken = true,
                 }
             }
@@ -315,7 +315,7 @@ mod tests {
         let mut arrivals = Arrivals::default();
         let mut buffer = [0; 64];
         for (bytes, descriptor) in [(b"abc", kept.1), (b"def", dropped.1)] {
-            let attachment = [Attachment::new(descriptor.into())];
+            let attachment = [AttachedFile::new(descriptor.into())];
             let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
         }

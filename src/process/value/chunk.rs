@@ -15,7 +15,7 @@ use std::sync::Arc;
 use postcard_described::is_number;
 use serde::Serialize;
 
-use super::attachments::Attachment;
+use super::attachments::AttachedFile;
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::lent_arrays::{ArrayPlace, Lent, LentList, SharedBuffer};
@@ -36,7 +36,7 @@ const FIRST_NUMBER: usize = 16;
 const MORE: usize = 1 << 10;
 
 /// Attachments, each with the index of its item.
-type Attached = Vec<(usize, Arc<Attachment>)>;
+type Attached = Vec<(usize, Arc<AttachedFile>)>;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
@@ -248,7 +248,7 @@ impl Chunk {
     fn attached<T>(
         &self,
         items: Range<usize>,
-        look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
+        look: impl FnOnce(&[(usize, Arc<AttachedFile>)]) -> T,
     ) -> T {
         let Some(attached) = self.attachments() else {
             return look(&[]);
@@ -348,7 +348,7 @@ impl Piece {
     }
 
     /// The attachments of its items, each once.
-    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
+    pub(crate) fn attachments(&self) -> Vec<Arc<AttachedFile>> {
         let mut known = HashSet::new();
         self.chunk.attached(self.range(), |attached| {
             let new = attached
@@ -391,7 +391,7 @@ impl Piece {
     }
 
     /// The memory that a worker must map to decode its items.
-    pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
+    pub(crate) fn home(&self) -> Option<&Arc<AttachedFile>> {
         let mut missing = self.missing().iter();
         missing.find_map(|lent| match &lent.place {
             ArrayPlace::Block(_, attachment) => attachment.as_ref(),
@@ -458,7 +458,7 @@ mod tests {
     use serde::ser::{Error, Serializer};
 
     /// A value with a descriptor.
-    struct Brings(Arc<Attachment>);
+    struct Brings(Arc<AttachedFile>);
 
     impl Serialize for Brings {
         fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn an_item_with_ends_goes_alone_and_can_be_released() {
         let [file, end] =
-            [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
+            [0, 1].map(|_| AttachedFile::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();
         let mut chunk = Chunk::default();
         for attachment in [&file, &file, &end, &file, &end, &end] {

@@ -25,7 +25,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
+use super::attachments::{AttachedFile, Descriptors, TOO_MANY_COPIES};
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
 use crate::process::host::held_descriptors::HeldDescriptors;
@@ -48,7 +48,7 @@ pub(crate) type Sources = Vec<(u64, CopySource)>;
 
 impl CopySource {
     /// The memory of an attachment.
-    pub(crate) fn of(attachment: &Arc<Attachment>) -> io::Result<Self> {
+    pub(crate) fn of(attachment: &Arc<AttachedFile>) -> io::Result<Self> {
         MappedSlice::of(attachment.clone()).map(Self::Memory)
     }
 
@@ -100,7 +100,7 @@ enum IncomingCopy {
     Part(Filling, HeldDescriptors),
     /// The memory, and its count, which ends with it.
     Whole {
-        memory: Arc<Attachment>,
+        memory: Arc<AttachedFile>,
         _held: HeldDescriptors,
     },
     /// An array, and how many of its bytes are missing.
@@ -129,7 +129,7 @@ impl IncomingCopy {
                 filling.push(bytes)?;
                 if filling.is_full() {
                     Self::Whole {
-                        memory: Attachment::new(filling.seal()?),
+                        memory: AttachedFile::new(filling.seal()?),
                         _held: held,
                     }
                 } else {

@@ -40,7 +40,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use super::attachments::Attachment;
+use super::attachments::AttachedFile;
 use super::copies::{Copies, CopySource};
 use super::raw_plain::{Array, Plain, numbers_from, numbers_in, numbers_of};
 use crate::loom::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ pub(crate) struct Lent {
 #[derive(Debug)]
 pub(crate) enum ArrayPlace {
     /// In shared memory, which a worker maps with this descriptor.
-    Block(Block, Option<Arc<Attachment>>),
+    Block(Block, Option<Arc<AttachedFile>>),
     /// They are sent ahead, under this number.
     Ahead(u64, Arc<dyn Array>),
 }
@@ -76,7 +76,7 @@ impl Lent {
         Self {
             at,
             length: array.bytes().len(),
-            place: ArrayPlace::Ahead(Attachment::number(), array.into()),
+            place: ArrayPlace::Ahead(AttachedFile::number(), array.into()),
         }
     }
 
@@ -97,7 +97,7 @@ impl Lent {
             ArrayPlace::Block(block, Some(home)) => {
                 let view = View::Blocks(home.clone());
                 let bytes: Vec<u8> = view.copy([block.offset() as u64, self.length as u64])?;
-                (Attachment::number(), CopySource::Array(Arc::new(bytes)))
+                (AttachedFile::number(), CopySource::Array(Arc::new(bytes)))
             }
         };
         Ok(([(self.at - skipped) as u64, id, AHEAD], source))
@@ -117,7 +117,7 @@ impl Lent {
 const AHEAD: u64 = 0;
 
 /// Shared memory, and its descriptor if that travels.
-type Memory = (Arc<Arena>, Option<Arc<Attachment>>);
+type Memory = (Arc<Arena>, Option<Arc<AttachedFile>>);
 
 /// The memory that a pool lends its arguments in, or a worker its results.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl SharedBuffer {
         }
         let make = || {
             let (home, reader) = Arena::new().ok()?;
-            Some((Arc::new(home), Some(Attachment::new(reader))))
+            Some((Arc::new(home), Some(AttachedFile::new(reader))))
         };
         let (home, attachment) = self.memory.get_or_init(make).as_ref()?;
         Some(Lent {
@@ -213,12 +213,12 @@ pub(crate) enum View {
     /// A mapping that contains it, from this offset on.
     Mapped(Arc<Mapping>, usize),
     /// There was no address space for all of it, so each block is mapped separately.
-    Blocks(Arc<Attachment>),
+    Blocks(Arc<AttachedFile>),
 }
 
 impl View {
     /// For the memory with this descriptor.
-    pub(crate) fn of(home: Arc<Attachment>) -> Arc<Self> {
+    pub(crate) fn of(home: Arc<AttachedFile>) -> Arc<Self> {
         let whole = Mapping::new(home.as_file(), 0..arena::CAPACITY, Access::Read);
         Arc::new(match whole {
             Ok(whole) => Self::Mapped(Arc::new(whole), 0),

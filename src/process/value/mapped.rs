@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::attachments::Attachment;
+use super::attachments::AttachedFile;
 use crate::loom::Mutex;
 use crate::process::host::mapping::{Access, Mapping};
 use crate::process::host::segment;
@@ -37,7 +37,7 @@ fn table() -> &'static Mutex<HashMap<Key, Weak<Mapped>>> {
 pub(crate) struct Mapped {
     pub(super) mapping: Mapping,
     /// The descriptor that travels.
-    pub(crate) attachment: Arc<Attachment>,
+    pub(crate) attachment: Arc<AttachedFile>,
     key: Key,
     pub(super) atomic_size: AtomicSize,
 }
@@ -45,19 +45,19 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// New memory with a copy of `bytes`, which never changes.
     pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
-        Self::open(Attachment::new(segment::fixed(bytes)?), 0)
+        Self::open(AttachedFile::new(segment::fixed(bytes)?), 0)
     }
 
     /// New memory, all zero, for atomics of `atomic_size` bytes each.
     pub(crate) fn atomics(length: usize, atomic_size: AtomicSize) -> io::Result<Arc<Self>> {
-        Self::open(Attachment::new(segment::writable(length)?), atomic_size)
+        Self::open(AttachedFile::new(segment::writable(length)?), atomic_size)
     }
 
     /// Maps the memory of `attachment`, for atomics of `atomic_size` bytes, or as memory that never
     /// changes (0). The same memory cannot be mapped for atomics of two sizes, because the language
     /// does not define such accesses.
     pub(crate) fn open(
-        attachment: Arc<Attachment>,
+        attachment: Arc<AttachedFile>,
         atomic_size: AtomicSize,
     ) -> io::Result<Arc<Self>> {
         // (This first: a question to a file of another kind, which may come from anywhere, may
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     /// The same memory, by another descriptor where descriptors travel.
-    fn again(mapped: &Mapped) -> Arc<Attachment> {
+    fn again(mapped: &Mapped) -> Arc<AttachedFile> {
         #[cfg(unix)]
-        return Attachment::new(
+        return AttachedFile::new(
             mapped
                 .attachment
                 .descriptor

@@ -17,7 +17,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::attachments::{Attachment, Watcher};
+use super::attachments::{AttachedFile, Watcher};
 use crate::process::limits::{KEPT_BYTES, KEPT_MEMORIES};
 use crate::sys::files;
 
@@ -35,7 +35,7 @@ pub(crate) struct MemoryKeptByWorker {
 
 struct Sent {
     id: u64,
-    memory: Weak<Attachment>,
+    memory: Weak<AttachedFile>,
     bytes: u64,
 }
 
@@ -57,8 +57,8 @@ impl MemoryKeptByWorker {
     /// is to keep, and the numbers of what it need not keep any more.
     pub(crate) fn send(
         &mut self,
-        attachments: &[Arc<Attachment>],
-    ) -> (Vec<Arc<Attachment>>, Vec<u64>) {
+        attachments: &[Arc<AttachedFile>],
+    ) -> (Vec<Arc<AttachedFile>>, Vec<u64>) {
         if attachments.is_empty() && self.kept.is_empty() {
             return Default::default();
         }
@@ -92,7 +92,11 @@ impl MemoryKeptByWorker {
     }
 
     /// The first time that this memory is sent: `None`, if it is not to be kept.
-    fn first(&self, attachment: &Arc<Attachment>, new: &mut Vec<Arc<Attachment>>) -> Option<Sent> {
+    fn first(
+        &self,
+        attachment: &Arc<AttachedFile>,
+        new: &mut Vec<Arc<AttachedFile>>,
+    ) -> Option<Sent> {
         let length = || files::length(&attachment.descriptor).unwrap_or(0);
         if !self.is_copied && !attachment.is_fixed() {
             return None;
@@ -124,7 +128,7 @@ mod tests {
         let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
         let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
         let mut sent = MemoryKeptByWorker::new(true);
-        let mut send = |some: &[Arc<Attachment>]| {
+        let mut send = |some: &[Arc<AttachedFile>]| {
             let (new, over) = sent.send(some);
             (new.len(), over)
         };
@@ -162,7 +166,7 @@ mod tests {
         let file = |length: u64| {
             let file = rustix::fs::memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
             rustix::fs::ftruncate(&file, length).unwrap();
-            Attachment::new(file)
+            AttachedFile::new(file)
         };
         let mut all: Vec<_> = [KEPT_BYTES / 2, KEPT_BYTES / 2, 1, 2 * KEPT_BYTES]
             .map(file)
@@ -173,7 +177,7 @@ mod tests {
         let mut sent = MemoryKeptByWorker::new(true);
         let watcher: Weak<Counts> = Arc::downgrade(&counts);
         sent.watched_by(watcher);
-        let mut send = |some: &[Arc<Attachment>]| {
+        let mut send = |some: &[Arc<AttachedFile>]| {
             let (new, over) = sent.send(some);
             (new.len(), over)
         };
@@ -201,9 +205,9 @@ mod tests {
         let [small, large, other] = [WORTH - 1, WORTH, WORTH]
             .map(|length| Mapped::fixed(&vec![1; length as usize]).unwrap())
             .map(|mapped| mapped.attachment.clone());
-        let end = Attachment::new(std::fs::File::open("/dev/null").unwrap().into());
+        let end = AttachedFile::new(std::fs::File::open("/dev/null").unwrap().into());
         let mut sent = MemoryKeptByWorker::new(false);
-        let mut send = |some: &[Arc<Attachment>]| {
+        let mut send = |some: &[Arc<AttachedFile>]| {
             let (new, over) = sent.send(some);
             (new.iter().map(|one| one.id).collect::<Vec<_>>(), over)
         };

@@ -36,7 +36,7 @@ use std::sync::atomic::{
     AtomicU64, AtomicUsize, Ordering,
 };
 
-use super::attachments::Attachment;
+use super::attachments::AttachedFile;
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::host::mapping;
@@ -254,7 +254,7 @@ impl<T: Plain> MappedSlice<T> {
     }
 
     /// All of an attachment's memory, if it never changes.
-    pub(crate) fn of(attachment: Arc<Attachment>) -> io::Result<Self> {
+    pub(crate) fn of(attachment: Arc<AttachedFile>) -> io::Result<Self> {
         let mapped = Mapped::open(attachment, 0)?;
         let bytes = mapped.mapping.length() as u64;
         Self::fixed(mapped, bytes)

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use postcard_described::Description;
 
-use super::attachments::{Attachment, Descriptors};
+use super::attachments::{AttachedFile, Descriptors};
 use super::lent_arrays::{Lent, Missing, SharedBuffer, is_large};
 use super::raw_plain::{Array, Plain, array};
 use super::reason;
@@ -46,7 +46,7 @@ pub(crate) struct Encoding {
     pub(crate) sends_ahead: bool,
     /// The address and length of the bytes that may be left out, and the type of their numbers.
     offer: Option<(usize, usize, u8)>,
-    pub(crate) attachments: Vec<Arc<Attachment>>,
+    pub(crate) attachments: Vec<Arc<AttachedFile>>,
     /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
     /// For the codec, between values.
@@ -218,12 +218,12 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 }
 
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
-pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
+pub(crate) fn attach(attachment: &Arc<AttachedFile>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
         if own.only_bytes && !attachment.is_fixed() {
             return Err(reason::set(ONLY_BYTES));
         }
-        let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
+        let is_it = |other: &Arc<AttachedFile>| Arc::ptr_eq(other, attachment);
         if !own.attachments.iter().any(is_it) {
             if own.attachments.len() >= MAX_DESCRIPTORS {
                 return Err(reason::set(&format!(
@@ -290,7 +290,7 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 }
 
 /// The attachment with the sender's number `id`, while the value that it came with is decoded.
-pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
+pub(crate) fn attached(id: u64) -> Result<Arc<AttachedFile>, String> {
     match with_decoding(|own| own.descriptors.find(id).map_err(reason::set)) {
         Some(found) => found,
         None => Err(NO_VALUE.to_owned()),
@@ -337,8 +337,8 @@ pub(crate) fn is_unread(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn attachment() -> Arc<Attachment> {
-        Attachment::new(std::fs::File::open("/dev/null").unwrap().into())
+    fn attachment() -> Arc<AttachedFile> {
+        AttachedFile::new(std::fs::File::open("/dev/null").unwrap().into())
     }
 
     /// The numbers of what `encode` has attached.

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::process::value::attachments;
-    use crate::process::value::attachments::{Arrivals, Attachment};
+    use crate::process::value::attachments::{Arrivals, AttachedFile};
     use crate::process::value::codec::encode;
 
     /// Takes its attachment, and panics.
@@ -101,7 +101,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, travels) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&kept, true).unwrap();
-        let attachments = [Attachment::new(travels.into())];
+        let attachments = [AttachedFile::new(travels.into())];
         let sent = attachments::send(
             &ours,
             &[IoSlice::new(b"x")],

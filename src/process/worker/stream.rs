@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use crate::process::host::worker::{self, end_all, is_socket};
-use crate::process::value::attachments::{self, Arrivals, Attachment};
+use crate::process::value::attachments::{self, Arrivals, AttachedFile};
 use crate::process::value::reason;
 use crate::process::wire;
 use crate::sys::child::Handle;
@@ -104,7 +104,7 @@ impl AsFd for Stream {
 pub(crate) fn send(
     stream: &Stream,
     mut bytes: &[u8],
-    mut attachments: &[Arc<Attachment>],
+    mut attachments: &[Arc<AttachedFile>],
 ) -> Result<(), postcard::Error> {
     let mut patience = ATTEMPTS;
     while !bytes.is_empty() {

@@ -15,13 +15,13 @@ use serde::ser::{Error, Serialize, Serializer};
 use super::hostile::driver;
 use super::*;
 use crate::process::parent::peer::CROWDED;
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
 use crate::process::wire::Frame;
 
 /// An argument, perhaps with an attachment.
-struct Brings(Option<Arc<Attachment>>, Vec<u8>);
+struct Brings(Option<Arc<AttachedFile>>, Vec<u8>);
 
 impl Serialize for Brings {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
@@ -41,7 +41,7 @@ fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {
         let null = || std::fs::File::open("/dev/null").unwrap();
-        let brought = (n == 3).then(|| Attachment::new(null().into()));
+        let brought = (n == 3).then(|| AttachedFile::new(null().into()));
         if let Some(brought) = &brought {
             all.extend(Frame::Descriptors(vec![brought.id]).head(0));
         }

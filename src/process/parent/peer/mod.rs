@@ -30,7 +30,7 @@ use crate::process::host::ledger::Ledger;
 use crate::process::host::lifeline::Lifeline;
 use crate::process::job::reading::Extras;
 use crate::process::sched::peer::Peer as SchedPeer;
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::lent_arrays::{SharedBuffer, View};
 #[cfg(not(loom))]
@@ -104,7 +104,7 @@ impl Peer {
         (index, level): (usize, u8),
         settings: &Settings,
         more: [Option<BorrowedFd<'_>>; 3],
-        any: Option<Arc<Attachment>>,
+        any: Option<Arc<AttachedFile>>,
     ) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),

@@ -21,7 +21,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::process::host::gate::GATES;
-use crate::process::value::attachments::{self, Arrivals, Attachment};
+use crate::process::value::attachments::{self, Arrivals, AttachedFile};
 use crate::process::value::chunk::Piece;
 use crate::process::value::copies::{CopyPart, CopySource};
 use crate::process::value::memory_kept_by_worker::MemoryKeptByWorker;
@@ -39,7 +39,7 @@ pub(crate) const CROWDED: Duration = Duration::from_millis(5);
 /// One frame on its way to the worker.
 struct Outgoing {
     /// The descriptors that go with the first byte.
-    attachments: Vec<Arc<Attachment>>,
+    attachments: Vec<Arc<AttachedFile>>,
     head: Vec<u8>,
     body: Body,
     sent: usize,
@@ -128,7 +128,7 @@ impl Stream {
     }
 
     /// Appends a frame to the queue for the socket.
-    pub(super) fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
+    pub(super) fn wait(&mut self, attachments: Vec<Arc<AttachedFile>>, head: Vec<u8>, body: Body) {
         self.outgoing.push_back(Outgoing {
             attachments,
             head,
@@ -181,8 +181,8 @@ impl Stream {
     /// numbers.
     pub(super) fn remember(
         &mut self,
-        attachments: &[Arc<Attachment>],
-    ) -> (Vec<Arc<Attachment>>, Vec<u64>) {
+        attachments: &[Arc<AttachedFile>],
+    ) -> (Vec<Arc<AttachedFile>>, Vec<u64>) {
         let (new, over) = self.memory.send(attachments);
         if !over.is_empty() {
             self.wait_for(&Frame::Release(over));
@@ -207,7 +207,7 @@ impl Stream {
         &mut self,
         frame: Vec<u8>,
         descriptors: &[BorrowedFd<'_>],
-        any: Option<Arc<Attachment>>,
+        any: Option<Arc<AttachedFile>>,
     ) -> io::Result<()> {
         let parts = [IoSlice::new(&frame)];
         match attachments::send(&self.socket, &parts, descriptors, SEND) {
@@ -229,7 +229,7 @@ impl Stream {
         self.crowded_until = None;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
-            let mut attachments: &[Arc<Attachment>] = &[];
+            let mut attachments: &[Arc<AttachedFile>] = &[];
             let mut count = 0;
             for (frame, parts) in self.outgoing.iter().zip(parts.chunks_exact_mut(2)) {
                 if !frame.attachments.is_empty() && frame.sent == 0 {

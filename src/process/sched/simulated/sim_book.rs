@@ -6,7 +6,7 @@ use super::*;
 pub(super) type Item = (u64, u64);
 
 /// An item with a channel's end.
-pub(super) struct Laden(pub(super) Item, pub(super) Arc<Attachment>);
+pub(super) struct Laden(pub(super) Item, pub(super) Arc<AttachedFile>);
 
 /// Decodes an item that was sent with a description or without.
 pub(super) fn item(bytes: &[u8]) -> Item {
@@ -20,8 +20,8 @@ impl Serialize for Laden {
     }
 }
 
-pub(super) fn end_of_a_channel() -> Arc<Attachment> {
-    let attachment = Attachment::new(std::fs::File::open("/dev/null").unwrap().into());
+pub(super) fn end_of_a_channel() -> Arc<AttachedFile> {
+    let attachment = AttachedFile::new(std::fs::File::open("/dev/null").unwrap().into());
     attachment.set_end();
     attachment
 }

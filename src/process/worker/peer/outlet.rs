@@ -17,7 +17,7 @@ use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::host::shared_clock;
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
 use crate::process::value::lent_arrays::{ArrayPlace, Due, Lent, SharedBuffer};
@@ -172,7 +172,7 @@ impl Outlet {
     fn put(
         &mut self,
         parts: [&[u8]; 2],
-        attachments: &[Arc<Attachment>],
+        attachments: &[Arc<AttachedFile>],
     ) -> Result<(), postcard::Error> {
         let length = parts[0].len() + parts[1].len();
         let fits = attachments.is_empty() && length <= ROOM;

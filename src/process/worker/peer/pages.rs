@@ -15,7 +15,7 @@ use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_ring::SharedRing;
 use crate::process::host::worker_bell::QUESTION;
 use crate::process::observe::trees;
-use crate::process::value::attachments::Attachment;
+use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
 use crate::process::worker::cancel::Canceller;
 use crate::process::worker::stream::{Inbox, die};
@@ -145,7 +145,7 @@ impl PagesInlet {
 
 /// What the watcher does: it kills this process and its group as soon as the parent's
 /// end of `socket` closes, and cancels unwanted items when `bell` rings.
-pub(super) fn watch(socket: &OwnedFd, bell: &Attachment, canceller: &Canceller) {
+pub(super) fn watch(socket: &OwnedFd, bell: &AttachedFile, canceller: &Canceller) {
     loop {
         let mut fds = [PollFd::new(socket, ENDS), PollFd::new(bell, PollFlags::IN)];
         poll_patiently(&mut fds, None);
