@@ -12,6 +12,7 @@ use super::engine::mailbox::ShareMailbox;
 pub use super::engine::raw_inbox::Fault;
 use super::engine::raw_inbox::{Inbox, ONE, Outlet, fault};
 use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
+use super::engine::standing::Standing;
 use super::engine::wake::WakeHandle;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
@@ -43,11 +44,14 @@ pub enum Broken {
     NoThirdLook,
     /// Step 9: the last searcher looks into the queues before it says that it has left them.
     LooksBeforeLeaving,
+    /// The look of the stall monitor that has counted a runner as blocked.
+    NoLookOfMonitor,
 }
 
 struct Slot {
     sleeper: Arc<Sleeper>,
     mailbox: ShareMailbox<()>,
+    standing: Standing,
 }
 
 fn handle(parker: &Parker) -> WakeHandle {
@@ -97,6 +101,7 @@ impl Pool {
         let slot = Arc::new(Slot {
             sleeper: Sleeper::new(slots.len(), handle(&parker)),
             mailbox: ShareMailbox::new(),
+            standing: Standing::new(),
         });
         slot.mailbox.open();
         slots.push(Arc::clone(&slot));
@@ -223,6 +228,15 @@ impl Pool {
         self.recheck();
     }
 
+    /// The stall monitor takes the worker for stuck.
+    pub fn mark(&self, index: usize) {
+        let slot = Arc::clone(&self.slots.lock()[index]);
+        self.sleep.block_another(|| slot.standing.mark());
+        if self.broken != Broken::NoLookOfMonitor {
+            self.recheck();
+        }
+    }
+
     fn recheck(&self) {
         if self.has_work() {
             self.published();
@@ -298,14 +312,23 @@ impl Worker {
             self.sleep()
         };
         let mut searching = role == WakeReason::Work;
+        self.wakes(role);
         while role == WakeReason::Work {
-            if !searching && sleep.fall_asleep_if_surplus(&self.slot.sleeper) {
-                if self.pool.broken != Broken::NoLookOfSurplus {
-                    self.pool.recheck();
+            if self.slot.standing.is_marked() {
+                self.moves();
+            }
+            if !searching && sleep.has_surplus() {
+                self.leaves();
+                if sleep.fall_asleep_if_surplus(&self.slot.sleeper) {
+                    if self.pool.broken != Broken::NoLookOfSurplus {
+                        self.pool.recheck();
+                    }
+                    role = self.sleep();
+                    searching = true;
+                    self.wakes(role);
+                    continue;
                 }
-                role = self.sleep();
-                searching = true;
-                continue;
+                self.moves();
             }
             if searching {
                 sleep.watch();
@@ -322,9 +345,31 @@ impl Worker {
                     return;
                 }
             } else {
+                self.leaves();
                 role = self.go_to_sleep(searching);
                 searching = true;
+                self.wakes(role);
             }
+        }
+    }
+
+    /// As `Worker::moves`.
+    fn moves(&self) {
+        if self.slot.standing.moves() {
+            self.pool.sleep.unblock();
+        }
+    }
+
+    /// As `Worker::leaves`.
+    fn leaves(&self) {
+        if self.slot.standing.leaves() {
+            self.pool.sleep.unblock();
+        }
+    }
+
+    fn wakes(&self, role: WakeReason) {
+        if role == WakeReason::Work {
+            self.moves();
         }
     }
 

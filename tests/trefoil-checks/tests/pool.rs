@@ -403,8 +403,66 @@ fn no_third_look() {
     loom::model(|| queue_vs_second_wait(Broken::NoThirdLook));
 }
 
-/// The same, where a second worker goes to sleep although it sees the item, because the pool has
-/// become narrower.
+/// An item is queued behind one whose worker is stuck until that item has run.
+fn mark_vs_stuck(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let (gate, begun) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    let turn = Arc::new(Plain::new(0));
+    pool.push();
+    pool.push();
+    let threads = [false, true].map(|spare| {
+        let worker = pool.worker(spare);
+        let (gate, begun, turn) = (gate.clone(), begun.clone(), turn.clone());
+        thread::spawn(move || {
+            let run = || match turn.fetch_add(1, SeqCst) {
+                0 => {
+                    begun.open();
+                    gate.pass();
+                }
+                _ => gate.open(),
+            };
+            worker.work(run, || true);
+        })
+    });
+    begun.pass();
+    pool.mark(0);
+    threads.map(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn another_thread_takes_the_place_of_one_that_is_stuck() {
+    explore(|| mark_vs_stuck(Broken::No));
+}
+
+/// A worker that is taken for stuck moves again, and goes to sleep, while the pool ends.
+fn mark_vs_end(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let worker = pool.worker(false);
+    pool.push_only();
+    let thread = thread::spawn(move || worker.work(|| (), || false));
+    pool.mark(0);
+    pool.close();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_worker_that_moves_again_is_counted_once() {
+    explore(|| mark_vs_end(Broken::No));
+}
+
+#[test]
+fn the_models_catch_a_monitor_that_does_not_look() {
+    must_fail("no_look_of_a_monitor");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_monitor_that_does_not_look"]
+fn no_look_of_a_monitor() {
+    loom::model(|| mark_vs_stuck(Broken::NoLookOfMonitor));
+}
+
+/// The same as with two waits, where a second worker goes to sleep although it sees the item,
+/// because the pool has become narrower.
 fn queue_vs_sleeper(broken: Broken) {
     let pool = Pool::new(2, broken);
     let gate = Arc::new(Gate::default());
