@@ -2,7 +2,8 @@
 //!
 //! A reader pays for what stands in forty files. The table "Optional features" of
 //! `docs/internals/ARCHITECTURE.md` has, for each feature, the names by which other code knows it,
-//! its own files, and its debt: a feature has at most [`LINES`] lines in [`FILES`] files elsewhere in
+//! its own files, and its debt: a feature has at most [`LINES`] lines in [`FILES`] files elsewhere
+//! in
 //! `src/`, or exactly as many as its debt says, which may only shrink.
 
 use crate::source::{File, Finding};

@@ -7,7 +7,7 @@
 //! What lay outside the bytes of an argument is in the file as well ([`Encoded`]). The checksum
 //! finds a file that was cut off or changed by mistake, and no forger: decoding accepts any bytes.
 //!
-//! Tests: `tests/capsules/main.rs`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -8,7 +8,7 @@
 //! What is written is what this process has encoded, and what it knows of the end. A worker's words
 //! are in it (an error's text), and nothing else of a worker's.
 //!
-//! Tests: `tests/capsules/main.rs`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher, RandomState};

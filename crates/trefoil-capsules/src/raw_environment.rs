@@ -4,7 +4,7 @@
 //! - **K1** `init` is called first in `main`, before other threads are started, as its
 //!   documentation demands: no thread reads the environment through C meanwhile.
 //!
-//! Tests: `tests/capsules/main.rs`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 #![allow(unsafe_code)]
 
 /// Processes that this one starts do not have this variable.

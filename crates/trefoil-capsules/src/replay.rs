@@ -7,7 +7,7 @@
 //! says which function has which name ([`replayable`]), and one that takes types of the same names
 //! runs the item.
 //!
-//! Tests: `tests/capsules/main.rs`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
 use std::any::type_name;
 use std::ffi::OsString;

@@ -1,6 +1,6 @@
 //! What this process may do with files: for whom it runs, and how long they may be.
 //!
-//! Tests: `tests/capsules/main.rs`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
 /// Whether this process has no other rights than its caller's: nobody may choose its arguments
 /// otherwise.

@@ -5,8 +5,8 @@
 //! `crates/trefoil-os/src/host/`: how long callers and workers poll before they sleep
 //! (`poll_policy`), how much a worker can lend (`ledger`, `arena`), and the longest frame in shared
 //! pages (`shared_ring`). Those of a channel are in `process/channel/pipe.rs`; from what size a
-//! worker keeps a `Shared`, in `process/value/memory_kept_by_worker.rs`. How much standard error is kept for a slow reader
-//! is in `blocking_threads/standard_error.rs`.
+//! worker keeps a `Shared`, in `process/value/memory_kept_by_worker.rs`. How much standard error is
+//! kept for a slow reader is in `blocking_threads/standard_error.rs`.
 //!
 //! Tests: those of the mechanisms.
 

@@ -82,9 +82,9 @@ pub struct ProcessStats {
     /// an item counts until that ends, or its process has been killed, also after the item's caller
     /// has its `TimedOut` or `Cancelled`. An initializer does not count.
     pub busy: usize,
-    /// How many items wait or run. Items that were just handed over by `spawn` may be missing. Those
-    /// of a call that was cancelled, or of an `imap` that was dropped, count until the pool has
-    /// noticed that, a moment later. After the results of all other calls it is 0.
+    /// How many items wait or run. Items that were just handed over by `spawn` may be missing.
+    /// Those of a call that was cancelled, or of an `imap` that was dropped, count until the pool
+    /// has noticed that, a moment later. After the results of all other calls it is 0.
     pub pending: u64,
     /// How many items have given a value.
     pub completed: u64,

@@ -18,7 +18,8 @@ use super::scope;
 use super::slow_close::SlowClose;
 
 /// An open file, a socket or a pipe that can be sent to another process: in an argument, a context
-/// or a result of a call, alone or as a part of a tuple, a struct, a vector or an option. (On Unix.)
+/// or a result of a call, alone or as a part of a tuple, a struct, a vector or an option. (On
+/// Unix.)
 ///
 /// The receiver gets a descriptor of its own for the same open file. For example, the parent
 /// accepts connections, and workers serve them:
@@ -57,12 +58,12 @@ use super::slow_close::SlowClose;
 /// ```
 ///
 /// # What is shared
-/// The *open file*: its position, its flags (whether it waits: `O_NONBLOCK`) and its locks (`flock`)
-/// are the same in both processes. Sending it duplicates the descriptor, and the value stays
-/// usable. The parent closes its duplicate when the worker has decoded the item, or when the call
-/// has ended if the item may run again ([`retry`](crate::ProcessCall::retry)), or if it is part of a
-/// context. No worker has an attachment of an item that it does not run: such an item is sent alone,
-/// to an idle worker.
+/// The *open file*: its position, its flags (whether it waits: `O_NONBLOCK`) and its locks
+/// (`flock`) are the same in both processes. Sending it duplicates the descriptor, and the value
+/// stays usable. The parent closes its duplicate when the worker has decoded the item, or when the
+/// call has ended if the item may run again ([`retry`](crate::ProcessCall::retry)), or if it is
+/// part of a context. No worker has an attachment of an item that it does not run: such an item is
+/// sent alone, to an idle worker.
 ///
 /// # Errors
 /// In a call: one argument or result can contain 253 of them; the system may refuse a descriptor;

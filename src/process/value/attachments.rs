@@ -22,9 +22,9 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
-//! **Bounds.** [`MOST_ARRIVALS`], and `held_descriptors`. A descriptor from a worker whose close may
-//! wait is closed on a thread for that ([`SlowClose`]), and counts as held until then, or until the
-//! program takes it. If too many are held, nothing more is received from that worker.
+//! **Bounds.** [`MOST_ARRIVALS`], and `held_descriptors`. A descriptor from a worker whose close
+//! may wait is closed on a thread for that ([`SlowClose`]), and counts as held until then, or until
+//! the program takes it. If too many are held, nothing more is received from that worker.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.

@@ -114,7 +114,7 @@ mod tests {
 
     /// The same memory, by another descriptor where descriptors travel.
     fn again(mapped: &Mapped) -> Arc<AttachedFile> {
-        #[cfg(unix)]
+        #[cfg(all(test, unix))]
         return AttachedFile::new(
             mapped
                 .attachment
@@ -124,7 +124,7 @@ mod tests {
                 .unwrap()
                 .into(),
         );
-        #[cfg(not(unix))]
+        #[cfg(all(test, not(unix)))]
         mapped.attachment.clone()
     }
 
