@@ -165,7 +165,7 @@ const WAITS: [(&str, Wait); 22] = [
         told.recv().unwrap();
     }),
     ("join of a future", |pool| {
-        pool.spawn_async(async {}).join().unwrap()
+        pool.spawn_async(async {}).join().unwrap();
     }),
     ("join", |pool| pool.spawn(|| ()).join().unwrap()),
     ("join_timeout", |pool| {
@@ -196,7 +196,7 @@ const WAITS: [(&str, Wait); 22] = [
     }),
     ("broadcast", |pool| _ = pool.broadcast(|_| ())),
     ("spawn_broadcast", |pool| {
-        _ = pool.spawn_broadcast(|_| ()).join().unwrap()
+        _ = pool.spawn_broadcast(|_| ()).join().unwrap();
     }),
     ("spawn_blocking", |pool| {
         let call = pool.install(|| trefoil::spawn_blocking(|| ()));
@@ -376,7 +376,7 @@ fn stuck_tasks_are_begun_beside_noise() {
             if is_due(n * FOREIGN.len() + w) {
                 within_deadline(move || {
                     timed(noise, name, || {
-                        beside(make, |pool| stuck(pool, tasks, wait))
+                        beside(make, |pool| stuck(pool, tasks, wait));
                     });
                 });
             }
@@ -391,7 +391,7 @@ fn a_hundred_stuck_tasks_are_begun_beside_noise() {
         for (noise, _, make) in NOISES {
             within_deadline(move || {
                 timed(noise, "a hundred", || {
-                    beside(make, |pool| stuck(pool, 100, FOREIGN[0].1))
+                    beside(make, |pool| stuck(pool, 100, FOREIGN[0].1));
                 });
             });
         }

@@ -43,9 +43,11 @@ struct Function {
     /// The name of its argument's type, and of the context's that it borrows.
     argument: &'static str,
     context: Option<&'static str>,
-    /// Runs it with what is in a file; or why that could not be decoded or encoded.
-    run: Box<dyn Fn(&Capsule) -> Result<(), String> + Send>,
+    run: Box<Run>,
 }
+
+/// Runs a function with what is in a file; or why that could not be decoded or encoded.
+type Run = dyn Fn(&Capsule) -> Result<(), String> + Send;
 
 static FUNCTIONS: Mutex<Vec<Function>> = Mutex::new(Vec::new());
 
