@@ -299,12 +299,19 @@ impl Sched {
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be
-    /// started or dismissed.
+    /// started or dismissed, also because work waits.
     pub(crate) fn needs_driver_thread(&self) -> bool {
         self.is_ending()
+            || (self.policy.elastic.is_some() && self.has_waiting())
             || !self.actions.is_empty()
             || !self.chores.is_empty()
             || self.workers.iter().any(Worker::is_leaver)
+    }
+
+    /// Whether work waits, in the queue or behind other work.
+    fn has_waiting(&self) -> bool {
+        let is_busy = |worker: &Worker| worker.frames.len() > 1;
+        !self.queue.is_empty() || self.workers.iter().any(is_busy)
     }
 
     /// Takes the chores of the job `id` that its caller may carry out.

@@ -86,13 +86,19 @@ impl Drop for Watchers {
 }
 
 impl AttachedFile {
+    /// A descriptor of this process.
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
-        Self::numbered(Self::number(), SlowClose::never(descriptor))
+        Self::of(SlowClose::never(descriptor))
     }
 
-    /// A descriptor that has come from another process, and gets its number later.
-    fn arrived(descriptor: SlowClose) -> Arc<Self> {
-        Self::numbered(0, descriptor)
+    fn of(descriptor: SlowClose) -> Arc<Self> {
+        Arc::new(Self {
+            id: Self::number(),
+            descriptor,
+            end: OnceLock::new(),
+            fixed: OnceLock::new(),
+            watchers: Watchers::default(),
+        })
     }
 
     /// A new number, also for what is sent ahead in place of an attachment (`copies`).
@@ -101,16 +107,6 @@ impl AttachedFile {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn numbered(id: u64, descriptor: SlowClose) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            descriptor,
-            end: OnceLock::new(),
-            fixed: OnceLock::new(),
-            watchers: Watchers::default(),
-        })
     }
 
     /// `watcher` is notified when this attachment is dropped.
@@ -261,7 +257,7 @@ impl Arrivals {
             };
             for descriptor in descriptors {
                 match owned(descriptor) {
-                    Some(file) => arrived.attachments.push((0, AttachedFile::arrived(file))),
+                    Some(file) => arrived.attachments.push((0, AttachedFile::of(file))),
                     None => self.is_broken = true,
                 }
             }
