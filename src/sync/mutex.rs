@@ -15,6 +15,7 @@ use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Lock, Locked, One};
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{LockKind, Whose};
+use crate::parking::short_wait::look_for_a_while;
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///
@@ -109,7 +110,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_blocking(&self) -> MutexGuard<'_, T> {
-        match Alone::try_new(self, Whose::Threads) {
+        match look_for_a_while(|| Alone::try_new(self, Whose::Threads)) {
             Some(alone) => MutexGuard(alone),
             None => wait_for(self.lock(), "Mutex::lock"),
         }

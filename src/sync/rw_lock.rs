@@ -10,6 +10,7 @@ use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Locked, Many, Shared};
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{LockKind, Whose};
+use crate::parking::short_wait::look_for_a_while;
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.
@@ -92,7 +93,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
-        match Shared::try_new(&self.0, Whose::Threads) {
+        match look_for_a_while(|| Shared::try_new(&self.0, Whose::Threads)) {
             Some(shared) => RwLockReadGuard(shared),
             None => wait_for(self.read(), "RwLock::read"),
         }
@@ -119,7 +120,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
-        match Alone::try_new(&self.0, Whose::Threads) {
+        match look_for_a_while(|| Alone::try_new(&self.0, Whose::Threads)) {
             Some(alone) => RwLockWriteGuard(alone),
             None => wait_for(self.write(), "RwLock::write"),
         }
