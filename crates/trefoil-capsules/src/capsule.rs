@@ -150,9 +150,9 @@ impl Capsule {
     /// with a description, but not numbers, tuples and arrays of them, text, and vectors of
     /// numbers.
     ///
-    /// Channel ends and memory that workers may write to
-    /// ([`SharedAtomics`](trefoil::SharedAtomics)) are not in the file: an argument with one cannot
-    /// be decoded.
+    /// Open files ([`Attachment`](trefoil::process::Attachment)), channel ends and memory that
+    /// workers may write to ([`SharedAtomics`](trefoil::SharedAtomics)) are not in the file: an
+    /// argument with one cannot be decoded.
     ///
     /// # Errors
     /// What the `Deserialize` of `A` says, its panic too.

@@ -51,8 +51,8 @@ pub trait KeepFailures: Sized {
     /// [`Capsule`](crate::Capsule) reads the argument in a test.
     ///
     /// Which items are kept, [`on_failed_item`](ProcessPoolBuilder::on_failed_item) says: it is the
-    /// pool's hook, or the call's. Ends of channels and memory that workers write to cannot be
-    /// kept, which the file says; nor is what an [initializer](ProcessPoolBuilder::initializer) or
+    /// pool's hook, or the call's. Open files, ends of channels and memory that workers write to
+    /// cannot be kept, which the file says; nor is what an [initializer](ProcessPoolBuilder::initializer) or
     /// an [`Actor`](trefoil::Actor) has left in its worker.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a

@@ -133,8 +133,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///   takes no more, and one error with the next index says so. A `map` whose iterator is slow
     ///   notices it at the next item;
     /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
-    ///   [`backoff`](Self::backoff)): after it nothing is retried. Of what is [kept as a file](Self::keep_failures), only the item that runs then is
-    ///   kept, and only of a `spawn`: its error comes when the file is written.
+    ///   [`backoff`](Self::backoff)): after it nothing is retried. A hook
+    ///   ([`on_failed_item`](Self::on_failed_item)) gets only the item that runs then, and only of a
+    ///   `spawn`: its error comes when the hook has returned.
     ///
     /// ```
     /// use std::time::Duration;

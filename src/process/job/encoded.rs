@@ -22,7 +22,7 @@ use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 
 /// What no bytes can hold.
-const CHANGES: &str = "the end of a channel, or memory that an item may write to";
+const CHANGES: &str = "an open file, the end of a channel, or memory that an item may write to";
 
 /// The first byte: whether something could not be encoded.
 const WHOLE: u8 = 0;
@@ -32,7 +32,7 @@ const LACKS: u8 = 1;
 /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared)). Serialized, it can be decoded in another
 /// process of a program with this version of the crate, which knows the type.
 ///
-/// [`FailedItem::argument`](super::FailedItem::argument) returns one:
+/// [`FailedItem::argument`](crate::process::FailedItem::argument) returns one:
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item) has an example.
 #[derive(Clone)]
 pub struct Encoded(Vec<u8>);
@@ -43,6 +43,9 @@ impl Encoded {
     /// The one item of `piece`.
     pub(crate) fn of(piece: &Piece) -> Self {
         let (mut out, mut memory) = (vec![WHOLE], Sources::new());
+        if piece.is_uncopyable() {
+            out[0] = LACKS; // even if the worker has taken it
+        }
         for attachment in piece.attachments() {
             match CopySource::of(&attachment) {
                 Ok(source) if attachment.is_fixed() => memory.push((attachment.id, source)),

@@ -60,6 +60,8 @@ struct Besides {
     /// The attachments, each with the index of its item, in the order of the items. They may have
     /// been released since. `None`: no item had any.
     attached: Option<Mutex<Attached>>,
+    /// The items with an attachment that no copy can replace, released or not, in order.
+    uncopyable: Vec<usize>,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
     /// One of the caller's permits to be ahead of the workers, until the chunk is dropped.
@@ -181,6 +183,9 @@ impl Chunk {
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
             let (index, besides) = (self.ends.len(), self.besides.get_or_insert_default());
             if !encoding.attachments.is_empty() {
+                if encoding.attachments.iter().any(|one| !one.is_fixed()) {
+                    besides.uncopyable.push(index);
+                }
                 let attachments = encoding.attachments.drain(..);
                 let attachments = attachments.map(|attachment| (index, attachment));
                 let attached = besides.attached.get_or_insert_default();
@@ -228,9 +233,12 @@ impl Chunk {
     /// Whether some item has an attachment that no copy can replace, so that a plain worker cannot
     /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
-        self.attached(0..self.len(), |attached| {
-            attached.iter().any(|(_, one)| !one.is_fixed())
-        })
+        self.has_uncopyable(0..self.len())
+    }
+
+    fn has_uncopyable(&self, items: Range<usize>) -> bool {
+        let besides = self.besides.as_ref();
+        besides.is_some_and(|own| own.uncopyable.iter().any(|item| items.contains(item)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -428,6 +436,11 @@ impl Piece {
         self.chunk.has_attachments() || first.span().len() + arrays.sum::<usize>() > most
     }
 
+    /// Whether one of its items has an attachment that no copy can replace, released or not.
+    pub(crate) fn is_uncopyable(&self) -> bool {
+        self.chunk.has_uncopyable(self.range())
+    }
+
     /// Releases the ends of channels of its items: they have arrived, and will not be sent again.
     pub(crate) fn release(&self) {
         if let Some(attached) = self.chunk.attachments() {
@@ -488,6 +501,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
         cuts[4].release();
         assert!(cuts[4].attachments().is_empty() && cuts[3].attachments().len() == 1);
+        assert!(cuts[4].is_uncopyable() && cuts[3].is_uncopyable());
         assert_eq!(cuts[0].attachments().len(), 1);
     }
 
