@@ -32,7 +32,7 @@ const LACKS: u8 = 1;
 /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared)). Serialized, it can be decoded in another
 /// process of a program with this version of the crate, which knows the type.
 ///
-/// [`FailedItem::argument`](crate::process::FailedItem::argument) returns one:
+/// Returned by [`FailedItem::argument`](crate::process::FailedItem::argument):
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item) has an example.
 #[derive(Clone)]
 pub struct Encoded(Vec<u8>);
