@@ -162,10 +162,9 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 pub use job::encoded::Encoded;
 pub use job::failed_item::FailedItem;
-#[doc(hidden)]
-#[cfg(not(loom))]
 #[cfg(unix)]
 pub use value::attachment::Attachment;
+#[cfg(not(loom))]
 pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};

@@ -66,8 +66,9 @@ use super::slow_close::SlowClose;
 /// sent alone, to an idle worker.
 ///
 /// # Errors
-/// In a call: one argument or result can contain 253 of them; the system may refuse a descriptor;
-/// and a plain worker ([`plain_workers`](crate::ProcessPoolBuilder::plain_workers)), or one on
+/// In a call: one argument or result can contain 253 of them; the system may refuse a descriptor
+/// (each item that waits for a worker has its own, so `map` many with
+/// [`imap`](crate::ProcessPool::imap)); and a plain worker ([`plain_workers`](crate::ProcessPoolBuilder::plain_workers)), or one on
 /// another machine, gets bytes only. Each is [`TaskError::Codec`](crate::TaskError::Codec). In any
 /// other serializer or deserializer it is that one's error. What has come from workers and was not
 /// taken ([`into_fd`](Self::into_fd)) uses at most half of the descriptors that this process may
