@@ -74,6 +74,15 @@ fn poor() {
     assert_eq!((back(200).unwrap().len(), taken.len()), (200, 200));
 }
 
+/// Each variant is tried with the same attachments.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Named(Attachment, String),
+    Counted(Attachment, u32),
+    Many(Vec<Attachment>),
+}
+
 fn sockets(count: usize) -> Vec<Attachment> {
     (0..count)
         .map(|_| attach(UnixStream::pair().unwrap().0))
@@ -214,6 +223,42 @@ tests! {
         ours.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "o");
         task.join().unwrap();
+    }
+
+    fn another_variant_may_have_it() {
+        let null = || attach(File::open("/dev/null").unwrap());
+        let procs = pool(1);
+        let back = |sent: Untagged| sent;
+        for round in 0..3 {
+            let (mut ours, theirs) = connection();
+            let sent = match round {
+                0 => Untagged::Named(theirs, "a".to_owned()),
+                1 => Untagged::Counted(theirs, 7),
+                _ => Untagged::Many(vec![null(), theirs, null()]),
+            };
+            let came = match procs.spawn(sent, back).join().unwrap() {
+                Untagged::Named(one, _) | Untagged::Counted(one, _) => one,
+                Untagged::Many(mut all) => all.swap_remove(1),
+            };
+            TcpStream::from(came.into_fd()).write_all(b"x").unwrap();
+            let mut all = String::new();
+            ours.read_to_string(&mut all).unwrap();
+            assert_eq!(all, "x");
+        }
+    }
+
+    /// Also if the worker has taken it.
+    fn what_is_kept_of_a_failed_item_lacks_it() {
+        let procs = ProcessPool::builder().workers(1).on_failed_item(|failed| {
+            let argument = failed.argument();
+            assert!(argument.decode::<(Attachment, u8)>().is_err());
+            failed.note(argument.left_out().unwrap_or("nothing"));
+        });
+        let procs = procs.build().unwrap();
+        let error = procs.spawn((connection().1, 7), |(_, n): (Attachment, u8)| {
+            assert_ne!(n, 7);
+        }).join().unwrap_err();
+        assert!(error.note().unwrap().contains("open file"), "{error}");
     }
 
     fn what_cannot_be_sent_is_an_error() {

@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::attachments;
+use super::attachments::{self, Taken};
 use super::reason;
 use super::scope;
 use super::slow_close::SlowClose;
@@ -81,7 +81,11 @@ use super::slow_close::SlowClose;
 /// A duplicate, a message of its own with the descriptor, and one item for each frame. One that has
 /// come from a worker and is dropped is closed on a thread for that, because closing it may wait.
 #[derive(Debug)]
-pub struct Attachment(SlowClose);
+pub struct Attachment {
+    file: SlowClose,
+    /// It has come with a value, and this is what it was taken from.
+    taken: Option<Taken>,
+}
 
 impl Attachment {
     /// An open file that can be sent: `Attachment::new(file.into())`, with a
@@ -89,20 +93,35 @@ impl Attachment {
     /// [`UnixStream`](std::os::unix::net::UnixStream), a [`PipeReader`](std::io::PipeReader).
     #[must_use]
     pub fn new(descriptor: OwnedFd) -> Self {
-        Self(SlowClose::never(descriptor))
+        Self {
+            file: SlowClose::never(descriptor),
+            taken: None,
+        }
     }
 
     /// Its descriptor.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file().as_fd()
+        self.file.file().as_fd()
     }
 
     /// Its descriptor, to make a file or a socket of it:
     /// `TcpStream::from(attachment.into_fd())`.
     #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.0.into_file().into()
+    pub fn into_fd(mut self) -> OwnedFd {
+        self.file.take_file().into()
+    }
+}
+
+/// While its value is decoded, another attempt may ask for it: the next variant of an enum that is
+/// `untagged`.
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take()
+            && let Some(file) = self.file.take()
+        {
+            scope::give_back(taken, file);
+        }
     }
 }
 
@@ -144,6 +163,8 @@ impl Serialize for Attachment {
 impl<'de> Deserialize<'de> for Attachment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
-        scope::take(number).map(Self).map_err(D::Error::custom)
+        let (file, taken) = scope::take(number).map_err(D::Error::custom)?;
+        let taken = Some(taken);
+        Ok(Self { file, taken })
     }
 }

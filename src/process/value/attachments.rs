@@ -143,11 +143,17 @@ any_descriptor! { AttachedFile, descriptor }
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     pub(super) attachments: Vec<(u64, Arc<AttachedFile>)>,
+    /// What was taken out of them.
+    taken: Vec<Taken>,
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
     /// They are counted as long as this exists.
     _held: HeldDescriptors,
 }
+
+/// A descriptor that was taken out: the number that it has had here, and the sender's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken(u64, u64);
 
 /// Why a descriptor has not arrived.
 const TOO_MANY: &str = "its descriptor has not arrived: this process has reached its limit of open files \
@@ -172,15 +178,27 @@ impl Descriptors {
     }
 
     /// Takes out the descriptor that the sender calls `id`.
-    pub(super) fn take(&mut self, id: u64) -> Result<SlowClose, &str> {
+    pub(super) fn take(&mut self, id: u64) -> Result<(SlowClose, Taken), &str> {
         let at = self
             .attachments
             .iter()
             .position(|(number, _)| *number == id);
-        let taken = at.map(|at| self.attachments.swap_remove(at).1);
-        match taken.and_then(Arc::into_inner) {
-            Some(attachment) => Ok(attachment.descriptor),
+        let found = at.map(|at| self.attachments.swap_remove(at).1);
+        match found.and_then(Arc::into_inner) {
+            Some(attachment) => {
+                let taken = Taken(attachment.id, id);
+                self.taken.push(taken);
+                Ok((attachment.descriptor, taken))
+            }
             None => Err(self.missing()),
+        }
+    }
+
+    /// Puts back a descriptor that was taken out. One of other bytes is closed.
+    pub(super) fn give_back(&mut self, taken: Taken, file: SlowClose) {
+        if let Some(at) = self.taken.iter().position(|own| *own == taken) {
+            self.taken.swap_remove(at);
+            self.attachments.push((taken.1, AttachedFile::of(file)));
         }
     }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use postcard_described::Description;
 
-use super::attachments::{AttachedFile, Descriptors};
+use super::attachments::{AttachedFile, Descriptors, Taken};
 use super::lent_arrays::{Lent, Missing, SharedBuffer, is_large};
 use super::raw_plain::{Array, Plain, array};
 use super::reason;
@@ -299,11 +299,21 @@ pub(crate) fn attached(id: u64) -> Result<Arc<AttachedFile>, String> {
 
 /// The descriptor with the sender's number `id`, which nobody else gets, while the value that it
 /// came with is decoded.
-pub(super) fn take(id: u64) -> Result<SlowClose, String> {
+pub(super) fn take(id: u64) -> Result<(SlowClose, Taken), String> {
     match with_decoding(|own| own.descriptors.take(id).map_err(reason::set)) {
         Some(taken) => taken,
         None => Err(NO_VALUE.to_owned()),
     }
+}
+
+/// Gives a descriptor back that was taken, if its value is decoded still; otherwise closes it.
+pub(super) fn give_back(taken: Taken, file: SlowClose) {
+    let mut file = Some(file);
+    with_decoding(|own| {
+        if let Some(file) = file.take() {
+            own.descriptors.give_back(taken, file);
+        }
+    });
 }
 
 // (As `NO_CALL`.)

@@ -59,9 +59,16 @@ impl SlowClose {
         self.file.as_ref().expect("it is not dropped")
     }
 
-    /// The descriptor, for the program.
-    pub(super) fn into_file(mut self) -> File {
+    /// The descriptor, for the program. Nothing is left to be closed.
+    pub(super) fn take_file(&mut self) -> File {
         self.file.take().expect("it is not dropped")
+    }
+
+    /// All of it, if that was not taken.
+    pub(super) fn take(&mut self) -> Option<Self> {
+        let (file, waits) = (self.file.take()?, self.waits.take());
+        let file = Some(file);
+        Some(Self { file, waits })
     }
 }
 
