@@ -79,7 +79,8 @@ use super::slow_close::SlowClose;
 ///
 /// # Cost
 /// A duplicate, a message of its own with the descriptor, and one item for each frame. One that has
-/// come from a worker and is dropped is closed on a thread for that, because closing it may wait.
+/// come from a worker and is dropped is closed on a thread for that, because closing it may wait: a
+/// socket does not linger then (`SO_LINGER`), whoever else has it.
 #[derive(Debug)]
 pub struct Attachment {
     file: SlowClose,

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, StatxFlags, fcntl_get_seals, statx};
 use rustix::io::{Errno, Result};
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, socket_linger};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -73,9 +73,11 @@ pub fn closes_at_once(descriptor: impl AsFd) -> bool {
 }
 
 /// Closes a descriptor for which [`closes_at_once`] is false. A socket's lingering is switched off
-/// first. It may wait all the same.
+/// first, unless that does not wait (a connection that is to be reset). It may wait all the same.
 pub fn close_slow(descriptor: OwnedFd) {
-    let _ = set_socket_linger(&descriptor, None);
+    if socket_linger(&descriptor).is_ok_and(|linger| linger.is_some_and(|time| !time.is_zero())) {
+        let _ = set_socket_linger(&descriptor, None);
+    }
     drop(descriptor);
 }
 
