@@ -45,7 +45,7 @@
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io, rustix |
 //! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | |
 //! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::from_tokio) | |
-//! | `backtrace` | functions, files and lines in the backtraces of crashed workers ([`WorkerExit::backtrace`]) | backtrace, and what it needs |
+//! | `backtrace` | where a worker has crashed: its stack, with functions, files and lines (`WorkerExit::backtrace`) | backtrace, and what it needs |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |

@@ -393,8 +393,9 @@ impl WorkerExit {
 
     /// Where it crashed: the stack of the thread that died by `SIGSEGV`, `SIGBUS`, `SIGILL`,
     /// `SIGFPE` or `SIGABRT`. With the feature `backtrace`: without it, an error has the signal and
-    /// the [last words](Self::stderr_tail). The `Display` form of the error names the innermost function that is yours or a library's, or
-    /// has the module and the offset if that is a library's and has no name.
+    /// the [last words](Self::stderr_tail). The `Display` form of the error names the innermost
+    /// function that is yours or a library's, or has the module and the offset if that is a
+    /// library's and has no name.
     ///
     /// `None` for any other end, where its signal is not known, where nothing could be noted (a
     /// thread of C code whose stack overflowed, a handler that the item has installed itself), for
