@@ -50,7 +50,7 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(broken: Broken, width: u64) -> Self {
-        let mailbox = Mailbox::new(None).expect("a bell");
+        let mailbox = Mailbox::new().expect("a bell");
         assert!(mailbox.may_sleep());
         Self {
             mailbox,

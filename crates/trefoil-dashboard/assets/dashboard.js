@@ -167,7 +167,7 @@
     const waits = delay.waiting_us;
     const value = waits ?? delay.last_us;
     const pairs = [];
-    if (delay.has_ended) pairs.push(["closed", "to new work: it has ended", true]);
+    if (delay.refused) pairs.push(["closed", `to new work: ${delay.refused}`, true]);
     else if (waits !== null) pairs.push([duration(waits), "and longer until spawned work runs", waits > 1e6]);
     else pairs.push([duration(delay.last_us), "until spawned work runs"]);
     return [pairs, value ?? 0];

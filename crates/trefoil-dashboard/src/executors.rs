@@ -153,18 +153,18 @@ impl Entry {
 impl Probe {
     /// What is known, and the next question if the last one has been answered.
     fn ask(&mut self, spawn: impl FnOnce(Question) -> Task<Duration>) -> DelayView {
-        let mut has_ended = false;
+        let mut refused = None;
         if let Some((_, task)) = &mut self.sent
             && let Some(result) = task.try_join()
         {
             self.sent = None;
             match result {
                 Ok(delay) => self.last = Some(delay),
-                Err(_) => has_ended = true,
+                Err(_) => refused = Some("it has ended"),
             }
         }
         let waiting_us = self.sent.as_ref().map(|(sent, _)| micros_since(*sent));
-        if self.sent.is_none() && !has_ended {
+        if self.sent.is_none() && refused.is_none() {
             let sent = Instant::now();
             let task = spawn(question(sent)).named("dashboard");
             self.sent = Some((sent, task.cancel_on_drop()));
@@ -172,7 +172,7 @@ impl Probe {
         DelayView {
             last_us: self.last.map(micros),
             waiting_us,
-            has_ended,
+            refused,
         }
     }
 }

@@ -94,8 +94,8 @@ pub(crate) struct DelayView {
     pub(crate) last_us: Option<u64>,
     /// How long one that has not begun has waited.
     pub(crate) waiting_us: Option<u64>,
-    /// Whether the executor takes nothing more.
-    pub(crate) has_ended: bool,
+    /// Why it takes no task, if so.
+    pub(crate) refused: Option<&'static str>,
 }
 
 /// The counters of `trefoil::ProcessStats`.

@@ -68,11 +68,12 @@ use super::slow_close::SlowClose;
 /// # Errors
 /// In a call: one argument or result can contain 253 of them; the system may refuse a descriptor
 /// (each item that waits for a worker has its own, so `map` many with
-/// [`imap`](crate::ProcessPool::imap)); and a plain worker ([`plain_workers`](crate::ProcessPoolBuilder::plain_workers)), or one on
-/// another machine, gets bytes only. Each is [`TaskError::Codec`](crate::TaskError::Codec). In any
-/// other serializer or deserializer it is that one's error. What has come from workers and was not
-/// taken ([`into_fd`](Self::into_fd)) uses at most half of the descriptors that this process may
-/// have; a worker that sends more is replaced.
+/// [`imap`](crate::ProcessPool::imap)); and a plain worker
+/// ([`plain_workers`](crate::ProcessPoolBuilder::plain_workers)), or one on another machine, gets
+/// bytes only. Each is [`TaskError::Codec`](crate::TaskError::Codec). In any other serializer or
+/// deserializer it is that one's error. What has come from workers and was not taken
+/// ([`into_fd`](Self::into_fd)) is at most half of the descriptors that this process may have, or
+/// 253; a worker that sends more is replaced.
 ///
 /// A result is checked by nobody: a worker that is hostile can send any descriptor that it can
 /// open, and its type, mode and flags are for you to check.

@@ -566,7 +566,7 @@ tests! {
         let (sender, _receiver) = trefoil::process::channel::<u32>(1).unwrap();
         let error = procs.spawn((sender, 3), takes_a_sender).join().unwrap_err();
         let capsule = opened(&error);
-        assert!(capsule.to_string().contains("not kept: the end of a channel"), "{capsule}");
+        assert!(capsule.to_string().contains("not kept: an open file, the end of a channel"), "{capsule}");
         let refused = capsule.argument::<(trefoil::process::channel::Sender<u32>, u32)>();
         assert!(refused.unwrap_err().to_string().contains("the end of a channel"));
         let output = replay(&error);
