@@ -501,11 +501,11 @@ kinds! { Record:
     7 Descriptors(numbers; handover::MOST_DESCRIPTORS),
     8 Copy { of } + bytes,
     9 Taken,
-    10 Lent(arrays; MOST_LENT),
-    11 Direct,
-    12 Event(event),
-    13 Tree { text, json },
-    14 Late { nanos },
+    10 Lent(arrays; MOST_LENT), // (11 is free)
+    12 Direct,
+    13 Event(event),
+    14 Tree { text, json },
+    15 Late { nanos },
 }
 
 /// The fields of a type that is a field, in order.
