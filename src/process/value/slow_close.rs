@@ -22,7 +22,7 @@ use crate::sys::fork::PerProcess;
 /// A descriptor, and where it is closed.
 #[derive(Debug)]
 pub(crate) struct SlowClose {
-    /// `None` only in its destructor.
+    /// `None` once it has been taken.
     file: Option<File>,
     /// It may wait: it is closed on the thread for that.
     waits: Option<HeldDescriptors>,
@@ -56,12 +56,12 @@ impl SlowClose {
     }
 
     pub(crate) fn file(&self) -> &File {
-        self.file.as_ref().expect("it is not dropped")
+        self.file.as_ref().expect("it has not been taken")
     }
 
     /// The descriptor, for the program. Nothing is left to be closed.
     pub(super) fn take_file(&mut self) -> File {
-        self.file.take().expect("it is not dropped")
+        self.file.take().expect("it has not been taken")
     }
 
     /// All of it, if that was not taken.
