@@ -41,6 +41,7 @@ use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
+use crate::thread::engine::config::AT_ONCE;
 use crate::thread::engine::wake::WakeHandle;
 
 /// What came of a need.
@@ -219,6 +220,12 @@ impl SleepState {
         self.width.load(Ordering::Relaxed)
     }
 
+    /// How many workers may wait before fewer run than the pool is wide.
+    #[inline]
+    pub(super) fn replaced(&self) -> usize {
+        self.width().max(AT_ONCE) + self.granted.load(Ordering::Relaxed)
+    }
+
     /// How many threads should run, by these counts, including those in calls that wait: the pool's
     /// width, or fewer when more workers wait than are replaced (`spares.rs`).
     #[inline]
@@ -242,6 +249,13 @@ impl SleepState {
 
     pub(in crate::thread) fn counts(&self) -> ThreadCounts {
         ThreadCounts(self.word.load(Ordering::Relaxed))
+    }
+
+    /// One more waits: whether they are many.
+    pub(super) fn note_crowd(&self) {
+        if self.counts().blocked() > AT_ONCE {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether one of the pool's own workers waits, or is in a call that may.

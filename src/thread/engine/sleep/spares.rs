@@ -53,12 +53,6 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::thread::engine::config::{AT_ONCE, STALL};
 
 impl SleepState {
-    /// How many workers may wait before fewer run than the pool is wide.
-    #[inline]
-    pub(super) fn replaced(&self) -> usize {
-        self.width().max(AT_ONCE) + self.granted.load(Ordering::Relaxed)
-    }
-
     /// Whether more workers wait than are replaced, and more run than should: then only urgent work
     /// may be begun.
     #[inline]
@@ -68,13 +62,6 @@ impl SleepState {
         self.crowded.load(Ordering::Relaxed) && {
             let now = self.counts();
             now.blocked() > AT_ONCE && now.running() > self.target(now)
-        }
-    }
-
-    /// One more waits: whether they are many.
-    pub(super) fn note_crowd(&self) {
-        if self.counts().blocked() > AT_ONCE {
-            self.crowded.store(true, Ordering::Relaxed);
         }
     }
 

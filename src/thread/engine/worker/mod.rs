@@ -8,7 +8,9 @@
 //! `index`, the index that its tasks see; `scope_mark`, which tasks of scopes are its own;
 //! `join_window`, which halves of joins it offers; `wait`, how it waits in the middle of its work;
 //! `thief_rest`, when it rests between thefts; `in_blocking_call`, calls that may block;
-//! `give_way`, when it lets another region go first; `idle`, how it sleeps.
+//! `give_way`, when it lets another region go first; `run`, how it runs what it has found;
+//! `idle`, how it sleeps; `thread_main`, all of that from a thread's start to its end. The methods
+//! here call none of those.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
@@ -23,6 +25,7 @@ pub(in crate::thread) mod wait;
 mod idle;
 mod in_blocking_call;
 mod index;
+mod run;
 mod scope_mark;
 mod search;
 mod thief_rest;
@@ -30,16 +33,11 @@ mod thief_rest;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::config::TINY_HALF_TICKS;
-use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::EndedEntries;
-use super::queue::{Mode, Work};
 use super::registry::Registry;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
 use super::wake_policy::{Helping, TheftStats};
-use crate::events;
-use crate::sys::ticks;
-use crate::task::{Runnable, TaskError, context};
+use crate::task::{Runnable, context};
 use give_way::Turn;
 use in_blocking_call::CallFlag;
 use index::IndexCell;
@@ -148,6 +146,11 @@ impl Worker {
 
     // ---- counting --------------------------------------------------------
 
+    /// Whether this thread is counted as running, so that the pool cannot end while it runs.
+    pub(in crate::thread) fn is_counted(&self) -> bool {
+        self.wait_depth.get() == 0
+    }
+
     /// This thread, which counts as running, moves from now on; see `standing.rs`.
     pub(in crate::thread) fn moves(&self) {
         if self.slot().standing.moves() {
@@ -160,53 +163,5 @@ impl Worker {
         if self.slot().standing.leaves() {
             self.registry.sleep.unblock();
         }
-    }
-
-    // ---- running ---------------------------------------------------------
-
-    pub(in crate::thread) fn run(&self, work: Work) {
-        // The splitter knows nothing about this work yet.
-        self.splitter.reset();
-        self.turn.restart();
-        if !matches!(work, Work::Scoped(_) | Work::Ticket(_)) {
-            self.ended.count_off();
-        }
-        match work {
-            Work::Task(task) => {
-                if self.registry.injector.mode() == Mode::Cancelling {
-                    task.discard(TaskError::Cancelled);
-                } else {
-                    task.run();
-                }
-            }
-            Work::Item(task) => _ = task.run(),
-            Work::Job(job) => {
-                let began = ticks::now();
-                self.run_half(job);
-                return self.thefts.ran(ticks::since(began) < TINY_HALF_TICKS);
-            }
-            Work::Scoped(lent) => self.run_scoped(lent),
-            Work::Ticket(ticket) => match ticket.take_oldest() {
-                Some(lent) => self.run_scoped(lent),
-                None => return, // the thread that waits for the scope has been quicker
-            },
-            Work::Share(share) => {
-                let _noted = events::part("broadcast");
-                share.run(&self.ended);
-            }
-        }
-        self.thefts.ran(false);
-    }
-
-    /// Runs the half of another worker's join in the middle of a wait.
-    pub(in crate::thread) fn run_job(&self, job: JobRef) {
-        self.splitter.reset();
-        self.run_half(job);
-        self.ended.count_off();
-    }
-
-    fn run_half(&self, job: JobRef) {
-        let _noted = events::part("part of a join or map");
-        job.run(self.owned.slot.number);
     }
 }

@@ -70,11 +70,6 @@ fn is_over(looks: &mut Option<ticks::Looks>) -> bool {
 }
 
 impl Worker {
-    /// Whether this thread is counted as running, so that the pool cannot end while it runs.
-    pub(in crate::thread) fn is_counted(&self) -> bool {
-        self.wait_depth.get() == 0
-    }
-
     /// Calls `f` while this thread counts as blocked: the pool does not end before it, and others
     /// run what it queues.
     pub(super) fn as_blocked(&self, f: impl FnOnce()) {
