@@ -32,7 +32,7 @@
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
 //! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread
-//! sleeps: then a caller may do some of it (`client`). Only this thread starts and reaps workers.
+//! sleeps: then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers.
 //! After a caller has done some of its work it wakes up once in a [`CLOCK_CHECK`] for a while, so
 //! that callers need not wake it because of its clock.
 //!

@@ -5,7 +5,7 @@
 //! 2. Before the driver sleeps it looks under the same lock: if the queue is empty it counts as
 //!    asleep from then on, otherwise it stays awake.
 //!
-//! A caller that finds the driver asleep may also do its work (`client`), if all messages are new
+//! A caller that finds the driver asleep may also do its work (`shortcut`), if all messages are new
 //! work ([`Mailbox::take_if_only_new_work`]); then the driver is not woken.
 //!
 //! So no message waits for a sleeping driver, and an awake one is not disturbed. In a forked child,

@@ -3,7 +3,7 @@
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
 //! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
-//! results that take time. Callers may do some of the driver's work (`client`).
+//! results that take time. Callers may do some of the driver's work (`shortcut`).
 
 pub(super) mod child;
 pub(super) mod client;
@@ -14,6 +14,7 @@ pub(super) mod mailbox;
 mod peer;
 pub(super) mod readers;
 pub(super) mod settings;
+pub(super) mod shortcut;
 pub(crate) mod start_child;
 pub(super) mod startup_watch;
 pub(super) mod worker_stderr;

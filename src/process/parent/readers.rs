@@ -11,7 +11,7 @@
 //!    attachments of the bytes, and the memory that they refer to, belong to the reading until then
 //!    (`Extras`).
 //! 2. A caller that waits for its own result, without a limit, does its own readings, on its own
-//!    thread: it polls (`client`), or sleeps and is woken ([`PoolState::stand_by`]). All others
+//!    thread: it polls (`shortcut`), or sleeps and is woken ([`PoolState::stand_by`]). All others
 //!    go to the pool's *readers*, helper threads that exist while there is something to decode.
 //!    What nests too deeply for a caller's stack goes there, too.
 //! 3. Each type of result has a queue and readers of its own: one that hangs holds up no other.

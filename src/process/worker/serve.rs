@@ -13,7 +13,7 @@
 //!    it says otherwise. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
-//!    sent with its results. If a caller polls the ledger for results (`client`), look for the
+//!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
 //!    next frame for a moment before sending them. Keep the contexts of batches until `Forget`. (An
 //!    initializer is simply the first batch.)
 //! 4. `Bye`: exit, and run the program's exit handlers.

@@ -202,6 +202,12 @@ impl Peer {
         pages.is_some_and(|pages| pages.ledger.has_unsent(self.stream.known))
     }
 
+    /// Whether the worker has sent some of its records that are not known yet, since it has pages.
+    pub(super) fn has_sent(&self) -> bool {
+        let pages = self.pages.as_ref();
+        pages.is_some_and(|pages| pages.ledger.has_sent(self.stream.known))
+    }
+
     /// Where a caller can poll for results.
     pub(super) fn polled(&self) -> Option<Arc<Ledger>> {
         Some(self.pages.as_ref()?.ledger.clone())

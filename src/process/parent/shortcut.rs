@@ -1,0 +1,264 @@
+//! The shortcut: a caller acts as the driver.
+//!
+//! A call goes from its caller to the driver's thread, to the worker, back to the driver and back
+//! to the caller: four wake-ups, each of which costs more than everything else. If calls follow one
+//! another closely, none of them is needed.
+//! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
+//!    ([`PoolState::deliver`]), if the engine is free and there is nothing else to do. The driver
+//!    is woken only if it must act earlier than it will look by itself.
+//! 2. *In between.* A caller that is about to block for a call, which is the only one that its
+//!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
+//!    there. Then the worker need not send the result; it polls for its next frame for a moment,
+//!    sends results that have not been read, and goes to sleep as usual (`worker`).
+//! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
+//!    ahead. When the worker sends it later, it is known and skipped. If it was sent before the
+//!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
+//!    anything must then be done that the caller may not do, the caller wakes the driver.
+//!
+//! *Plain workers* have no ledger: of these a caller only hands out its call (1.).
+//!
+//! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
+//! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
+//! block another task's callback. If a worker's output is captured, or its events are forwarded,
+//! user code would run, so no caller polls then. A caller decodes its own result without the
+//! engine's lock (`readers`), and only if it waits without a limit.
+//!
+//! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
+//! idle pool does not poll.
+//!
+//! Without the shortcut ([`IS_ON`]) all tests pass, and everything is done by the driver:
+//! `docs/internals/decisions/two-paths.md` has the times.
+//!
+//! Tests: `tests/process/{pool,calls,speed,callers}.rs`,
+//! `tests/trefoil-checks/tests/shortcut_models.rs`, `host::ledger`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
+use super::link::Link;
+use super::mailbox::Mail;
+use crate::loom::MutexGuard;
+use crate::loom::hint;
+use crate::process::host::ledger::Ledger;
+use crate::process::host::poll_policy::POLL_FOR;
+use crate::process::host::shared_clock;
+use crate::sys::ticks;
+
+/// Whether callers do any of the driver's work.
+const IS_ON: bool = true;
+
+/// For how long a caller announces that it polls, in nanoseconds: [`POLL_FOR`], and some time until
+/// the worker reads it.
+const WATCH: u64 = 40_000;
+/// The same on one processor: there a worker often runs before the caller can announce that it
+/// polls, so the last announcement counts for longer.
+const WATCH_ONE: u64 = 400_000;
+
+/// How often to look for an end of frame that is about to come.
+const SOON: u32 = 50;
+
+impl PoolState {
+    /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
+    /// hands the work out.
+    pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
+        let is_fit = IS_ON && self.path.may_hand_out(is_call);
+        self.mailbox.deliver(mail, || {
+            let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
+            let driver = engine.as_deref_mut().and_then(Option::as_mut);
+            driver.is_some_and(Driver::hand_out)
+        })
+    }
+
+    /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
+    /// for a moment. `patient`: also decodes it, however long that takes.
+    pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
+        let poll_policy = &self.poll_policy;
+        let may_poll = IS_ON && !self.mailbox.is_foreign() && self.path.may_poll();
+        if !may_poll || poll_policy.is_pausing() {
+            return;
+        }
+        let mut looks = ticks::Looks::new(POLL_FOR);
+        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
+            return;
+        };
+        let yields = poll_policy.yields;
+        let long = if yields { WATCH_ONE } else { WATCH };
+        let watch = || ledger.watch(shared_clock::now() + long, yields);
+        watch();
+        while !looks.are_over() {
+            if ledger.has_unsent(known)
+                && let Some(engine) = self.engine.try_lock()
+            {
+                let Some(position) = self.take_results(engine, (index, id), patient, done) else {
+                    return; // another thread was quicker
+                };
+                known = position;
+                if done() {
+                    watch(); // the next call may follow
+                    return;
+                }
+            }
+            if done() {
+                return;
+            }
+            poll_policy.pause();
+        }
+    }
+
+    /// Takes the results of a worker, all of which belong to one job, and decodes them if the
+    /// caller is `patient`. Returns how much of the worker's output is known then. `None`: they
+    /// belong to another job by now, or the driver has ended.
+    fn take_results<'a>(
+        &'a self,
+        mut engine: MutexGuard<'a, Option<Driver>>,
+        (index, id): (usize, u64),
+        patient: bool,
+        done: &dyn Fn() -> bool,
+    ) -> Option<u64> {
+        let driver = engine.as_mut()?;
+        // (The job may have moved to another worker.)
+        if driver.sched.sole(id) != Some(index) {
+            return None;
+        }
+        let _acting = ActingDriver::new();
+        driver.receive_all(index);
+        let readings = if patient {
+            driver.sched.chores_of(id)
+        } else {
+            Vec::new()
+        };
+        if !readings.is_empty() {
+            driver.wake_if_needed(); // other work should not wait until this is decoded
+            drop(engine);
+            for reading in readings {
+                self.carry_out(reading, true);
+            }
+            engine = self.engine.lock();
+        }
+        let driver = engine.as_mut()?;
+        if done() {
+            driver.see_end(index);
+        }
+        driver.sched.count_busy();
+        driver.wake_if_needed(); // it does not know what was received here
+        let link = driver.links[index].as_ref();
+        Some(link.map_or(u64::MAX, |link| link.peer.stream.known))
+    }
+
+    /// The worker that has the job `id` and nothing else: see [`Driver::sole`]. Waits a moment for
+    /// such a worker.
+    fn sole(
+        &self,
+        id: u64,
+        looks: &mut ticks::Looks,
+        done: &dyn Fn() -> bool,
+    ) -> Option<(usize, Arc<Ledger>, u64)> {
+        while !done() && !looks.are_over() {
+            if let Some(mut engine) = self.engine.try_lock() {
+                let engine = engine.as_mut()?;
+                // A driver that is about to read the mailbox would hand it out, too.
+                let has_mail = engine.sched.sole(id).is_none() && !self.mailbox.is_empty();
+                if has_mail && !engine.hand_out() {
+                    self.mailbox.wake();
+                }
+                return engine.sole(id);
+            }
+            self.poll_policy.pause();
+        }
+        None
+    }
+}
+
+/// Whether user code runs when the worker's records are read: a hook, or a subscriber.
+fn runs_hooks(link: &Link) -> bool {
+    link.output.is_captured() || link.sends_events
+}
+
+impl Driver {
+    /// Receives what the worker has answered, whether it has sent that or not.
+    fn receive_all(&mut self, index: usize) {
+        let peer = self.links[index].as_ref().map(|link| &link.peer);
+        if peer.is_some_and(|peer| peer.has_sent()) {
+            self.receive(index, false); // sent before the worker knew that a caller polls
+        }
+        self.read_unsent(index);
+    }
+
+    /// Waits for the end of the frame, which comes right after the result, so that the next call
+    /// finds the worker idle.
+    fn see_end(&mut self, index: usize) {
+        for _ in 0..SOON {
+            let link = self.links[index].as_ref();
+            if !self.sched.only_ends(index) {
+                return;
+            }
+            if link.is_some_and(|link| link.peer.has_records_ahead()) {
+                self.read_unsent(index);
+            }
+            hint::spin_loop();
+        }
+    }
+
+    /// Hands out what is in the mailbox, if there is nothing else to do. True: the driver need not
+    /// be woken.
+    fn hand_out(&mut self) -> bool {
+        let now = Instant::now();
+        if !self.sched.nothing_is_due(now) {
+            return false;
+        }
+        let Some(mail) = self.shared.mailbox.take_if_only_new_work() else {
+            return false;
+        };
+        let _acting = ActingDriver::new();
+        for index in 0..self.links.len() {
+            let link = self.links[index].as_ref();
+            let more = link.is_some_and(|link| link.peer.has_records_ahead() && !runs_hooks(link));
+            if more && self.sched.only_ends(index) {
+                self.read_unsent(index);
+            }
+        }
+        self.read_mail(mail, now);
+        if !self.sched.dispatch_work(now) {
+            return false;
+        }
+        self.callers_active_until = now + CALLERS_ACTIVE_FOR;
+        self.carry_out_actions();
+        let sends = self
+            .links
+            .iter()
+            .flatten()
+            .any(|link| link.peer.stream.is_sending());
+        // (Work that stays in the queue waits for a worker, whose answer will wake the driver.)
+        !sends && !self.oversleeps() && !self.sched.needs_driver_thread()
+    }
+
+    /// Whether something is due before the driver wakes by itself.
+    fn oversleeps(&self) -> bool {
+        match (self.sleeps_until, self.sched.deadline()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(until), Some(due)) => until > due + CLOCK_CHECK,
+        }
+    }
+
+    /// Called after another thread has done some of the driver's work: wakes the driver if needed.
+    pub(super) fn wake_if_needed(&self) {
+        if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
+            self.shared.mailbox.wake();
+        }
+    }
+
+    /// The worker that has the job `id` and nothing else, its ledger, and how much of its output is
+    /// known.
+    fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
+        let index = self.sched.sole(id)?;
+        let link = self.links[index].as_ref()?;
+        // Without a process descriptor that shows the worker's death, only the end of its output
+        // does.
+        let watched = !runs_hooks(link) && link.child.process.is_some();
+        let ledger = link.peer.polled().filter(|_| watched)?;
+        Some((index, ledger, link.peer.stream.known))
+    }
+}
