@@ -99,10 +99,6 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
     take_values(bytes, most, |_| Ok(()), || false)
 }
 
-/// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and
-/// so how much memory one byte of a result can stand for: some hundreds of bytes.
-const SHORT_NAME: usize = 120;
-
 /// How long values are decoded, in ticks, before they are handed over.
 const DECODE_TICKS: u64 = 1_000 * ticks::MICROSECOND;
 
@@ -155,38 +151,46 @@ impl CallTypes {
     }
 }
 
-/// Whether results of this type are decoded where they are received, unless they are long.
+/// Whether results of this type are decoded where they are received, unless they are long: the bytes
+/// of a value bound the time and the memory that decoding it takes, and only serde's code and this
+/// crate's runs. That is so for numbers, text and nothing; pairs of them; `Vec`, `Option` and
+/// `Result<_, String>` of one of these; and bulks. Other types are not known here: they may be a
+/// user's, or take more memory than their bytes.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {
     let this = TypeId::of::<R>();
+    let mut is_quick = false;
     for_each_number!(N => {
-        if this == TypeId::of::<Bulk<N>>() {
-            return true;
-        }
+        is_quick = is_quick
+            || is_one_of::<N>(this)
+            || this == TypeId::of::<Bulk<N>>()
+            || this == TypeId::of::<Vec<Vec<N>>>()
+            || this == TypeId::of::<(N, N)>()
+            || this == TypeId::of::<Vec<(N, N)>>()
+            || this == TypeId::of::<(usize, N)>()
+            || this == TypeId::of::<(u64, N)>()
+            || this == TypeId::of::<(String, N)>();
     });
-    is_quick(type_name::<R>())
+    is_quick
+        || is_one_of::<bool>(this)
+        || is_one_of::<char>(this)
+        || is_one_of::<String>(this)
+        || this == TypeId::of::<Vec<(String, String)>>()
+        || this == TypeId::of::<(String, String)>()
+        || this == TypeId::of::<Box<str>>()
+        // (Not a `Vec` of nothing, whose elements take no bytes.)
+        || this == TypeId::of::<()>()
+        || this == TypeId::of::<Option<()>>()
+        || this == TypeId::of::<Result<(), String>>()
 }
 
-/// What a type that is decoded quickly consists of, besides tuples.
-const QUICK: &str = "u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char str \
-    alloc::string::String alloc::vec::Vec alloc::boxed::Box core::option::Option \
-    core::result::Result";
-
-/// Whether the bytes bound the time and the memory that decoding a type of this name takes: it runs
-/// only serde's code and ours, does not recurse, and each element takes at least a byte, and not
-/// much more than that in memory. So the type consists of numbers, text, and `Vec`, `Option`,
-/// `Result`, `Box` and tuples of these, but not of `[T; N]` or other collections. (The name is
-/// enough: a wrong answer only means that a result is decoded where it delays others, or by another
-/// thread than need be.)
-fn is_quick(name: &str) -> bool {
-    let is_sign = |letter: char| {
-        letter.is_ascii_punctuation() && !matches!(letter, '_' | ':') || letter == ' '
-    };
-    let is_known = |word: &str| word.is_empty() || QUICK.split(' ').any(|known| known == word);
-    let known = name.split(is_sign).all(is_known);
-    // The bytes bound neither the number of `()`s, nor the size of a tuple in an `Option`, unless
-    // its name is short.
-    let nothings = name.contains("()") && name.contains("Vec<");
-    known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
+/// Whether `this` is `T`, or several or perhaps one of it.
+fn is_one_of<T: 'static>(this: TypeId) -> bool {
+    this == TypeId::of::<T>()
+        || this == TypeId::of::<Vec<T>>()
+        || this == TypeId::of::<Option<T>>()
+        || this == TypeId::of::<Option<Vec<T>>>()
+        || this == TypeId::of::<Result<T, String>>()
+        || this == TypeId::of::<Result<Vec<T>, String>>()
 }
 
 fn read<R: DeserializeOwned + Send + 'static>(
@@ -419,32 +423,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quick_to_decode_is_known_by_its_name() {
+    fn what_is_quick_to_decode_is_known_by_its_type() {
         struct Theirs;
         let quick = [
-            type_name::<()>(),
-            type_name::<u64>(),
-            type_name::<Option<(String, Vec<Vec<f32>>)>>(),
-            type_name::<Result<(), Box<str>>>(),
+            is_quick_type::<()>(),
+            is_quick_type::<u64>(),
+            is_quick_type::<String>(),
+            is_quick_type::<Vec<f32>>(),
+            is_quick_type::<Option<Vec<u8>>>(),
+            is_quick_type::<Result<(), String>>(),
+            is_quick_type::<Result<Vec<u8>, String>>(),
+            is_quick_type::<(usize, f64)>(),
+            is_quick_type::<Bulk<u8>>(),
         ];
         let slow = [
-            type_name::<Theirs>(),
-            type_name::<Vec<(u8, Theirs)>>(),
-            type_name::<Box<dyn Send>>(),
-            type_name::<Bulk<u8>>(), // known by its type
-            type_name::<crate::process::channel::Sender<u8>>(),
+            is_quick_type::<Theirs>(),
+            is_quick_type::<Vec<(u8, Theirs)>>(),
+            is_quick_type::<Box<dyn Send>>(),
+            is_quick_type::<crate::process::channel::Sender<u8>>(),
             // A few bytes can stand for billions of elements.
-            type_name::<Vec<()>>(),
-            type_name::<Vec<(Vec<u8>, ((), ()))>>(),
-            type_name::<LinkedList<()>>(),
-            type_name::<Vec<PhantomData<u8>>>(),
+            is_quick_type::<Vec<()>>(),
+            is_quick_type::<LinkedList<()>>(),
+            is_quick_type::<Vec<PhantomData<u8>>>(),
             // A byte can stand for kilobytes.
-            type_name::<Vec<Option<[[u128; 32]; 32]>>>(),
+            is_quick_type::<Vec<Option<[[u128; 32]; 32]>>>(),
         ];
-        assert!(type_name::<Option<(u128, u128, u128, u128)>>().len() <= SHORT_NAME);
-        assert!(quick.iter().all(|name| is_quick(name)));
-        assert!(!slow.iter().any(|name| is_quick(name)));
-        assert!(is_quick_type::<Bulk<u8>>() && is_quick_type::<u8>() && !is_quick_type::<Theirs>());
+        assert!(quick.iter().all(|is_quick| *is_quick), "{quick:?}");
+        assert!(!slow.iter().any(|is_quick| *is_quick), "{slow:?}");
     }
 
     #[cfg(not(loom))]
