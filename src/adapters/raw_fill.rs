@@ -14,7 +14,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::io::{ByteDescriptor, Source};
+use crate::io::{ByteDescriptor, IoSource};
 
 /// Implements hyper's or tokio's `$trait` for this crate's types, with a function that fills a
 /// `$buffer` from `$from` (`$this` is the pinned `self`).
@@ -39,7 +39,7 @@ pub(super) use reads;
 #[cfg(feature = "hyper")]
 #[inline]
 pub(super) fn hyper_from(
-    source: &Source<impl ByteDescriptor>,
+    source: &IoSource<impl ByteDescriptor>,
     cx: &mut Context<'_>,
     mut buffer: ::hyper::rt::ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
@@ -56,7 +56,7 @@ pub(super) fn hyper_from(
 #[cfg(feature = "tokio-io")]
 #[inline]
 pub(super) fn tokio_from(
-    source: &Source<impl ByteDescriptor>,
+    source: &IoSource<impl ByteDescriptor>,
     cx: &mut Context<'_>,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {

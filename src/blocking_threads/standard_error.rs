@@ -47,7 +47,7 @@ const LIMIT: usize = 1 << 20;
 pub(crate) const LAST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-struct Queue {
+struct OutputQueue {
     backlog: Mutex<Backlog>,
     written: Condvar,
 }
@@ -68,13 +68,13 @@ struct Backlog {
     bells: Vec<Arc<Bell>>,
 }
 
-static QUEUE: PerProcess<Queue> = PerProcess::new();
+static QUEUE: PerProcess<OutputQueue> = PerProcess::new();
 
-fn queue() -> &'static Queue {
+fn queue() -> &'static OutputQueue {
     QUEUE.get_or_init(|| {
         #[cfg(not(loom))] // its locks exist inside a model only
         at_exit(settle_last);
-        Queue::default()
+        OutputQueue::default()
     })
 }
 
@@ -134,7 +134,7 @@ impl Backlog {
     }
 }
 
-impl Queue {
+impl OutputQueue {
     /// Writes on the thread that was owed, unless another does so since.
     fn write_late(&self) {
         let mut backlog = self.backlog.lock();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::current::{self, refuse_nesting};
+use super::entered_loop::{self, refuse_nesting};
 use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
@@ -137,7 +137,7 @@ impl EventLoop {
             return self.block_on(future);
         }
         refuse_nesting("EventLoop::block_on");
-        let _entered = current::enter(&self.local);
+        let _entered = entered_loop::enter(&self.local);
         turn::drive(&self.local, future)
     }
 
@@ -218,7 +218,7 @@ impl EventLoop {
     /// ```
     pub fn poll_once(&self) -> bool {
         refuse_nesting("EventLoop::poll_once");
-        let _entered = current::enter(&self.local);
+        let _entered = entered_loop::enter(&self.local);
         turn::once(&self.local)
     }
 

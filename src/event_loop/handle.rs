@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::current;
+use super::entered_loop;
 use super::shared::SharedLoop;
 use super::stats::LoopStats;
 use crate::events::Kind;
@@ -72,8 +72,8 @@ impl LoopHandle {
     /// assert!(trefoil::LoopHandle::try_current().is_none());
     /// ```
     pub fn try_current() -> Option<Self> {
-        let running = || Some(current::local()?.shared.clone());
-        let shared = current::entered().or_else(running)?;
+        let running = || Some(entered_loop::local()?.shared.clone());
+        let shared = entered_loop::entered().or_else(running)?;
         Some(Self { shared })
     }
 
@@ -113,7 +113,7 @@ impl LoopHandle {
     /// ```
     pub fn enter(&self) -> EnteredHandle<'_> {
         EnteredHandle {
-            before: current::replace_entered(Some(self.shared.clone())),
+            before: entered_loop::replace_entered(Some(self.shared.clone())),
             _handle: PhantomData,
         }
     }
@@ -135,7 +135,7 @@ impl LoopHandle {
     #[must_use]
     pub fn stats(&self) -> LoopStats {
         let published = self.shared.counts.read();
-        match current::local_of(&self.shared) {
+        match entered_loop::local_of(&self.shared) {
             Some(local) => LoopStats {
                 polls: published.polls,
                 ..local.stats()
@@ -181,7 +181,7 @@ impl LoopHandle {
             let future: BoxedFuture<F::Output> = Box::pin(future);
             return self.block_on(future);
         }
-        current::refuse_nesting("LoopHandle::block_on");
+        entered_loop::refuse_nesting("LoopHandle::block_on");
         match self.spawn(future).cancel_on_drop().join() {
             Ok(output) => output,
             Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
@@ -216,7 +216,7 @@ impl LoopHandle {
         }
         let (runnable, task) =
             task::Newborn::new(Kind::Future).future(future, self.shared.clone(), false);
-        if let Some(local) = current::local_of(&self.shared) {
+        if let Some(local) = entered_loop::local_of(&self.shared) {
             local.admit(runnable);
             return task;
         }
@@ -266,7 +266,7 @@ impl LoopHandle {
         }
         let future = async move { make().await };
         let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
-        if let Some(local) = current::local_of(&self.shared) {
+        if let Some(local) = entered_loop::local_of(&self.shared) {
             let (runnable, task) = newborn.local_future(future, self.shared.clone());
             local.admit(runnable);
             return task;
@@ -355,14 +355,14 @@ impl LoopHandle {
 #[derive(Debug)]
 #[must_use = "the handle is the current one until this is dropped"]
 pub struct EnteredHandle<'a> {
-    before: current::Entered,
+    before: entered_loop::Entered,
     /// It belongs to this thread.
     _handle: PhantomData<(&'a LoopHandle, *const ())>,
 }
 
 impl Drop for EnteredHandle<'_> {
     fn drop(&mut self) {
-        drop(current::replace_entered(self.before.take()));
+        drop(entered_loop::replace_entered(self.before.take()));
     }
 }
 
@@ -401,7 +401,7 @@ where
         let future: LocalBoxedFuture<'_, F::Output> = Box::pin(future);
         return spawn(future);
     }
-    let local = current::local().expect(
+    let local = entered_loop::local().expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
          EventLoop::block_on(..); elsewhere use LoopHandle::spawn (with LoopHandle::current() if a handle \
          was entered), or EventLoop::spawn where the loop was made",

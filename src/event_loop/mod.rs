@@ -67,9 +67,9 @@
 // `builder` has the types that users make and run; `turn` is the loop itself, and `time_slice`
 // decides how long it runs before it asks the kernel, and `operation_budget` how much one task may
 // do in one poll. `local` is the part that only its thread uses, `shared` the part for other
-// threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
-// thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks, and
-// `slow_poll` watches their polls; `stats` has numbers for other threads. `reactor` and
+// threads: they pass work and wake the loop, through the task inbox. `entered_loop` has the loop of
+// this thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
+// and `slow_poll` watches their polls; `stats` has numbers for other threads. `reactor` and
 // `source_waiters` turn readiness into wake-ups; `virtual_clock` decides when such a clock jumps.
 // The inbox and the flags next to it are the only atomic protocol here, and have a model. There is
 // no unsafe code.
@@ -83,7 +83,7 @@
 // - One reactor for the process: its thread always exists, and each of its sources needs a lock.
 
 mod builder;
-pub(crate) mod current;
+pub(crate) mod entered_loop;
 mod handle;
 mod limits;
 mod local;

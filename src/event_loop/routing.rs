@@ -1,8 +1,8 @@
 //! How other threads, and the loop's own, reach a loop.
 //!
-//! Each function checks which loop runs on this thread ([`current`]). If it is the target, the work
-//! goes straight into the loop's cells; otherwise it goes into the inbox, or a note is sent (see
-//! [`super::shared`]).
+//! Each function checks which loop runs on this thread ([`entered_loop`]). If it is the target, the
+//! work goes straight into the loop's cells; otherwise it goes into the inbox, or a note is sent
+//! (see [`super::shared`]).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use rustix::fd::BorrowedFd;
 
-use super::current;
+use super::entered_loop;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
 use crate::events;
@@ -23,7 +23,7 @@ use crate::timer::{Clock, Timekeeper, TimerKey};
 impl SharedLoop {
     /// Queues the root future.
     pub(super) fn wake_root(&self) {
-        match current::local_of(self) {
+        match entered_loop::local_of(self) {
             Some(local) => local.wake_root(),
             None => self.raise(ROOT_WOKEN),
         }
@@ -41,7 +41,7 @@ impl SharedLoop {
         if let Some(poller) = self.poller.upgrade() {
             poller.unwatch(fd);
         }
-        match current::local_of(self) {
+        match entered_loop::local_of(self) {
             Some(local) => local.remove(key),
             None => self.send_note(Note::Remove(key)),
         }
@@ -49,7 +49,7 @@ impl SharedLoop {
 
     /// Called when a future that waited for a source is dropped.
     pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
-        match current::local_of(self) {
+        match entered_loop::local_of(self) {
             Some(local) => local.forget(key, direction, number),
             None => self.send_note(Note::Forget(key, direction, number)),
         }
@@ -81,7 +81,7 @@ impl Wake for CountedWaker {
 
 impl Schedule for Arc<SharedLoop> {
     fn schedule(&self, runnable: Runnable) {
-        match current::local_of(self) {
+        match entered_loop::local_of(self) {
             Some(local) => local.enqueue(runnable),
             None => self.push(runnable),
         }
@@ -106,23 +106,23 @@ impl Timekeeper for SharedLoop {
     }
 
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        let local = current::local_of(self)
+        let local = entered_loop::local_of(self)
             .expect("installed on this thread only while the loop runs here");
         local.arm(deadline, waker)
     }
 
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        current::local_of(self).is_some_and(|local| local.refresh(key, waker))
+        entered_loop::local_of(self).is_some_and(|local| local.refresh(key, waker))
     }
 
     fn renew_budget(&self) -> bool {
-        current::local_of(self).is_some_and(|local| local.budget.renew())
+        entered_loop::local_of(self).is_some_and(|local| local.budget.renew())
     }
 
     #[inline]
     fn disarm(&self, key: TimerKey) {
         if self.is_here() {
-            drop(current::with(|local| local.take_timer(key)));
+            drop(entered_loop::with(|local| local.take_timer(key)));
         } else {
             self.send_note(Note::Disarm(key));
         }

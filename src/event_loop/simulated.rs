@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use super::{EventLoop, SourceKey, current, turn};
+use super::{EventLoop, SourceKey, entered_loop, turn};
 use crate::sys::poller::Readiness;
 use crate::task::panic::contain;
 
 impl EventLoop {
     /// One turn, which never waits. True: there is more to do.
     pub(crate) fn turn_simulated(&self) -> bool {
-        let _entered = current::enter(&self.local);
+        let _entered = entered_loop::enter(&self.local);
         turn::simulate(&self.local)
     }
 

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::current;
+use super::entered_loop;
 use super::limits::{BATCH, CLOSE_TIMEOUT};
 use super::local::Local;
 use super::shared::CountedWaker;
@@ -222,7 +222,7 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 /// takes as long as the destructors run. It waits only for an entry that another thread is just
 /// adding, at most for [`CLOSE_TIMEOUT`].
 pub(super) fn close(local: &Rc<Local>) {
-    let _entered = current::enter(local);
+    let _entered = entered_loop::enter(local);
     let mut turns = Turns::new(local);
     local.shared.begin_closing();
     let deadline = Instant::now() + CLOSE_TIMEOUT;

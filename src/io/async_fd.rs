@@ -23,7 +23,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
 use super::readiness::{closed, would_not_block};
-use super::source::Source;
+use super::source::IoSource;
 use crate::event_loop::Direction;
 use crate::sys::interest::watches_file;
 use crate::sys::poller::Reports;
@@ -61,7 +61,7 @@ pub use interest::Interest;
 /// ```
 #[derive(Debug)]
 pub struct AsyncFd<T: AsFd> {
-    source: Source<T>,
+    source: IoSource<T>,
 }
 
 impl<T: AsFd> AsyncFd<T> {
@@ -105,7 +105,7 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn try_new(inner: T) -> Result<Self, (T, io::Error)> {
         match waitable(inner.as_fd()) {
             Ok(()) => Ok(Self {
-                source: Source::new(inner),
+                source: IoSource::new(inner),
             }),
             Err(error) => Err((inner, error)),
         }

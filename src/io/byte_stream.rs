@@ -1,7 +1,7 @@
 //! Reads and writes bytes, in one implementation for all streams.
 //!
-//! A stream is a [`Source`] of a descriptor of [`ByteDescriptor`]: a socket, the end of a pipe. The
-//! functions here are one system call each with a [`Completed`] (the count, and whether it was
+//! A stream is an [`IoSource`] of a descriptor of [`ByteDescriptor`]: a socket, the end of a pipe.
+//! The functions here are one system call each with a [`Completed`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!
 //! A short read of a TCP connection means that the next one would block (`epoll(7)`, question 9),
@@ -36,7 +36,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::read_write::append;
-use super::source::{Completed, Source};
+use super::source::{Completed, IoSource};
 use crate::event_loop::Direction;
 use crate::sys::transfer;
 
@@ -57,7 +57,7 @@ pub(crate) trait ByteDescriptor: AsFd {
 pub(crate) trait ByteStream {
     type Io: ByteDescriptor;
 
-    fn source(&self) -> &Source<Self::Io>;
+    fn source(&self) -> &IoSource<Self::Io>;
 }
 
 /// The system takes this many slices in one call, and `sendmsg` refuses more (`UIO_MAXIOV`).
@@ -110,7 +110,7 @@ pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
     }
 }
 
-impl<T: ByteDescriptor> Source<T> {
+impl<T: ByteDescriptor> IoSource<T> {
     pub(super) async fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match reading(buffers) {
             Some(op) => self.operate(Direction::Read, op).await,

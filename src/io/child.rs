@@ -24,7 +24,7 @@ use std::task::Poll;
 
 use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-use super::source::Source;
+use super::source::IoSource;
 use crate::reaper::{self, Orphan, STATUS_IS_LOST};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
 use crate::sys::fork;
@@ -68,7 +68,7 @@ pub struct Child {
 enum ChildState {
     /// No descriptor was left to watch it.
     Unwatched,
-    Watched(Source<Arc<Handle>>),
+    Watched(IoSource<Arc<Handle>>),
     Ended(ExitStatus),
     /// Other code has fetched its status.
     Lost,
@@ -309,7 +309,7 @@ impl Child {
     fn register(&mut self) -> io::Result<()> {
         if let ChildState::Unwatched = self.state {
             self.state = match self.open() {
-                Ok(fd) => ChildState::Watched(Source::new(Arc::new(fd))),
+                Ok(fd) => ChildState::Watched(IoSource::new(Arc::new(fd))),
                 // The child does not exist any more, not even as a zombie.
                 Err(error) if is_gone(&error) => ChildState::Lost,
                 Err(error) => return Err(refused(CALLS[0])(error)),
@@ -355,7 +355,7 @@ impl Drop for Child {
 }
 
 /// Reads everything that comes through this pipe, if there is one.
-async fn rest_of(pipe: Option<&Source<PipeEnd>>) -> io::Result<Vec<u8>> {
+async fn rest_of(pipe: Option<&IoSource<PipeEnd>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.read_to_end(&mut bytes).await?;

@@ -10,7 +10,7 @@ use std::io;
 use std::process::Stdio;
 
 use super::byte_stream::{ByteDescriptor, ByteStream, reads, writes};
-use super::source::Source;
+use super::source::IoSource;
 use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 
@@ -28,12 +28,12 @@ macro_rules! pipe_end {
         $(#[$docs])*
         #[derive(Debug)]
         pub struct $name {
-            source: Source<PipeEnd>,
+            source: IoSource<PipeEnd>,
         }
 
         impl $name {
             pub(super) fn new(end: $std) -> io::Result<Self> {
-                let source = Source::new($open(end)?);
+                let source = IoSource::new($open(end)?);
                 Ok(Self { source })
             }
 
@@ -66,7 +66,7 @@ macro_rules! pipe_end {
         impl ByteStream for $name {
             type Io = PipeEnd;
 
-            fn source(&self) -> &Source<PipeEnd> {
+            fn source(&self) -> &IoSource<PipeEnd> {
                 &self.source
             }
         }

@@ -15,8 +15,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::source::{Completed, Source};
-use crate::event_loop::{Direction, current};
+use super::source::{Completed, IoSource};
+use crate::event_loop::{Direction, entered_loop};
 use crate::sys::signal::{INT, Subscription};
 
 /// The operation of a subscription's source: whether Ctrl-C has come.
@@ -60,13 +60,13 @@ pub(super) fn come(subscription: &Arc<Subscription>) -> io::Result<Completed<()>
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn ctrl_c() -> CtrlC {
-    let kept = current::local().and_then(|local| local.keep_until_end(None)?.downcast().ok());
+    let kept = entered_loop::local().and_then(|local| local.keep_until_end(None)?.downcast().ok());
     let subscription = match kept {
         Some(kept) => Ok(kept),
         None => Subscription::new(INT).map(Arc::new),
     };
     CtrlC {
-        source: Some(subscription.map(Source::new)),
+        source: Some(subscription.map(IoSource::new)),
         keep: false,
     }
 }
@@ -89,7 +89,7 @@ pub fn ctrl_c() -> CtrlC {
 #[derive(Debug)]
 pub struct CtrlC {
     /// The source; `None` when the future is done.
-    source: Option<io::Result<Source<Arc<Subscription>>>>,
+    source: Option<io::Result<IoSource<Arc<Subscription>>>>,
     keep: bool,
 }
 
@@ -120,7 +120,7 @@ impl CtrlC {
     /// Passes the subscription to the loop that runs here, if one does.
     fn give_to_loop(&self) {
         if let Some(Ok(source)) = &self.source
-            && let Some(local) = current::local()
+            && let Some(local) = entered_loop::local()
             && let Some(before) = local.keep_until_end(Some(source.get_ref().clone()))
         {
             // The earlier subscription may report a Ctrl-C that this one has already reported.

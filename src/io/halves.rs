@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fd::AsFd;
 
 use super::byte_stream::{ByteStream, close_write};
-use super::source::Source;
+use super::source::IoSource;
 use crate::sys::fork;
 
 /// The reading half of a stream: returned by
@@ -75,7 +75,7 @@ pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 impl<S: ByteStream> ByteStream for ReadHalf<S> {
     type Io = S::Io;
 
-    fn source(&self) -> &Source<S::Io> {
+    fn source(&self) -> &IoSource<S::Io> {
         self.stream.source()
     }
 }
@@ -83,7 +83,7 @@ impl<S: ByteStream> ByteStream for ReadHalf<S> {
 impl<S: ByteStream + AsFd> ByteStream for WriteHalf<S> {
     type Io = S::Io;
 
-    fn source(&self) -> &Source<S::Io> {
+    fn source(&self) -> &IoSource<S::Io> {
         self.stream.source()
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-use super::source::{Completed, Source};
+use super::source::{Completed, IoSource};
 use crate::event_loop::Direction;
 use crate::loom::Mutex;
 use crate::sys::refused::{is_shortage, refused};
@@ -91,16 +91,16 @@ impl<T: AsFd> AsFd for ListeningSocket<T> {
 }
 
 /// Makes a bound socket of the standard library listen.
-pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<ListeningSocket<T>>> {
+pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<IoSource<ListeningSocket<T>>> {
     // std lets 128 connections wait, and the system drops further ones: the clients of a burst
     // would hang for a second. A second call to `listen` changes the limit.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
-    Source::nonblocking(listener.into())
+    IoSource::nonblocking(listener.into())
 }
 
 /// Accepts connections with `op`.
 pub(super) async fn accept<T: AsFd, R>(
-    source: &Source<ListeningSocket<T>>,
+    source: &IoSource<ListeningSocket<T>>,
     op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
     let (mut op, mut pause) = (passing_over(op), None);
@@ -110,7 +110,7 @@ pub(super) async fn accept<T: AsFd, R>(
 
 /// Like [`accept`], for `poll_accept`: only the latest caller is woken.
 pub(super) fn poll_accept<T: AsFd, R>(
-    source: &Source<ListeningSocket<T>>,
+    source: &IoSource<ListeningSocket<T>>,
     cx: &mut Context<'_>,
     op: impl FnMut(&T) -> io::Result<R>,
 ) -> Poll<io::Result<R>> {

@@ -104,7 +104,7 @@ mod signal;
 mod source;
 mod stats;
 mod stdio;
-mod stream;
+mod stream_methods;
 mod tcp_listener;
 mod tcp_socket;
 mod tcp_stream;
@@ -119,7 +119,7 @@ mod unix_stream;
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 pub(crate) use byte_stream::{ByteDescriptor, ByteStream};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use source::Source;
+pub(crate) use source::IoSource;
 
 #[cfg(unix)]
 pub use async_fd::{AsyncFd, Interest};

@@ -1,6 +1,6 @@
 //! Inherent methods of files, standard streams and buffers, through the futures-io traits.
 //!
-//! Streams of a [`Source`](super::source::Source) have their own methods: see `byte_stream`.
+//! Streams of an [`IoSource`](super::source::IoSource) have their own methods: see `byte_stream`.
 //!
 //! Checked by `tests/io/`.
 

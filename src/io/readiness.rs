@@ -25,11 +25,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::net::sockopt::socket_type;
 
-use super::source::{Completed, Source};
+use super::source::{Completed, IoSource};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
 
-impl<T: AsFd> Source<T> {
+impl<T: AsFd> IoSource<T> {
     pub(super) async fn ready(&self, direction: Direction) -> io::Result<()> {
         self.operate(direction, |io| would_not_block(io, direction))
             .await

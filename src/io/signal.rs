@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::ctrl_c::come;
-use super::source::Source;
+use super::source::IoSource;
 use crate::event_loop::Direction;
 use crate::sys::signal::Subscription;
 
@@ -46,7 +46,7 @@ use crate::sys::signal::Subscription;
 /// ```
 #[derive(Debug)]
 pub struct Signal {
-    source: Source<Arc<Subscription>>,
+    source: IoSource<Arc<Subscription>>,
 }
 
 impl Signal {
@@ -93,7 +93,7 @@ impl Signal {
     /// ```
     pub fn new(kind: impl Into<SignalKind>) -> io::Result<Self> {
         let subscription = Arc::new(Subscription::new(kind.into().as_raw())?);
-        let source = Source::new(subscription);
+        let source = IoSource::new(subscription);
         Ok(Self { source })
     }
 

@@ -32,13 +32,15 @@ use std::task::{Context, Poll, ready};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
-use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
+use crate::event_loop::{
+    Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, entered_loop,
+};
 use crate::sys::interest::refusal;
 use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
 
 /// An object with a non-blocking descriptor.
-pub(crate) struct Source<T: AsFd> {
+pub(crate) struct IoSource<T: AsFd> {
     bound: OnceLock<Bound>,
     /// The object. `None` when it was taken out of a source that is about to be dropped.
     io: Option<T>,
@@ -103,7 +105,7 @@ pub(super) async fn fairly() -> io::Result<()> {
 /// The loop that runs here.
 #[inline]
 pub(super) fn this_loop() -> io::Result<Rc<Local>> {
-    current::local().ok_or_else(no_loop)
+    entered_loop::local().ok_or_else(no_loop)
 }
 
 #[cold]
@@ -114,7 +116,7 @@ fn no_loop() -> io::Error {
     )
 }
 
-impl<T: AsFd> Source<T> {
+impl<T: AsFd> IoSource<T> {
     /// Wraps an object whose descriptor is non-blocking.
     pub(super) fn new(io: T) -> Self {
         Self {
@@ -221,7 +223,7 @@ impl<T: AsFd> Source<T> {
 /// another one.
 #[inline]
 fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
-    let Some(local) = current::local() else {
+    let Some(local) = entered_loop::local() else {
         return Err(elsewhere(bound.get(), no_loop()));
     };
     let bound = bound.get_or_init(|| Bound {
@@ -266,7 +268,7 @@ fn inherited_loop() -> io::Error {
     )
 }
 
-/// The part of [`Source::poll`] that is the same for all objects and operations. (The `async`
+/// The part of [`IoSource::poll`] that is the same for all objects and operations. (The `async`
 /// operations have no such part: it would take them a sixth more instructions.)
 fn poll<R>(
     bound: &OnceLock<Bound>,
@@ -385,7 +387,7 @@ fn explained(fd: RawFd, error: io::Error) -> io::Error {
 
 /// A task's entry among the waiters of a source; removed when it is dropped.
 pub(super) struct Operation<'a, T: AsFd> {
-    source: &'a Source<T>,
+    source: &'a IoSource<T>,
     direction: Direction,
     refusal: Refusal,
     /// The entry's own number at the source's loop; `SHARED` while there is none. The number of
@@ -452,13 +454,13 @@ impl<T: AsFd> Drop for Operation<'_, T> {
     }
 }
 
-impl<T: AsFd> Drop for Source<T> {
+impl<T: AsFd> Drop for IoSource<T> {
     fn drop(&mut self) {
         self.release();
     }
 }
 
-impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
+impl<T: AsFd + fmt::Debug> fmt::Debug for IoSource<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get_ref().fmt(f)
     }
@@ -474,7 +476,7 @@ macro_rules! socket {
             type Error = std::io::Error;
 
             fn try_from(socket: $std) -> std::io::Result<Self> {
-                let source = Source::nonblocking(socket.into())?;
+                let source = IoSource::nonblocking(socket.into())?;
                 Ok(Self { source })
             }
         }

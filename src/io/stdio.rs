@@ -32,7 +32,7 @@ use super::byte_stream::ByteDescriptor;
 use super::fs;
 use super::lines::Lines;
 use super::read_write;
-use super::source::Source;
+use super::source::IoSource;
 use crate::sys::descriptor::descriptor;
 use crate::sys::stdio::{self, StandardStream};
 
@@ -338,7 +338,7 @@ output! {
 enum Standard {
     /// The stream was not used yet.
     New(u8),
-    Source(Source<Device>),
+    Source(IoSource<Device>),
     File(fs::File),
 }
 
@@ -386,7 +386,9 @@ impl Standard {
 
 fn open(number: u8) -> io::Result<Standard> {
     Ok(match stdio::open(number)? {
-        StandardStream::Polled(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
+        StandardStream::Polled(fd, socket) => {
+            Standard::Source(IoSource::new(Device { fd, socket }))
+        }
         StandardStream::Blocking(file) => Standard::File(file.into()),
     })
 }

@@ -14,7 +14,7 @@ use rustix::net::SocketAddrAny;
 
 use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
 use super::lookup::{ToSocketAddrs, first, lookup_host};
-use super::source::{Source, fairly, socket};
+use super::source::{IoSource, fairly, socket};
 use super::tcp_stream::TcpStream;
 use crate::sys::sockets;
 
@@ -35,7 +35,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<ListeningSocket<Socket>>,
+    source: IoSource<ListeningSocket<Socket>>,
 }
 
 impl TcpListener {
@@ -116,7 +116,7 @@ impl TcpListener {
 
     /// Wraps a socket that listens and does not block.
     pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
-        let source = Source::new(Socket::from(socket).into());
+        let source = IoSource::new(Socket::from(socket).into());
         Self { source }
     }
 

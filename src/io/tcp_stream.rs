@@ -14,8 +14,8 @@ use rustix::net::sockopt;
 use super::byte_stream::{ByteDescriptor, ByteStream};
 use super::connect::first_to_answer;
 use super::lookup::ToSocketAddrs;
-use super::source::{Source, fairly};
-use super::stream::stream;
+use super::source::{IoSource, fairly};
+use super::stream_methods::stream;
 use crate::sys::sockets::SHORT_READS_DRAIN;
 
 /// A TCP connection.
@@ -43,7 +43,7 @@ use crate::sys::sockets::SHORT_READS_DRAIN;
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    source: Source<Socket>,
+    source: IoSource<Socket>,
 }
 
 impl TcpStream {

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
-use super::source::{Completed, Source, fairly, socket};
+use super::source::{Completed, IoSource, fairly, socket};
 use crate::event_loop::Direction;
 use crate::sys::sockets::UdpSocket as Socket;
 
@@ -41,7 +41,7 @@ use crate::sys::sockets::UdpSocket as Socket;
 /// ```
 #[derive(Debug)]
 pub struct UdpSocket {
-    source: Source<Socket>,
+    source: IoSource<Socket>,
 }
 
 impl UdpSocket {
@@ -339,7 +339,7 @@ impl UdpSocket {
         self.source.get_ref().set_multicast_loop_v6(yes)
     }
 
-    fn source(&self) -> &Source<Socket> {
+    fn source(&self) -> &IoSource<Socket> {
         &self.source
     }
 }

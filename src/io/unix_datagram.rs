@@ -14,7 +14,7 @@ use std::path::Path;
 use super::datagrams::datagrams;
 use super::readiness::{readable, writable};
 use super::retry_without_event::with_backoff;
-use super::source::{Source, fairly, socket};
+use super::source::{IoSource, fairly, socket};
 
 /// A Unix datagram socket.
 ///
@@ -36,7 +36,7 @@ use super::source::{Source, fairly, socket};
 /// ```
 #[derive(Debug)]
 pub struct UnixDatagram {
-    source: Source<Socket>,
+    source: IoSource<Socket>,
 }
 
 impl UnixDatagram {
@@ -197,7 +197,7 @@ impl UnixDatagram {
         self.source.get_ref().shutdown(how)
     }
 
-    fn source(&self) -> &Source<Socket> {
+    fn source(&self) -> &IoSource<Socket> {
         &self.source
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::task::{Context, Poll};
 
 use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
-use super::source::{Source, fairly, socket};
+use super::source::{IoSource, fairly, socket};
 use super::unix_stream::UnixStream;
 use crate::sys::sockets;
 
@@ -36,7 +36,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct UnixListener {
-    source: Source<ListeningSocket<Socket>>,
+    source: IoSource<ListeningSocket<Socket>>,
 }
 
 impl UnixListener {

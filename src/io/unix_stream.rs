@@ -14,8 +14,8 @@ use rustix::net::{AddressFamily, connect};
 
 use super::byte_stream::{ByteDescriptor, ByteStream};
 use super::retry_without_event::with_backoff;
-use super::source::Source;
-use super::stream::stream;
+use super::source::IoSource;
+use super::stream_methods::stream;
 use crate::sys::peer::peer;
 use crate::sys::sockets;
 
@@ -40,7 +40,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct UnixStream {
-    source: Source<Socket>,
+    source: IoSource<Socket>,
 }
 
 /// The process that made the other end of a [`UnixStream`], by `connect`, `listen` or as a pair.

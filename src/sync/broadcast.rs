@@ -63,13 +63,13 @@ use crate::parking::lock_events::{Access, LockKind};
 #[must_use]
 #[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let queue = Queue {
+    let queue = SentValues {
         values: VecDeque::new(),
         first: 0,
         senders: 1,
         receivers: 0,
     };
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(BroadcastState {
         capacity: capacity.max(1),
         queue: Mutex::new(queue),
         sent: WaitList::new(LockKind::Broadcast),
@@ -79,16 +79,16 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender { shared }, receiver)
 }
 
-struct Shared<T> {
+struct BroadcastState<T> {
     capacity: usize,
-    queue: Mutex<Queue<T>>,
+    queue: Mutex<SentValues<T>>,
     /// Notifies receivers of a new value, or of the last sender's end.
     sent: WaitList,
     /// Notifies senders of the last receiver's end.
     left: WaitList,
 }
 
-struct Queue<T> {
+struct SentValues<T> {
     /// The values, oldest first.
     values: VecDeque<SentValue<T>>,
     /// The number of the oldest value.
@@ -104,7 +104,7 @@ struct SentValue<T> {
     awaited_by: usize,
 }
 
-impl<T> Queue<T> {
+impl<T> SentValues<T> {
     /// The number of the next value to be sent.
     fn end(&self) -> u64 {
         self.first + self.values.len() as u64
@@ -137,7 +137,7 @@ impl<T> Queue<T> {
 /// assert!(sender.send(8).is_err());
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<BroadcastState<T>>,
 }
 
 impl<T> Sender<T> {
@@ -257,13 +257,13 @@ impl<T> Drop for Sender<T> {
 /// assert_eq!((first.recv_blocking(), second.recv_blocking()), (Ok("news"), Ok("news")));
 /// ```
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<BroadcastState<T>>,
     /// The number of its next value.
     next: u64,
 }
 
 impl<T> Receiver<T> {
-    fn new(shared: &Arc<Shared<T>>) -> Self {
+    fn new(shared: &Arc<BroadcastState<T>>) -> Self {
         let mut queue = shared.queue.lock();
         queue.receivers += 1;
         Self {
@@ -302,7 +302,7 @@ impl<T: Clone> Receiver<T> {
         Self::receive(&self.shared, &mut self.next)
     }
 
-    fn receive(shared: &Shared<T>, next: &mut u64) -> Result<T, TryRecvError> {
+    fn receive(shared: &BroadcastState<T>, next: &mut u64) -> Result<T, TryRecvError> {
         let mut queue = shared.queue.lock();
         let Some(index) = queue.index(*next) else {
             let lost = queue.first - *next;
@@ -340,7 +340,7 @@ impl<T: Clone> Receiver<T> {
     }
 
     /// What `recv` returns; `None`: nothing yet.
-    fn next_or_end(shared: &Shared<T>, next: &mut u64) -> Option<Result<T, RecvError>> {
+    fn next_or_end(shared: &BroadcastState<T>, next: &mut u64) -> Option<Result<T, RecvError>> {
         match Self::receive(shared, next) {
             Ok(value) => Some(Ok(value)),
             Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),

@@ -62,7 +62,7 @@ use crate::parking::lock_events::{Access, LockKind};
 #[must_use]
 #[track_caller]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(WatchState {
         value: RwLock::new(value),
         version: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
@@ -77,7 +77,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     (Sender { shared }, receiver)
 }
 
-struct Shared<T> {
+struct WatchState<T> {
     value: RwLock<T>,
     /// The version of the value, which changes under the lock.
     version: AtomicU64,
@@ -89,7 +89,7 @@ struct Shared<T> {
     left: WaitList,
 }
 
-impl<T> Shared<T> {
+impl<T> WatchState<T> {
     /// If the caller's code panicked under the lock, the value stays as that code has left it.
     fn read(&self) -> RwLockReadGuard<'_, T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
@@ -143,7 +143,7 @@ impl<T> Shared<T> {
 /// assert_eq!(*receiver.borrow(), 5);
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<WatchState<T>>,
 }
 
 impl<T> Sender<T> {
@@ -269,7 +269,7 @@ impl<T> Drop for Sender<T> {
 /// # Ok::<_, trefoil::sync::watch::RecvError>(())
 /// ```
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<WatchState<T>>,
     /// The version that was seen last.
     seen: u64,
 }

@@ -218,7 +218,7 @@ impl Frame {
         if let Some(function) = self.function() {
             write!(f, " {function}")?;
         }
-        Source(self).write(f, " at ")
+        SourceLine(self).write(f, " at ")
     }
 
     fn is_same_place(&self, other: &Self) -> bool {
@@ -228,9 +228,9 @@ impl Frame {
 }
 
 /// Its place in the source, if that is known: below the current directory without that.
-struct Source<'a>(&'a Frame);
+struct SourceLine<'a>(&'a Frame);
 
-impl Source<'_> {
+impl SourceLine<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
         let Some(file) = self.0.file() else {
             return Ok(());
@@ -282,7 +282,7 @@ impl Backtrace {
         };
         if let Some(function) = frame.function() {
             write!(f, " in `{function}`")?;
-            return Source(frame).write(f, ", ");
+            return SourceLine(frame).write(f, ", ");
         }
         let module = frame.module().unwrap_or_default();
         write!(f, " in {}+{:#x}", Printable(module), frame.offset)

@@ -2,7 +2,7 @@
 //!
 //! A [`Completer`] is the producer's half of a task that no executor runs: the reply of a worker
 //! process, a callback API of another library. It uses the same cell as every other task, with `()`
-//! as the work. Instead of an executor's half it has a [`Producer`], which learns of a
+//! as the work. Instead of an executor's half it has a [`PromiseSource`], which learns of a
 //! cancellation. Code that awaits the cancellation awaits the task's token.
 //!
 //! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled
@@ -13,12 +13,12 @@
 
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Completer, Producer, Task, TaskRef, cell};
+use super::raw::{Completer, PromiseSource, Task, TaskRef, cell};
 use super::unobserved::{Hook, TaskReport};
 
 /// The producer of [`Completer::new`], where only code that awaits its token learns of the
 /// cancellation, and of a task that was made with its result.
-impl Producer for () {
+impl PromiseSource for () {
     fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         None
     }
@@ -61,7 +61,7 @@ impl<T> Completer<T> {
         is_lost.then(|| cell.report_of(TaskError::Cancelled))
     }
 
-    /// See [`Producer::let_go`].
+    /// See [`PromiseSource::let_go`].
     pub(super) fn let_go(&self) {
         self.cell().producer().let_go();
     }

@@ -3,7 +3,7 @@
 //! Tests: `tests/task/handle.rs`.
 
 use super::id::TaskId;
-use super::raw::current;
+use super::raw::entered_task;
 
 /// The id of the task whose code calls this: that of the [`Task`](crate::Task) that was returned to
 /// the code that started it. (The calls of a `spawn_broadcast` and the items of an `imap` have ids
@@ -49,5 +49,5 @@ pub fn id() -> TaskId {
 /// ```
 #[must_use]
 pub fn try_id() -> Option<TaskId> {
-    current::id()
+    entered_task::id()
 }

@@ -87,10 +87,10 @@ mod lookup {
     /// The names of how many places are kept.
     const MOST_KNOWN: usize = 4096;
 
-    static QUEUE: PerProcess<Queue> = PerProcess::new();
+    static QUEUE: PerProcess<Lookups> = PerProcess::new();
 
     #[derive(Default)]
-    struct Queue {
+    struct Lookups {
         state: Mutex<State>,
         /// Some have been found, or the thread has ended.
         found: Condvar,
@@ -109,7 +109,7 @@ mod lookup {
         if places.is_queued.swap(true, Ordering::Relaxed) {
             return;
         }
-        let queue = QUEUE.get_or_init(Queue::default);
+        let queue = QUEUE.get_or_init(Lookups::default);
         let mut state = queue.state.lock();
         state.waiting.push_back(places.clone());
         if state.since.is_none() {
@@ -124,7 +124,7 @@ mod lookup {
 
     pub(super) fn wait(places: &Arc<Places>) {
         queue(places);
-        let queue = QUEUE.get_or_init(Queue::default);
+        let queue = QUEUE.get_or_init(Lookups::default);
         let (end, mut is_late) = (Instant::now() + LONGEST, false);
         let mut state = queue.state.lock();
         while !is_late
@@ -135,7 +135,7 @@ mod lookup {
         }
     }
 
-    impl Queue {
+    impl Lookups {
         fn serve(&self) {
             let mut state = self.state.lock();
             loop {

@@ -26,7 +26,7 @@ use super::id::TaskId;
 use super::late::Late;
 #[cfg(feature = "inspect")]
 use super::raw::list;
-use super::raw::{Task, TaskRef, current};
+use super::raw::{Task, TaskRef, entered_task};
 use super::traced;
 use crate::events;
 use crate::loom::hint;
@@ -97,7 +97,7 @@ impl<T> Task<T> {
             }
             let waits = self.register(waker.clone());
             if waits && noted.is_none() && events::is_on() {
-                let by = current::id().map_or(0, TaskId::get);
+                let by = entered_task::id().map_or(0, TaskId::get);
                 events::blocks(by, self.id().get(), deadline.is_some());
                 noted = Some(by);
             }

@@ -141,7 +141,7 @@ pub(crate) use handle::{cancel_all, cancel_each};
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, SleepPlace};
 pub(crate) use raw::cell::{Newborn, closure, promise};
-pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
+pub(crate) use raw::{Origin, PromiseSource, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 #[cfg(feature = "event-loop")]
 pub(crate) use unobserved::notice;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failed_item::FailedItem;
 use super::id::TaskId;
-use super::raw::current;
+use super::raw::entered_task;
 pub(crate) use crate::blocking_threads::contain;
 use crate::sys::fork::PerProcess;
 
@@ -135,7 +135,7 @@ impl Panic {
     pub fn resume_unwind(self) -> ! {
         // No hook is called that would note the location.
         note(Some(Box::new(PanicSite {
-            task: current::id(),
+            task: entered_task::id(),
             location: self.inner.location.clone(),
             worker: Some(self.inner.worker.clone()),
         })));
@@ -243,7 +243,7 @@ pub(crate) fn install_hook() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             note(Some(Box::new(PanicSite {
-                task: current::id(),
+                task: entered_task::id(),
                 location: info.location().map(PanicLocation::of),
                 worker: None,
             })));
@@ -271,7 +271,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 /// The place of the panic that was just caught, if the hook has noted it.
 fn take_place() -> Option<Box<PanicSite>> {
     let place = note(None)?;
-    (place.task == current::id()).then_some(place)
+    (place.task == entered_task::id()).then_some(place)
 }
 
 #[cold]

@@ -27,7 +27,7 @@ use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::Rare;
 use super::raw::TaskRef;
-use super::raw::current::{self, Birth};
+use super::raw::entered_task::{self, Birth};
 use crate::blocking_threads::contain;
 use crate::events::Kind;
 use crate::loom::Arc;
@@ -124,7 +124,7 @@ fn record(panic: &Panic) {
     tracing::error!(
                 target: TARGET,
                 {
-    task.id = current::id().map(TaskId::get),
+    task.id = entered_task::id().map(TaskId::get),
                 panic.location = panic.location().map(field::display),
                 panic.message = panic.message(),
                 },

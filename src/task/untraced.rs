@@ -4,7 +4,7 @@
 use super::extras::TaskExtras;
 use super::id::TaskId;
 use super::panic::{self, Panic};
-use super::raw::current::Birth;
+use super::raw::entered_task::Birth;
 use super::raw::{Rare, TaskRef};
 use crate::events::Kind;
 

@@ -40,7 +40,7 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 use crate::task::{
-    self, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, cancel_each,
+    self, Completer, Origin, PromiseSource, Task, TaskError, TaskId, TaskRef, cancel_each,
 };
 use crate::thread::engine::registry::enter::as_outside_worker;
 
@@ -123,7 +123,7 @@ where
 /// The producer of a broadcast's task: workers make its calls.
 struct CancelCalls(Arc<[TaskRef]>);
 
-impl Producer for CancelCalls {
+impl PromiseSource for CancelCalls {
     fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         cancel_each(self.0.to_vec());
         None

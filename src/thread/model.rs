@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::engine::lent::{countdown, latch};
 use super::engine::mailbox::ShareMailbox;
-pub use super::engine::raw_inbox::Fault;
-use super::engine::raw_inbox::{Inbox, ONE, Outlet, fault};
+pub use super::engine::raw_outside_queue::Fault;
+use super::engine::raw_outside_queue::{ONE, Outlet, OutsideQueue, fault};
 use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
 use super::engine::standing::Standing;
 use super::engine::wake::WakeHandle;
@@ -527,7 +527,7 @@ impl Scope {
 
 /// The inbox of a pool's injector.
 pub struct InboxModel {
-    inbox: Inbox<usize>,
+    inbox: OutsideQueue<usize>,
     outlet: Mutex<(Outlet, Vec<usize>)>,
     /// How many are out, as read without the lock.
     len: AtomicUsize,
@@ -535,7 +535,7 @@ pub struct InboxModel {
 
 impl Default for InboxModel {
     fn default() -> Self {
-        let (inbox, outlet) = Inbox::new();
+        let (inbox, outlet) = OutsideQueue::new();
         Self {
             inbox,
             outlet: Mutex::new((outlet, Vec::new())),

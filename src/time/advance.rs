@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::sleep;
-use crate::event_loop::{current, yield_now};
+use crate::event_loop::{entered_loop, yield_now};
 
 /// Moves the loop's clock forward by `duration`, and fires the timers that are due by then. This is
 /// for tests, on a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after
@@ -53,7 +53,7 @@ pub async fn advance(duration: Duration) {
     poll_fn(move |cx| {
         let polled = Pin::new(&mut arrival).poll(cx);
         if let Some(duration) = ahead.take() {
-            let local = current::local().expect("the sleep has found it");
+            let local = entered_loop::local().expect("the sleep has found it");
             assert!(
                 local.advance(duration),
                 "trefoil::time::advance needs a paused clock: call trefoil::time::pause() first, \

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, now, sleep_until};
-use crate::event_loop::{Share, SharedLoop, current};
+use crate::event_loop::{Share, SharedLoop, entered_loop};
 use crate::timer::later;
 
 /// Ticks every `period`. The first tick completes at once when it is awaited, and the others are
@@ -174,7 +174,7 @@ impl Interval {
     /// });
     /// ```
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let local = current::local().expect(
+        let local = entered_loop::local().expect(
             "trefoil::time::interval needs an event loop: await its ticks inside trefoil::run(..) or \
              EventLoop::block_on(..), on the loop's own thread",
         );

@@ -5,7 +5,7 @@
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
-use crate::event_loop::current;
+use crate::event_loop::entered_loop;
 
 /// Stops the clock of the current loop. From now on it moves as on a loop with
 /// [`virtual_time`](crate::EventLoopBuilder::virtual_time): by [`advance`](super::advance()), and
@@ -36,7 +36,7 @@ use crate::event_loop::current;
 /// ```
 #[track_caller]
 pub fn pause() {
-    let local = current::local();
+    let local = entered_loop::local();
     let local =
         local.expect("trefoil::time::pause stops the clock of an event loop, and none runs here");
     local.pause();
@@ -50,7 +50,7 @@ pub fn pause() {
 /// Outside an event loop.
 #[track_caller]
 pub fn resume() {
-    let local = current::local();
+    let local = entered_loop::local();
     let local = local
         .expect("trefoil::time::resume lets the clock of an event loop go on, and none runs here");
     local.resume();

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::event_loop::{Local, SharedLoop, current};
+use crate::event_loop::{Local, SharedLoop, entered_loop};
 use crate::timer::{Countdown, Timekeeper, TimerKey, end, now};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
@@ -173,7 +173,7 @@ impl Sleep {
         else {
             return;
         };
-        match current::local() {
+        match entered_loop::local() {
             Some(local) if Arc::ptr_eq(&shared, &local.shared) => {
                 if let Some(waker) = local.take_timer(key) {
                     self.stage = SleepStage::Armed(shared, local.arm(deadline, waker));
@@ -202,7 +202,7 @@ impl Future for Sleep {
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let local = current::local().expect(NO_LOOP);
+        let local = entered_loop::local().expect(NO_LOOP);
         match &self.stage {
             SleepStage::New(span) => {
                 let span = *span;

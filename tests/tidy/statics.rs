@@ -18,7 +18,7 @@ const PLAIN: [&str; 20] = [
     "Hint",
     "Option",
     "RawWakerVTable",
-    "Slot",
+    "HandlerSlot",
     "StaticRef",
     "TaskError",
     "bool",

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Reason;
 use crate::member::{CustomSpawn, DefaultSpawn, ThreadSpawn};
-use crate::pool::{self, Handle, PanicHandler, Shared};
+use crate::pool::{self, Handle, PanicHandler, PoolRecord};
 use crate::seat::Seat;
 use crate::{ThreadBuilder, ThreadPool, ThreadPoolBuildError, here, max_num_threads};
 
@@ -133,8 +133,8 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         Ok(builder)
     }
 
-    fn shared(&mut self) -> Shared {
-        Shared {
+    fn shared(&mut self) -> PoolRecord {
+        PoolRecord {
             threads: self.threads,
             seat: self.use_current_thread.then(Seat::new),
             panic_handler: self.panic_handler.take(),

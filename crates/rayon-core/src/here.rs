@@ -8,12 +8,12 @@ use std::cell::RefCell;
 use std::ptr;
 use std::sync::Arc;
 
-use crate::pool::{self, Pool, Shared};
+use crate::pool::{self, Pool, PoolRecord};
 use crate::seat::Seat;
 
 /// A thread's part in a pool of ours.
 struct Part {
-    pool: Arc<Shared>,
+    pool: Arc<PoolRecord>,
     /// It is the program's, in the pool's seat.
     is_seated: bool,
 }
@@ -56,12 +56,12 @@ pub(crate) fn waiting<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The pool in whose seat this thread is.
-pub(crate) fn seated() -> Option<Arc<Shared>> {
+pub(crate) fn seated() -> Option<Arc<PoolRecord>> {
     part(|part| part.is_seated.then(|| Arc::clone(&part.pool))).flatten()
 }
 
 /// Its seat.
-pub(crate) fn seat(seated: Option<&Arc<Shared>>) -> Option<&Seat> {
+pub(crate) fn seat(seated: Option<&Arc<PoolRecord>>) -> Option<&Seat> {
     seated?.seat.as_ref()
 }
 
@@ -81,7 +81,7 @@ fn part<R>(f: impl FnOnce(&Part) -> R) -> Option<R> {
 }
 
 /// This thread belongs to `pool` from now on: one of trefoil's, or the program's, in its seat.
-pub(crate) fn belong(pool: &Arc<Shared>, is_seated: bool) {
+pub(crate) fn belong(pool: &Arc<PoolRecord>, is_seated: bool) {
     let pool = Arc::clone(pool);
     PART.set(Some(Part { pool, is_seated }));
 }
@@ -102,7 +102,7 @@ pub(crate) fn pool() -> Pool {
 }
 
 /// This thread's index in its pool; with `pool`, only if it belongs to that.
-pub(crate) fn index_in(pool: Option<&Shared>) -> Option<usize> {
+pub(crate) fn index_in(pool: Option<&PoolRecord>) -> Option<usize> {
     part(|part| {
         let asked = pool.is_none_or(|pool| ptr::eq(&raw const *part.pool, pool));
         let index = if part.is_seated {

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) type PanicHandler = dyn Fn(Box<dyn Any + Send>) + Send + Sync;
 
 /// What the threads of a pool know of it.
-pub(crate) struct Shared {
+pub(crate) struct PoolRecord {
     /// Of how many the program knows.
     pub(crate) threads: usize,
     /// If one of them, with the index 0, is the program's.
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) handle: OnceLock<Weak<Handle>>,
 }
 
-impl Shared {
+impl PoolRecord {
     /// The pool as its users have it; `None` of the global one, and of one that is about to end.
     pub(crate) fn own(&self) -> Option<Pool> {
         self.handle.get()?.upgrade().map(Pool::Own)
@@ -64,7 +64,7 @@ impl Shared {
 pub(crate) struct Handle {
     /// There until the drop.
     pub(crate) pool: Option<trefoil::ThreadPool>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<PoolRecord>,
 }
 
 impl Drop for Handle {
@@ -94,7 +94,7 @@ impl Pool {
         self.handle().trefoil()
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &PoolRecord {
         &self.handle().shared
     }
 

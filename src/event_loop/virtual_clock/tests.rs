@@ -1,7 +1,7 @@
 //! Tests of the virtual clock, with the loop around it.
 
 use super::*;
-use crate::event_loop::{EventLoop, current, spawn};
+use crate::event_loop::{EventLoop, entered_loop, spawn};
 use crate::task::Completer;
 use crate::timer;
 use crate::timer::Alarm;
@@ -9,7 +9,7 @@ use std::future::poll_fn;
 
 /// How many tasks this loop remembers.
 fn known() -> usize {
-    let known = current::with(|local| {
+    let known = entered_loop::with(|local| {
         let awaited = &local.virtual_clock()?.awaited;
         let known = awaited.take();
         let count = known.tasks.len();

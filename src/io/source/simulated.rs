@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Completed, Source};
+use super::{Completed, IoSource};
 use crate::event_loop::{Direction, EventLoop, SourceKey, spawn, yield_now};
 use crate::sys::poller::Readiness;
 use crate::task::{Task, timeout};
@@ -63,7 +63,7 @@ impl Random {
 }
 
 struct Wire {
-    source: Source<OwnedFd>,
+    source: IoSource<OwnedFd>,
     /// A read may stop before it has taken what there is.
     stops: bool,
     random: Random,
@@ -90,7 +90,7 @@ impl Wire {
     fn new(random: &Random) -> Rc<Self> {
         let quiet = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         Rc::new(Self {
-            source: Source::new(quiet),
+            source: IoSource::new(quiet),
             stops: random.one_in(3),
             random: random.clone(),
             state: RefCell::default(),

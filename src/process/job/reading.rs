@@ -217,7 +217,7 @@ pub(crate) struct Readers(pub(crate) Mutex<ReaderState>);
 #[derive(Default)]
 pub(crate) struct ReaderState {
     /// The chores that wait, by the type of the results.
-    queues: HashMap<TypeId, Queue>,
+    queues: HashMap<TypeId, ReaderQueue>,
     /// Those that a caller may carry out, by their jobs.
     of_callers: HashMap<u64, VecDeque<Chore>>,
     /// The callers that sleep until their job ends.
@@ -232,14 +232,14 @@ enum Waiting {
 }
 
 /// The chores of one type of result.
-struct Queue {
+struct ReaderQueue {
     waiting: VecDeque<Waiting>,
     readers: u32,
     /// When a chore was last taken, or a reader was last started, or could not be.
     since: Instant,
 }
 
-impl Queue {
+impl ReaderQueue {
     /// When another reader should be started; `None`: it should not.
     fn due(&self) -> Option<Instant> {
         let waits = !self.waiting.is_empty() && self.readers < MOST_READERS;
@@ -261,7 +261,7 @@ impl ReaderState {
             }
             None => Waiting::Chore(chore),
         };
-        let new = || Queue {
+        let new = || ReaderQueue {
             waiting: VecDeque::new(),
             readers: 0,
             since: now,
@@ -349,6 +349,6 @@ impl ReaderState {
 
     /// When another reader should be started, and the driver should check that.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.queues.values().filter_map(Queue::due).min()
+        self.queues.values().filter_map(ReaderQueue::due).min()
     }
 }

@@ -151,9 +151,9 @@ impl CallTypes {
     }
 }
 
-/// Whether results of this type are decoded where they are received, unless they are long: the bytes
-/// of a value bound the time and the memory that decoding it takes, and only serde's code and this
-/// crate's runs. That is so for numbers, text and nothing; pairs of them; `Vec`, `Option` and
+/// Whether results of this type are decoded where they are received, unless they are long: the
+/// bytes of a value bound the time and the memory that decoding it takes, and only serde's code and
+/// this crate's runs. That is so for numbers, text and nothing; pairs of them; `Vec`, `Option` and
 /// `Result<_, String>` of one of these; and bulks. Other types are not known here: they may be a
 /// user's, or take more memory than their bytes.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {

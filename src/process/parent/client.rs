@@ -34,7 +34,8 @@ use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::sync::Semaphore;
 use crate::task::{
-    CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
+    CodecDirection, Completer, Origin, PromiseSource, Task, TaskError, TaskId, TaskRef, panic,
+    promise,
 };
 
 /// How many chunks share a permit, so that the caller is woken once for all of them.
@@ -239,7 +240,7 @@ impl<T: 'static> CancelCall<T> {
     }
 }
 
-impl<T: 'static> Producer for CancelCall<T> {
+impl<T: 'static> PromiseSource for CancelCall<T> {
     fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);

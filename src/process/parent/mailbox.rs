@@ -49,7 +49,7 @@ pub(crate) enum Mail {
 }
 
 #[derive(Default)]
-struct Queue {
+struct Unread {
     mail: Vec<Mail>,
     asleep: bool,
     /// No new jobs are accepted.
@@ -59,7 +59,7 @@ struct Queue {
 }
 
 pub(crate) struct Mailbox {
-    queue: Mutex<Queue>,
+    queue: Mutex<Unread>,
     next_id: AtomicU64,
     /// Readable after it was rung.
     pub(super) bell: Arc<Bell>,

@@ -145,19 +145,19 @@ per_thread! {
 }
 
 /// Selects a part of the scope.
-type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
+type Field<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
 
 /// Puts `own` into the slot, and takes out what was there.
 #[inline]
-fn replace<T>(slot: Slot<T>, own: Option<Box<T>>) -> Option<Box<T>> {
+fn replace<T>(slot: Field<T>, own: Option<Box<T>>) -> Option<Box<T>> {
     SCOPE.with(|scope| slot(scope).replace(own))
 }
 
 /// Runs `act` with `own` in the slot. Meanwhile the earlier contents are in `own`. Exchanges them
 /// back afterwards, even if `act` panics.
 #[inline]
-fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
-    struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
+fn within<T, R>(slot: Field<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
+    struct Exchanged<'a, T>(Field<T>, &'a mut Option<Box<T>>);
     impl<T> Drop for Exchanged<'_, T> {
         #[inline]
         fn drop(&mut self) {
@@ -171,7 +171,7 @@ fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R
 
 /// Calls `look` with the contents of the slot, if there are any.
 #[inline]
-fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+fn with<T, R>(slot: Field<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     let mut own = replace(slot, None)?;
     let seen = look(&mut own);
     drop(replace(slot, Some(own)));

@@ -42,7 +42,7 @@ use super::cancel::begins_nothing;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::stream::{Inbox, Stream, end_process};
+use super::stream::{Received, Stream, end_process};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -133,7 +133,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let received = Inbox::new(input, parents_end);
+    let received = Received::new(input, parents_end);
     let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item

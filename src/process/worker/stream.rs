@@ -177,7 +177,7 @@ fn announced(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The bytes from `start` to `end` have not been used yet.
-pub(super) struct Inbox {
+pub(super) struct Received {
     pub(super) stream: Stream,
     /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
     parents_end: Option<Handle>,
@@ -189,7 +189,7 @@ pub(super) struct Inbox {
     pub(super) position: u64,
 }
 
-impl Inbox {
+impl Received {
     pub(super) fn new(stream: Stream, parents_end: Option<Handle>) -> Self {
         Self {
             stream,
@@ -352,7 +352,7 @@ mod tests {
     fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
         const SENT: usize = 24 << 20;
         let (mut parent, worker) = UnixStream::pair().unwrap();
-        let mut received = Inbox::new(Stream::new(worker.into()), None);
+        let mut received = Received::new(Stream::new(worker.into()), None);
         let sends = move || {
             let of = CopyHead {
                 id: 1,

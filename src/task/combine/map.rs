@@ -11,7 +11,7 @@ use crate::task::id::TaskId;
 use crate::task::large::is_large;
 use crate::task::panic::{catch, contain};
 use crate::task::raw::cell::promise;
-use crate::task::raw::{Origin, Producer, Task, TaskRef};
+use crate::task::raw::{Origin, PromiseSource, Task, TaskRef};
 use crate::task::trampoline;
 
 /// Passes a cancellation on to the first task.
@@ -21,7 +21,7 @@ struct CancelSource {
     executors: bool,
 }
 
-impl Producer for CancelSource {
+impl PromiseSource for CancelSource {
     fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         self.source.lock().take()
     }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::events::{self, NotedStep};
 use crate::task::id::TaskId;
-use crate::task::raw::current;
+use crate::task::raw::entered_task;
 
 /// Names of your own for parts of a future, which the [tree of tasks] shows.
 ///
@@ -99,5 +99,5 @@ impl<F: Future> Future for Step<F> {
 
 #[cold]
 fn note(name: &'static str) -> Option<NotedStep> {
-    events::step(current::id().map_or(0, TaskId::get), name)
+    events::step(entered_task::id().map_or(0, TaskId::get), name)
 }

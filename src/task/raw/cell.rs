@@ -17,8 +17,8 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use super::consumer::Task;
-use super::current::{self, Birth};
-use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::entered_task::{self, Birth};
+use super::header::{Header, PromiseSource, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::rare::Rare;
 use super::run::destroy_unfinished;
@@ -74,7 +74,7 @@ impl Newborn {
     #[track_caller]
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
-        let (birth, parent) = (Birth::at(Location::caller()), current::id());
+        let (birth, parent) = (Birth::at(Location::caller()), entered_task::id());
         let span = traced::announce(&birth, parent, kind);
         Self {
             birth,
@@ -145,10 +145,10 @@ where
 pub(crate) fn promise<T, P>(producer: P) -> (Completer<T>, Task<T>)
 where
     T: Send + 'static,
-    P: Producer,
+    P: PromiseSource,
 {
     let vtable = &Make::<(), T, P>::PROMISE;
-    let newborn = (Birth::at(Location::caller()), current::id());
+    let newborn = (Birth::at(Location::caller()), entered_task::id());
     let payload = Payload::<(), T>::of(());
     let cell = allocate(newborn, CellState::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
@@ -167,7 +167,7 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
         output: ManuallyDrop::new(Ok(value)),
     };
     let vtable = &Make::<(), T, ()>::PROMISE;
-    let newborn = (Birth::at(Location::caller()), current::id());
+    let newborn = (Birth::at(Location::caller()), entered_task::id());
     let cell = allocate(newborn, CellState::done(), vtable, (), payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
@@ -290,7 +290,7 @@ impl<F: Future<Output = Result<T, TaskError>>, T, S: Schedule> Make<F, T, S> {
     };
 }
 
-impl<T, P: Producer> Make<(), T, P> {
+impl<T, P: PromiseSource> Make<(), T, P> {
     const PROMISE: VTable = VTable {
         producer: producer::<T, P>,
         ..Self::BASE
@@ -319,7 +319,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     let work = unsafe { payload.cast::<F>().read() };
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is
     // entered in between.
-    let entered = unsafe { current::enter(runner.mark()) };
+    let entered = unsafe { entered_task::enter(runner.mark()) };
     let rare = &runner.header().rare;
     let result = traced::run(rare, true, work).map_err(TaskError::from);
     drop(entered);
@@ -361,9 +361,10 @@ where
     let ended = {
         // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference
         // away; the poll's own marks are left inside.
-        let _entered = unsafe { current::enter(runner.mark()) };
+        let _entered = unsafe { entered_task::enter(runner.mark()) };
         runner.header().note_begun();
-        let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
+        let polled_before =
+            S::RUNNER_QUEUES.then(|| entered_task::replace_polled(runner.address()));
         let rare = &runner.header().rare;
         let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches
@@ -377,7 +378,7 @@ where
         };
         let poll = traced::run(rare, false, poll);
         if let Some(before) = polled_before {
-            woke_itself = current::has_woken(current::replace_polled(before));
+            woke_itself = entered_task::has_woken(entered_task::replace_polled(before));
         }
         let result = match poll {
             Ok(Poll::Pending) => None,
@@ -533,7 +534,7 @@ unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
-unsafe fn producer<T, P: Producer>(ptr: NonNull<Header>) -> *const dyn Producer {
+unsafe fn producer<T, P: PromiseSource>(ptr: NonNull<Header>) -> *const dyn PromiseSource {
     // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long
     // as it uses this.
     unsafe { half::<(), T, P>(ptr) }

@@ -34,7 +34,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::current::Birth;
+use super::entered_task::Birth;
 use super::rare::Rare;
 use crate::events::Kind;
 use crate::loom::UnsafeCell;
@@ -92,7 +92,7 @@ pub(super) struct VTable {
     /// touched here (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
-    pub(super) producer: unsafe fn(NonNull<Header>) -> *const dyn Producer,
+    pub(super) producer: unsafe fn(NonNull<Header>) -> *const dyn PromiseSource,
     /// Drops `S` and frees the memory. Demands that no reference is left and
     /// that work and output are gone.
     pub(super) free: unsafe fn(NonNull<Header>),
@@ -204,7 +204,7 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 
 /// The side that completes a promise: what it does when the promise's task is cancelled, and what
 /// it says about itself to threads that wait.
-pub(crate) trait Producer: Send + Sync + 'static {
+pub(crate) trait PromiseSource: Send + Sync + 'static {
     /// The task was cancelled and has ended; called once, on the canceller's thread. Must be short.
     /// Returns a task that is to be cancelled, too.
     fn on_cancel(&self, id: TaskId) -> Option<TaskRef>;

@@ -30,7 +30,7 @@
 
 pub(in crate::task) mod cell;
 mod consumer;
-pub(in crate::task) mod current;
+pub(in crate::task) mod entered_task;
 pub(in crate::task) mod header;
 #[cfg(feature = "inspect")]
 pub(in crate::task) mod list;
@@ -43,8 +43,8 @@ mod stored_error;
 mod waker;
 
 pub use consumer::Task;
-pub(crate) use current::{Inherited, inherit};
-pub(crate) use header::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
+pub(crate) use entered_task::{Inherited, inherit};
+pub(crate) use header::{Origin, PromiseSource, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
 pub(in crate::task) use rare::Rare;
 pub(super) use ready_queue::{ReadyQueue, ReadyShared};

@@ -12,8 +12,8 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::current;
-use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
+use super::entered_task;
+use super::header::{Header, Origin, PromiseSource, Ran, TaskRef, YIELDED};
 #[cfg(feature = "inspect")]
 use super::list;
 use super::stored_error::Output;
@@ -278,7 +278,7 @@ impl TaskRef {
     }
 
     /// What completes a promise.
-    pub(in crate::task) fn producer(&self) -> &dyn Producer {
+    pub(in crate::task) fn producer(&self) -> &dyn PromiseSource {
         // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other
         // kinds than promises it panics.)
         let producer = unsafe { (self.header().vtable.producer)(self.0) };
@@ -309,21 +309,21 @@ impl TaskRef {
         self.id().is_of_parent_process() && self.is_executors()
     }
 
-    /// Called before a thread blocks until its end: see [`Producer::help`].
+    /// Called before a thread blocks until its end: see [`PromiseSource::help`].
     pub(in crate::task) fn help(&self, patient: bool) {
         if self.header().vtable.kind == Kind::Promise {
             self.producer().help(patient, &|| self.is_finished());
         }
     }
 
-    /// Called before a thread that waits without a limit sleeps: see [`Producer::stand_by`].
+    /// Called before a thread that waits without a limit sleeps: see [`PromiseSource::stand_by`].
     pub(in crate::task) fn stand_by(&self, caller: &Waker) {
         if self.header().vtable.kind == Kind::Promise {
             self.producer().stand_by(caller);
         }
     }
 
-    /// Called after that: see [`Producer::step_back`].
+    /// Called after that: see [`PromiseSource::step_back`].
     pub(in crate::task) fn step_back(&self) {
         if self.header().vtable.kind == Kind::Promise {
             self.producer().step_back();
@@ -443,7 +443,7 @@ impl TaskRef {
     pub(in crate::task) fn run_inside<R>(&self, f: impl FnOnce() -> R) -> R {
         // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what
         // `f` enters, inside it.
-        let _entered = unsafe { current::enter(self.mark()) };
+        let _entered = unsafe { entered_task::enter(self.mark()) };
         f()
     }
 
@@ -658,7 +658,7 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     let header = unsafe { ptr.as_ref() };
     header.touch_payload();
     // SAFETY: T15: the caller keeps the cell, and the guard is dropped before this returns.
-    let _entered = unsafe { current::enter(ptr.as_ptr().cast_const().cast()) };
+    let _entered = unsafe { entered_task::enter(ptr.as_ptr().cast_const().cast()) };
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
     let drop_work = || unsafe { (header.vtable.drop_work)(ptr) };
     contain(|| traced::drop_work(&header.rare, drop_work));

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::current;
+use super::entered_task;
 use super::header::{Header, TaskRef};
 #[cfg(feature = "inspect")]
 use super::list;
@@ -67,7 +67,7 @@ unsafe fn wake(data: *const ()) {
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
-    if current::wakes_itself(data) {
+    if entered_task::wakes_itself(data) {
         return; // T16
     }
     // SAFETY: T6: it is the data of a waker with our table.

@@ -16,7 +16,7 @@ pub(super) mod lent;
 pub(super) mod mailbox;
 pub(super) mod queue;
 pub(super) mod raw_current;
-pub(super) mod raw_inbox;
+pub(super) mod raw_outside_queue;
 pub(super) mod registry;
 pub(super) mod sleep;
 pub(super) mod slot;

@@ -13,12 +13,12 @@
 //!   thieves take the oldest.
 //!
 //! One injector takes work from outside, first in first out. It gets there by an *inbox* without a
-//! lock (`raw_inbox.rs`), which each thread that takes the lock empties into the queue. *Urgent*
-//! work (a parked thread waits for it and may not run it) can also be taken separately: when so
-//! many workers wait that nothing else is begun (`sleep/spares.rs`). Whether a push is accepted is
-//! decided where it gets its number in the inbox, or else under the lock, and both change together:
-//! shutdown can neither lose nor forget a task. A worker that looks for work does not wait for the
-//! lock, because many may look at once.
+//! lock (`raw_outside_queue.rs`), which each thread that takes the lock empties into the queue.
+//! *Urgent* work (a parked thread waits for it and may not run it) can also be taken separately:
+//! when so many workers wait that nothing else is begun (`sleep/spares.rs`). Whether a push is
+//! accepted is decided where it gets its number in the inbox, or else under the lock, and both
+//! change together: shutdown can neither lose nor forget a task. A worker that looks for work does
+//! not wait for the lock, because many may look at once.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
 //!   on its stack that were offered (`join_window.rs`), from outer to inner, and nothing else.
@@ -42,7 +42,7 @@ use crossbeam_utils::CachePadded;
 
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::{ErasedEntry, ScopeTicket};
-use super::raw_inbox::{Drained, Inbox, ONE, Outlet, ROOM, Wait};
+use super::raw_outside_queue::{Drained, ONE, Outlet, OutsideQueue, ROOM, Wait};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
@@ -469,7 +469,7 @@ impl Sweep {
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
     /// Where work arrives that is not urgent.
-    inbox: Inbox<Work>,
+    inbox: OutsideQueue<Work>,
     queue: CachePadded<Mutex<InjectorState>>,
     /// The number of entries behind the lock: read without it, written under it, and only when it
     /// changes. Threads that look for work read it.
@@ -496,7 +496,7 @@ impl Drop for Injector {
 impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
-        let (inbox, outlet) = Inbox::new();
+        let (inbox, outlet) = OutsideQueue::new();
         Self {
             inbox,
             queue: CachePadded::new(Mutex::new(InjectorState {
@@ -722,7 +722,7 @@ impl Injector {
 
     /// A hint, exact once the fences of the sleep protocol have been passed.
     pub(in crate::thread) fn is_empty(&self) -> bool {
-        // In this order: see `raw_inbox`, step 4.
+        // In this order: see `raw_outside_queue`, step 4.
         !self.inbox.has_some() && self.len.load(Ordering::Relaxed) == 0
     }
 

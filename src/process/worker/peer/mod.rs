@@ -27,7 +27,7 @@ use super::index::INDEX;
 use super::retire;
 #[cfg(feature = "tracing")]
 use super::stream::send;
-use super::stream::{Inbox, Stream};
+use super::stream::{Received, Stream};
 use crate::loom::thread;
 #[cfg(feature = "backtrace")]
 use crate::process::host::crash_handler::note_crashes;
@@ -97,7 +97,7 @@ pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 /// Waits for the first frame, and sets up the path on which this worker is reached, with its
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
 /// from which the frames come.
-pub(super) fn meet(mut received: Inbox, output: Stream, is_one: bool) -> io::Result<Parts> {
+pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::Result<Parts> {
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let (length, _) = received.wait_for_frame();
@@ -132,7 +132,7 @@ pub(super) fn meet(mut received: Inbox, output: Stream, is_one: bool) -> io::Res
 
 /// Sets up the stream alone.
 fn on_stream(
-    mut received: Inbox,
+    mut received: Received,
     output: Stream,
     is_one: bool,
     _level: u8,
@@ -165,7 +165,11 @@ fn on_stream(
 }
 
 /// Sets up the pages, whose descriptors came with the first frame.
-fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inlet, Outlet, Calls)> {
+fn on_pages(
+    mut received: Received,
+    output: Stream,
+    _level: u8,
+) -> io::Result<(Inlet, Outlet, Calls)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let find = |number| come.find(number).map_err(io::Error::other);
     let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);

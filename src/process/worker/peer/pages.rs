@@ -18,14 +18,14 @@ use crate::process::observe::trees;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
 use crate::process::worker::cancel::Canceller;
-use crate::process::worker::stream::{Inbox, die};
+use crate::process::worker::stream::{Received, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::{ticks, transfer};
 
 /// Frames that come on the stream and, while this process is awake, through the shared ring.
 pub(super) struct PagesInlet {
-    pub(super) received: Inbox,
+    pub(super) received: Received,
     /// The parent's count of sends, when this was last read.
     deliveries: u64,
     /// The pages with the shared ring.
@@ -38,7 +38,7 @@ pub(super) struct PagesInlet {
 }
 
 impl PagesInlet {
-    pub(super) fn new(received: Inbox, front: Front) -> Self {
+    pub(super) fn new(received: Received, front: Front) -> Self {
         Self {
             received,
             deliveries: 0,

@@ -31,7 +31,7 @@ use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
 use crate::process::worker::cancel::Canceller;
-use crate::process::worker::stream::{Inbox, Stream, die, send};
+use crate::process::worker::stream::{Received, Stream, die, send};
 use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_millis(1);
 const KEPT: usize = 64 << 10;
 
 pub(super) struct StreamInlet {
-    received: Mutex<Inbox>,
+    received: Mutex<Received>,
     reading: Mutex<Reading>,
     /// For the watcher: it need not sleep any longer.
     works: Condvar,
@@ -81,7 +81,7 @@ enum Handled {
 
 impl StreamInlet {
     pub(super) fn new(
-        received: Inbox,
+        received: Received,
         canceller: Canceller,
         output: Stream,
         whole: Arc<Mutex<()>>,
@@ -296,7 +296,7 @@ mod tests {
         let (parent, worker) = UnixStream::pair().unwrap();
         let stream = Stream::new(worker.into());
         let output = stream.try_clone().unwrap();
-        let received = Inbox::new(stream, None);
+        let received = Received::new(stream, None);
         let (_, canceller) = calls((*Pages::own()).clone());
         let inlet = StreamInlet::new(received, canceller, output, Arc::default());
         let inlet = Arc::new(inlet);

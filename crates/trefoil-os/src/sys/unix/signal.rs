@@ -54,7 +54,7 @@ use crate::sys::bell::{Bell, make_room, ring};
 use crate::sys::fork::{PerProcess, in_child};
 
 /// The data of one signal for the handler.
-struct Slot {
+struct HandlerSlot {
     count: AtomicU64,
     /// The descriptor of the bell; -1: there is none.
     bell: AtomicI32,
@@ -79,8 +79,8 @@ const SIGNALS: usize = 129;
 /// A flag in `before`: no function's address has this bit.
 const TAKES_INFO: u64 = 1 << 63;
 
-static SLOTS: [Slot; SIGNALS] = [const {
-    Slot {
+static SLOTS: [HandlerSlot; SIGNALS] = [const {
+    HandlerSlot {
         count: AtomicU64::new(0),
         bell: AtomicI32::new(-1),
         raises: AtomicBool::new(false),
@@ -228,7 +228,7 @@ pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Resul
 }
 
 /// Installs our handler on top of `before`, the present action.
-fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<()> {
+fn install(signum: c_int, slot: &HandlerSlot, before: &libc::sigaction) -> io::Result<()> {
     let mut ours = *before;
     ours.sa_sigaction = handle as *const () as usize;
     if is_function(before.sa_sigaction) {
@@ -255,7 +255,7 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
 }
 
 /// Restores the previous handler, if ours is still on top, and returns whether it has.
-fn uninstall(slot: &Slot, signum: c_int) -> bool {
+fn uninstall(slot: &HandlerSlot, signum: c_int) -> bool {
     let Ok(mut action) = action(signum) else {
         return false;
     };
@@ -273,7 +273,7 @@ fn uninstall(slot: &Slot, signum: c_int) -> bool {
 }
 
 /// Takes the bell out of the slot, and waits until no handler uses it.
-fn clear(slot: &Slot) {
+fn clear(slot: &HandlerSlot) {
     slot.bell.store(-1, SeqCst);
     while RUNNING.load(SeqCst) != 0 {
         yield_now();

@@ -10,7 +10,7 @@ macro_rules! stream {
             /// Wraps a socket that does not block.
             pub(super) fn from_nonblocking(socket: rustix::fd::OwnedFd) -> Self {
                 Self {
-                    source: $crate::io::source::Source::new(socket.into()),
+                    source: $crate::io::source::IoSource::new(socket.into()),
                 }
             }
 
@@ -124,7 +124,7 @@ macro_rules! stream {
         impl $crate::io::byte_stream::ByteStream for $type {
             type Io = $socket;
 
-            fn source(&self) -> &$crate::io::source::Source<$socket> {
+            fn source(&self) -> &$crate::io::source::IoSource<$socket> {
                 &self.source
             }
         }

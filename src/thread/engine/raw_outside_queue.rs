@@ -51,7 +51,7 @@ struct Entrance {
     limit: AtomicUsize,
 }
 
-struct Slot<T> {
+struct RingSlot<T> {
     /// The number behind that of the entry that was put here last.
     turn: AtomicUsize,
     /// `None`: it was not accepted.
@@ -59,22 +59,22 @@ struct Slot<T> {
 }
 
 /// The queue's end for the pushes.
-pub(in crate::thread) struct Inbox<T> {
+pub(in crate::thread) struct OutsideQueue<T> {
     entrance: CachePadded<Entrance>,
     /// The number of the oldest entry.
     head: CachePadded<AtomicUsize>,
-    slots: [Slot<T>; ROOM],
+    slots: [RingSlot<T>; ROOM],
 }
 
 /// The other end: the number of the oldest entry.
 pub(in crate::thread) struct Outlet(usize);
 
 // SAFETY: P38: an entry is used by one thread at a time.
-unsafe impl<T: Send> Sync for Inbox<T> {}
+unsafe impl<T: Send> Sync for OutsideQueue<T> {}
 
-impl<T> Inbox<T> {
+impl<T> OutsideQueue<T> {
     pub(in crate::thread) fn new() -> (Self, Outlet) {
-        let slot = |_| Slot {
+        let slot = |_| RingSlot {
             turn: AtomicUsize::new(0),
             entry: UnsafeCell::new(MaybeUninit::uninit()),
         };
@@ -90,7 +90,7 @@ impl<T> Inbox<T> {
     }
 
     #[inline]
-    fn slot(&self, number: usize) -> &Slot<T> {
+    fn slot(&self, number: usize) -> &RingSlot<T> {
         &self.slots[number / ONE % ROOM]
     }
 
