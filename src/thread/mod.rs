@@ -91,6 +91,11 @@ pub mod model;
 #[doc(hidden)]
 pub mod model_blocking;
 
+/// For the models of indices and of scopes' queues.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model_places;
+
 #[doc(hidden)]
 pub use current::has_exclusive_index;
 pub use current::{current, current_index, yield_now};

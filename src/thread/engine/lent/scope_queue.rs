@@ -13,7 +13,8 @@
 //! Rejected: a search through the injector for the scope's tasks (each takes as long as the
 //! injector is, under its lock).
 //!
-//! Tests: `tests/thread/pool.rs` (scopes behind many other tasks, and without handles).
+//! Tests: below; `tests/thread/pool.rs` (scopes behind many other tasks, and without handles); loom
+//! models in `tests/trefoil-checks/tests/indices.rs`.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -109,6 +110,13 @@ impl<T> Ticket<T> {
     /// The oldest task, unless the thread that waits has taken all.
     pub(in crate::thread) fn take_oldest(self) -> Option<T> {
         let mut queued = self.0.0.lock();
+        #[cfg(loom)]
+        if fault::in_two_steps() {
+            let task = queued.tasks.pop_front();
+            drop(queued);
+            self.0.0.lock().tickets -= 1;
+            return task;
+        }
         queued.tickets -= 1;
         queued.tasks.pop_front()
     }
@@ -119,6 +127,20 @@ impl<T> Ticket<T> {
         queued.tickets -= 1;
         let lacks_one = queued.tickets < queued.tasks.len();
         lacks_one.then(|| queued.tasks.pop_back()).flatten()
+    }
+}
+
+/// An injected fault, which the models must catch.
+#[cfg(loom)]
+pub(in crate::thread) mod fault {
+    // A switch of the tests: no protocol.
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    /// A ticket is used, and counted afterwards.
+    pub(in crate::thread) static TWO_STEPS: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn in_two_steps() -> bool {
+        TWO_STEPS.load(SeqCst)
     }
 }
 

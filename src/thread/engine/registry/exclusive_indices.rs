@@ -18,7 +18,8 @@
 //! Rejected: that the one which waited continues as soon as the other waits (the first may then
 //! block for what the second one does later, which on rayon would have ended).
 //!
-//! Tests: `crates/rayon-core/tests/indices.rs`.
+//! Tests: `crates/rayon-core/tests/indices.rs`; loom models in
+//! `tests/trefoil-checks/tests/indices.rs`.
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
@@ -57,7 +58,7 @@ impl Index {
 pub(in crate::thread) type Depth = usize;
 
 impl ExclusiveIndices {
-    pub(super) fn new(width: usize) -> Self {
+    pub(in crate::thread) fn new(width: usize) -> Self {
         let indices = vec![Index::default(); width];
         Self {
             state: Mutex::new(State {
@@ -101,6 +102,10 @@ impl ExclusiveIndices {
     pub(in crate::thread) fn give_back(&self, index: usize) {
         let mut state = self.state.lock();
         state.indices[index].used = false;
+        #[cfg(loom)]
+        if fault::is(Fault::Silent) {
+            return;
+        }
         self.notify(&state);
     }
 
@@ -121,7 +126,10 @@ impl ExclusiveIndices {
         self.back.fetch_add(1, Ordering::Relaxed);
         self.wait(&mut |state| {
             let this = &mut state.indices[index];
-            let is_next = !this.used && this.lenders.len() == depth;
+            let is_used = this.used;
+            #[cfg(loom)]
+            let is_used = is_used && !fault::is(Fault::InUse);
+            let is_next = !is_used && this.lenders.len() == depth;
             if is_next {
                 this.lenders.pop();
                 this.used = true;
@@ -157,5 +165,29 @@ impl ExclusiveIndices {
         if state.waiting > 0 {
             self.changed.notify_all();
         }
+    }
+}
+
+/// An injected fault, which the models must catch.
+#[cfg(loom)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One whose wait is over continues while another thread has its index.
+    InUse,
+    /// One that gives an index back notifies nobody.
+    Silent,
+}
+
+#[cfg(loom)]
+pub(in crate::thread) mod fault {
+    // A switch of the tests: no protocol.
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::Fault;
+
+    pub(in crate::thread) static INJECTED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    pub(super) fn is(fault: Fault) -> bool {
+        INJECTED.load(SeqCst) == fault as usize
     }
 }
