@@ -1,10 +1,10 @@
 //! A frame's gate for the models: a worker that takes items, and a parent that takes them back.
 //!
-//! It drives the real `host::gate`. It exists under `--cfg loom` only.
+//! It drives the real `pages::gate`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-pub use crate::process::host::gate::model::Broken;
-use crate::process::host::gate::{Gate, model};
+pub use crate::process::pages::gate::model::Broken;
+use crate::process::pages::gate::{Gate, model};
 
 pub struct Frame(Gate);
 

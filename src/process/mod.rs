@@ -120,14 +120,14 @@
 //   value/     what a call carries
 //   observe/   what workers report to `inspect` and to the crate tracing
 //   wire/      the language of both sides; no I/O
+//   pages/     memory that a worker and its parent share
 //   limits/    every number that a user notices
-//   host/      the operating system, and shared memory (`crates/trefoil-os/`)
+//
+// Below them is the operating system, `trefoil_os::host` (`crates/trefoil-os/`).
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
 // program with threads cannot do soundly.
-
-use trefoil_os::host;
 
 mod api;
 pub mod channel;
@@ -138,6 +138,7 @@ mod job;
 pub mod launch;
 mod limits;
 mod observe;
+mod pages;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]

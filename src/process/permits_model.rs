@@ -1,11 +1,11 @@
 //! Permits for the models: processes that take them, and a parent that takes them back.
 //!
-//! It drives the real `host::permit_words`. It exists under `--cfg loom` only.
+//! It drives the real `pages::permit_words`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::process::host::permit_words::{PermitWords, Sleep, model};
+use crate::process::pages::permit_words::{PermitWords, Sleep, model};
 
 /// Some permits, and those that sleep for them.
 pub struct Permits {

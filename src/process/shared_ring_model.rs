@@ -1,15 +1,15 @@
 //! The shared ring of a worker, for the models: the socket is a queue and a condition variable.
 //!
-//! It drives the real `host::shared_ring`, with room for one frame, and the order in which a worker
-//! looks for its next frame: in the ring, among the bytes that it has received, in the ring once
-//! more, and then it sleeps. It exists under `--cfg loom` only.
+//! It drives the real `pages::shared_ring`, with room for one frame, and the order in which a
+//! worker looks for its next frame: in the ring, among the bytes that it has received, in the ring
+//! once more, and then it sleeps. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::collections::VecDeque;
 
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
-use crate::process::host::shared_ring::{Posted, SharedRing, WORDS, model};
+use crate::process::pages::shared_ring::{Posted, SharedRing, WORDS, model};
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]

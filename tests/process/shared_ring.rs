@@ -19,7 +19,7 @@ use support::{Dice, Test, census, kill, nothing_left_since, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
 /// Where the ring begins in the shared pages, and the indices of its first words
-/// (`crates/trefoil-os/src/host/shared_ring.rs`).
+/// (`src/process/pages/shared_ring.rs`).
 const RING: u64 = 8192;
 const WORDS: u64 = 2064;
 const TAIL: u64 = 0;

@@ -8,7 +8,7 @@
 use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys`,
-/// `host` and `printable` are the crate `trefoil-os`, and `host` is imported as `process::host`;
+/// `host` and `printable` are the crate `trefoil-os`;
 /// from `event` to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
 const TABLE: [(&str, &[&str]); 33] = [

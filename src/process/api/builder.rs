@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry;
-use crate::process::host::handover::CARRIES;
-use crate::process::host::private_memory::Meter;
 use crate::process::job::Initializer;
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::launch::Launcher;
@@ -29,6 +27,8 @@ use crate::process::worker::raw_call::{code_of, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool};
 use crate::sys::processors;
 use crate::task::{TaskError, TaskReport};
+use trefoil_os::host::handover::CARRIES;
+use trefoil_os::host::private_memory::Meter;
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
 ///

@@ -35,14 +35,14 @@ use std::sync::OnceLock;
 
 use crate::chaos;
 use crate::process::PoolError;
-use crate::process::host::image::image;
-use crate::process::host::worker::{forget_variable, unblock_all_signals};
-use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
 use crate::process::limits::DEEPEST;
 use crate::process::wire::invitation::{Invitation, VARIABLE};
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::end_process;
+use trefoil_os::host::image::image;
+use trefoil_os::host::worker::{forget_variable, unblock_all_signals};
+use trefoil_os::host::{executable, itself};
 
 /// Set once [`enter`] has been called in this process. 0: it was not started by a pool; n: it is
 /// the worker of a process of depth n - 1.
@@ -209,7 +209,7 @@ fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
 
 /// Whether this process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
-    crate::process::host::worker::has_callers_ids() && !itself::has_other_rights()
+    trefoil_os::host::worker::has_callers_ids() && !itself::has_other_rights()
 }
 
 #[cfg(all(test, not(feature = "auto")))] // with it, there is nothing left to do

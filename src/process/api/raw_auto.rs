@@ -19,4 +19,4 @@ extern "C" fn constructor() {
     super::entry::enter(|| Ok(()));
 }
 
-crate::process::host::constructor::constructor!(constructor);
+trefoil_os::host::constructor::constructor!(constructor);

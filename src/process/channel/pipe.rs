@@ -45,9 +45,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::loom::Mutex;
-use crate::process::host::checksum::checksum;
-use crate::process::host::page_numbers::{PAGE, PageNumbers};
-use crate::process::host::{broken_pipe, channel_files, ends, free_memory};
+use crate::process::pages::checksum::checksum;
+use crate::process::pages::page_numbers::{PAGE, PageNumbers};
 use crate::process::value::attachments::AttachedFile;
 use crate::process::value::reason;
 use crate::process::value::scope;
@@ -56,6 +55,7 @@ use crate::sys::files;
 use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::timer::WatchedFds;
+use trefoil_os::host::{broken_pipe, channel_files, ends, free_memory};
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use super::Context;
 use super::encoded::Encoded;
-use crate::process::host::image::image;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 use crate::task::{TaskError, panic};
+use trefoil_os::host::image::image;
 
 /// What is called with each item that has failed.
 #[derive(Clone)]

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use rustix::fd::OwnedFd;
 
 use super::launched::{Launched, Newborn, Started, stream};
-use crate::process::host::inheritance::only_standard_streams;
 use crate::sys::pipe_end::PipeEnd;
+use trefoil_os::host::inheritance::only_standard_streams;
 
 impl Launched {
     /// Starts `command`, whose standard input and output become the worker's stream. It leads its

@@ -11,10 +11,10 @@ use std::process::Child;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
-use crate::process::host::process_group::ProcessGroup;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::failed;
 use crate::sys::sockets;
+use trefoil_os::host::process_group::ProcessGroup;
 
 /// The size of each socket's send buffer.
 const SOCKET: usize = 1 << 20;

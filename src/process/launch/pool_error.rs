@@ -11,9 +11,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::process::host::process_group::{ENDS, FORBIDS, STARTS};
 use crate::sys::refused::is_shortage;
 use crate::task::TaskError;
+use trefoil_os::host::process_group::{ENDS, FORBIDS, STARTS};
 
 /// Why a [`ProcessPool`](crate::ProcessPool) or a [`Process`](crate::Process) could not be made.
 ///

@@ -17,11 +17,11 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use crate::process::host::executable;
-use crate::process::host::image::image;
 use crate::process::launch::thread_limits::{names, share};
 use crate::process::limits::workers_by_default;
 use crate::process::wire::invitation::{self, VARIABLE};
+use trefoil_os::host::executable;
+use trefoil_os::host::image::image;
 
 /// What a [`Launcher`](super::Launcher) must run: this program, with an
 /// [invitation](Self::invitation) in its environment.

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::host::handover;
+use trefoil_os::host::handover;
 
 // ---- how many workers, and their start ---------------------------------
 

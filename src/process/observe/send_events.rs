@@ -31,10 +31,10 @@ use tracing_core::span::Current;
 use super::forward_events::{EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIELDS, TARGET};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Mutex, per_thread};
-use crate::process::host::worker::write;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::{Event, Record};
 use crate::sys::poll::poll;
+use trefoil_os::host::worker::write;
 
 /// The longest parts of a record: together with numbers, less than 4 KiB, which a Linux pipe takes
 /// at once or not at all. (Only there are workers not plain.)

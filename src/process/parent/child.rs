@@ -20,9 +20,9 @@ use rustix::fd::OwnedFd;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::loom::Mutex;
-use crate::process::host::lifeline::Lifeline;
-use crate::process::host::process_group::ProcessGroup;
 use crate::sys::child::{Handle, Signal};
+use trefoil_os::host::lifeline::Lifeline;
+use trefoil_os::host::process_group::ProcessGroup;
 
 /// A worker's process.
 #[derive(Debug)]

@@ -69,16 +69,13 @@ use crate::blocking_threads::standard_error;
 use crate::chaos;
 use crate::events::{self, AskWorkers, Question};
 use crate::loom::{Mutex, per_thread};
-use crate::process::host::free_memory;
-use crate::process::host::kernel_kills;
-use crate::process::host::poll_policy::PollPolicy;
-use crate::process::host::shared_clock::{self, Epoch};
 use crate::process::job::Job;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::job::results::Values;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
+use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::back_off::StartFailure;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
@@ -90,6 +87,9 @@ use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
+use trefoil_os::host::free_memory;
+use trefoil_os::host::kernel_kills;
+use trefoil_os::host::shared_clock::{self, Epoch};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;

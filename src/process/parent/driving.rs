@@ -19,13 +19,13 @@ use super::settings::Settings;
 use crate::blocking_threads::{STACK, standard_error};
 use crate::events;
 use crate::loom::thread::{Builder, JoinHandle};
-use crate::process::host::{kernel_kills, standard_streams};
 use crate::process::job::Job;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::sched::How;
 use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::panic;
+use trefoil_os::host::{kernel_kills, standard_streams};
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {

@@ -40,16 +40,13 @@ use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, OutputPipe};
 use crate::events::Question;
-use crate::process::host::activity::{Activity, peak_memory, wants_processor};
-use crate::process::host::handover::CARRIES;
-#[cfg(test)]
-use crate::process::host::ledger::Ledger;
-use crate::process::host::process_group::ProcessGroup;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::Started;
 use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
+#[cfg(test)]
+use crate::process::pages::raw_ledger::Ledger;
 use crate::process::sched::verdict::{Evidence, Killed, Memory};
 use crate::process::value::attachments::AttachedFile;
 use crate::reaper::STATUS_IS_LOST;
@@ -60,6 +57,9 @@ use crate::sys::poll::poll;
 use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
 use crate::task::WorkerExit;
+use trefoil_os::host::activity::{Activity, peak_memory, wants_processor};
+use trefoil_os::host::handover::CARRIES;
+use trefoil_os::host::process_group::ProcessGroup;
 
 /// One worker process.
 pub(crate) struct Link {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use super::child::Own;
 use super::worker_stdout::OutputHook;
-use crate::process::host::handover::CARRIES;
 use crate::process::job::Initializer;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
@@ -29,6 +28,7 @@ use crate::process::value::codec::codec_error;
 use crate::process::value::permits::AllPermits;
 use crate::process::value::scope::ONLY_BYTES;
 use crate::task::{CodecDirection, Hook, TaskError};
+use trefoil_os::host::handover::CARRIES;
 
 /// Where a worker's standard output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

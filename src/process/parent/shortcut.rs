@@ -30,7 +30,7 @@
 //! `docs/internals/decisions/two-paths.md` has the times.
 //!
 //! Tests: `tests/process/{pool,calls,speed,callers}.rs`,
-//! `tests/trefoil-checks/tests/shortcut_models.rs`, `host::ledger`.
+//! `tests/trefoil-checks/tests/shortcut_models.rs`, `pages::raw_ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,10 +40,10 @@ use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::MutexGuard;
 use crate::loom::hint;
-use crate::process::host::ledger::Ledger;
-use crate::process::host::poll_policy::POLL_FOR;
-use crate::process::host::shared_clock;
+use crate::process::pages::poll_policy::POLL_FOR;
+use crate::process::pages::raw_ledger::Ledger;
 use crate::sys::ticks;
+use trefoil_os::host::shared_clock;
 
 /// Whether callers do any of the driver's work.
 const IS_ON: bool = true;

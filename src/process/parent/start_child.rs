@@ -15,12 +15,12 @@ use std::io;
 use std::process::Command;
 
 use super::settings::{Settings, WorkerStdout};
-use crate::process::host::affinity::{Pinned, pin};
-use crate::process::host::{executable, process_group};
 use crate::process::launch::launched::{Newborn, Started, stream};
 use crate::process::launch::pool_error::not_started;
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::{pipe_end, sockets, stdio};
+use trefoil_os::host::affinity::{Pinned, pin};
+use trefoil_os::host::{executable, process_group};
 
 /// Starts worker `index`, and returns our end of its stream.
 pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Started> {

@@ -20,9 +20,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::host::activity::Activity;
 use crate::process::limits::{STARTUP_SECONDS, STUCK_CHECK, STUCK_CHECKS};
 use crate::process::sched::back_off::StartFailure;
+use trefoil_os::host::activity::Activity;
 
 /// The results of the earlier checks of one process.
 #[derive(Debug)]
@@ -116,8 +116,8 @@ mod tests {
     #[cfg(all(test, target_os = "linux"))]
     #[test]
     fn what_computes_wants_a_processor_and_what_sleeps_does_not() {
-        use crate::process::host::activity::wants_processor;
         use std::process::{Command, Stdio};
+        use trefoil_os::host::activity::wants_processor;
 
         let deadline = Instant::now() + Duration::from_secs(60);
         for (script, wants) in [("while :; do :; done", true), ("exec sleep 1000", false)] {

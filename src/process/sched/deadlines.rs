@@ -32,7 +32,7 @@
 //! `Sched::times_out` here, and `job/retry.rs`.
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
-//! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls
+//! [`GATES`](crate::process::pages::gate::GATES) frames per worker, mostly two, however many calls
 //! have a timeout: those that wait for a worker have no deadline yet (nor, in that list, those
 //! whose limit does not include waiting). A heap would need an update
 //! for each frame that is sent, ends or is checked, which costs more than it saves.
@@ -48,9 +48,9 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
-use crate::process::host::gate::MOST_REPORTING;
 use crate::process::job::Job;
 use crate::process::limits::TAKE_OVER_AFTER;
+use crate::process::pages::gate::MOST_REPORTING;
 use crate::task::{Late, TaskError};
 
 /// How many limits of ended jobs may always be kept.

@@ -63,7 +63,6 @@ use self::peer::Peer;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
-use super::host::shared_clock::Epoch;
 use super::job::failed_item::OnFailedItem;
 use super::job::reading::Chore;
 use super::job::{Initializer, Job};
@@ -71,6 +70,7 @@ use super::value::chunk::{Chunk, Piece};
 use super::wire::Frame;
 use crate::chaos;
 use crate::task::{TaskError, TaskReport};
+use trefoil_os::host::shared_clock::Epoch;
 
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);

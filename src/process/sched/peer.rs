@@ -15,7 +15,7 @@
 use std::time::Instant;
 
 use super::sent_frame::SentFrame;
-use crate::process::host::ledger::Front;
+use crate::process::pages::raw_ledger::Front;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 

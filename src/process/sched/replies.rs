@@ -13,7 +13,6 @@ use super::Sched;
 use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
-use crate::process::host::image::image;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
@@ -21,6 +20,7 @@ use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
+use trefoil_os::host::image::image;
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.

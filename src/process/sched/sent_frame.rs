@@ -9,10 +9,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::process::host::gate::Gate;
-use crate::process::host::ledger::Front;
-use crate::process::host::shared_clock::Epoch;
+use crate::process::pages::gate::Gate;
+use crate::process::pages::raw_ledger::Front;
 use crate::process::value::chunk::Piece;
+use trefoil_os::host::shared_clock::Epoch;
 
 /// The assumed cost of a frame of unknown cost: an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;

@@ -30,13 +30,12 @@ use super::{Action, Elastic, Feed, How, Policy, Sched};
 use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
-use crate::process::host::gate::GATES;
-use crate::process::host::ledger::Front;
-use crate::process::host::shared_clock::Epoch;
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
+use crate::process::pages::gate::GATES;
+use crate::process::pages::raw_ledger::Front;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::{INITIALIZE, Worker};
 use crate::process::value::attachments::AttachedFile;
@@ -44,6 +43,7 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
 use crate::task::{Cause, TaskError, WorkerExit};
+use trefoil_os::host::shared_clock::Epoch;
 
 mod sim_book;
 mod sim_calls;

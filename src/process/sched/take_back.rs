@@ -19,7 +19,7 @@ use super::peer::Cancel;
 use super::sent_frame::{Recall, SentFrame};
 use super::workers::{INITIALIZE, Worker};
 use super::{Action, Sched, ends};
-use crate::process::host::gate::GATES;
+use crate::process::pages::gate::GATES;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::{Broken, Frame};
 use crate::task::TaskError;

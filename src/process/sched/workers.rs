@@ -37,11 +37,11 @@ use std::time::{Duration, Instant};
 use super::back_off::{self, StartFailure};
 use super::peer::Peer;
 use super::sent_frame::SentFrame;
-use crate::process::host::gate::GATES;
 use crate::process::limits::{
     ASK_OTHERS_AFTER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
     START_LIMIT, TAKE_OVER_AFTER,
 };
+use crate::process::pages::gate::GATES;
 use crate::process::value::chunk::Piece;
 
 /// The job of a worker's initializer; no caller's has this id.

@@ -46,10 +46,10 @@ use rustix::net::RecvFlags;
 
 use super::slow_close::SlowClose;
 use crate::loom::Mutex;
-use crate::process::host::handover;
-pub(crate) use crate::process::host::handover::send;
-use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
+use trefoil_os::host::handover;
+pub(crate) use trefoil_os::host::handover::send;
+use trefoil_os::host::held_descriptors::HeldDescriptors;
 
 /// How many messages' descriptors may have arrived without the message that claims them: those of
 /// one that has arrived in part, and those of the next.

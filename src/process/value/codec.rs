@@ -31,9 +31,9 @@ use super::raw_plain::Array;
 use super::reason;
 use super::scope::{self, Encoding};
 use super::vector;
-use crate::process::host::free_memory;
 use crate::sys::large_pages;
 use crate::task::{CodecDirection, CodecError, TaskError};
+use trefoil_os::host::free_memory;
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than
 /// encoding them.)

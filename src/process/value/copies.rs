@@ -27,11 +27,11 @@ use std::sync::Arc;
 
 use super::attachments::{AttachedFile, Descriptors, TOO_MANY_COPIES};
 use super::raw_plain::{Array, MappedSlice, array};
-use crate::process::host::free_memory;
-use crate::process::host::held_descriptors::HeldDescriptors;
-use crate::process::host::segment::Filling;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::{CopyHead, MOST_LENT};
+use trefoil_os::host::free_memory;
+use trefoil_os::host::held_descriptors::HeldDescriptors;
+use trefoil_os::host::segment::Filling;
 
 /// How many bytes one part has, so that neither side needs much memory besides the copy.
 const PART: usize = 256 << 10;

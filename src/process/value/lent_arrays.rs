@@ -8,7 +8,7 @@
 //! call writes such a list (`scope`), and nothing in the bytes is ever taken for one.
 //!
 //! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
-//! `host::arena`) and keeps the block until the receiver has decoded the value.
+//! `pages::raw_arena`) and keeps the block until the receiver has decoded the value.
 //! 1. *Arguments.* The pool's memory is made when something is first lent. The block is kept as
 //!    long as the encoded argument (`chunk`), because the item may be sent again, to any worker.
 //!    The parent keeps the chunk of a frame until it has received `End`, or the worker is gone. A
@@ -35,7 +35,8 @@
 //! each, [`arena::KEPT`] bytes are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `tests/trefoil-checks/tests/shared_buffer_models.rs`
-//! (under loom); `host::arena`, `host::ledger`. Rejected: `docs/internals/decisions/bulk-homes.md`.
+//! (under loom); `pages::raw_arena`, `pages::raw_ledger`. Rejected:
+//! `docs/internals/decisions/bulk-homes.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -44,13 +45,13 @@ use super::attachments::AttachedFile;
 use super::copies::{Copies, CopySource};
 use super::raw_plain::{Array, Plain, numbers_from, numbers_in, numbers_of};
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::host::arena::{self, Arena, Block};
-use crate::process::host::ledger::AREA;
-use crate::process::host::mapping::{Access, Mapping};
 use crate::process::limits::LEND_FROM;
+use crate::process::pages::raw_arena::{self as arena, Arena, Block};
+use crate::process::pages::raw_ledger::AREA;
 use crate::process::wire::{self, Broken};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
+use trefoil_os::host::mapping::{Access, Mapping};
 
 /// Numbers that were left out of their encoded value.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use std::sync::{Arc, Weak};
 
 use super::attachments::AttachedFile;
 use crate::loom::Mutex;
-use crate::process::host::mapping::{Access, Mapping};
-use crate::process::host::segment;
 use crate::sys::descriptor::AsFile;
 use crate::sys::files::identity;
 use crate::sys::fork::PerProcess;
+use trefoil_os::host::mapping::{Access, Mapping};
+use trefoil_os::host::segment;
 
 /// Identifies a file, as long as it is open.
 type Key = (u64, u64);

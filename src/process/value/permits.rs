@@ -1,6 +1,6 @@
 //! Permits: a semaphore for the workers of process pools, which a death cannot keep.
 //!
-//! `host::permit_words` has the protocol; these are the handles on it, and the list of those that
+//! `pages::permit_words` has the protocol; these are the handles on it, and the list of those that
 //! the end of a worker concerns: `Driver::remove` returns the permits of a dead one.
 //!
 //! Tests: `tests/process/permits.rs`.
@@ -16,8 +16,8 @@ use crate::loom::Mutex;
 use crate::loom::atomic::AtomicU32;
 use crate::parking::block_on::refuse;
 use crate::parking::park::{blocked, blocking_refused};
-use crate::process::host::permit_words::{PermitWords, Sleep};
 use crate::process::limits::MOST_PERMITS;
+use crate::process::pages::permit_words::{PermitWords, Sleep};
 use crate::sys::futex;
 
 /// At most so many at a time, over all workers: a semaphore that processes share. From

@@ -39,8 +39,8 @@ use std::sync::atomic::{
 use super::attachments::AttachedFile;
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::process::host::mapping;
 use crate::sys::large_pages;
+use trefoil_os::host::mapping;
 
 /// A type that other crates cannot name, so that they cannot implement [`Plain`] and
 /// [`PlainAtomic`]. It has the number of the type in the protocol ([`Array::kind`]).

@@ -30,10 +30,10 @@ use super::raw_plain::{Array, Plain, array};
 use super::reason;
 use super::slow_close::SlowClose;
 use crate::loom::per_thread;
-use crate::process::host::free_memory;
-use crate::process::host::handover::CARRIES;
 use crate::process::limits::{AHEAD_FROM, MAX_DESCRIPTORS};
 use crate::process::wire::MOST_LENT;
+use trefoil_os::host::free_memory;
+use trefoil_os::host::handover::CARRIES;
 
 /// What travels with the bytes of an encoding. It is reused for the next one.
 #[derive(Debug, Default)]

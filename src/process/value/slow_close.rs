@@ -14,10 +14,10 @@ use std::fs::File;
 
 use crate::blocking_threads;
 use crate::loom::Mutex;
-use crate::process::host::handover;
-use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::sys::fork::PerProcess;
+use trefoil_os::host::handover;
+use trefoil_os::host::held_descriptors::HeldDescriptors;
 
 /// A descriptor, and where it is closed.
 #[derive(Debug)]

@@ -13,8 +13,8 @@
 //!
 //! Tests: below; `tests/process/host.rs`, `tests/trefoil-checks/tests/copies.rs`.
 
-use crate::process::host::image::image;
-use crate::process::host::worker::{has_socket, is_child_of, is_made_by, is_stream};
+use trefoil_os::host::image::image;
+use trefoil_os::host::worker::{has_socket, is_child_of, is_made_by, is_stream};
 
 /// The variable. It is set in a worker's environment until the worker has read it.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";

@@ -41,8 +41,8 @@ use postcard::de_flavors::Slice;
 use postcard::ser_flavors::{Flavor, StdVec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::process::host::handover;
-use crate::process::host::ledger::AREA;
+use crate::process::pages::raw_ledger::AREA;
+use trefoil_os::host::handover;
 
 /// Bytes that no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The protocol's bytes: encoded and decoded, cut short, and invented.
 
 use super::*;
-use crate::process::host::handover;
+use trefoil_os::host::handover;
 
 #[test]
 fn lengths_of_every_size() {

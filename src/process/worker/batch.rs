@@ -28,13 +28,13 @@ use super::memory_limit::MemoryLimit;
 use super::panic_report::PanicReports;
 use super::peer::outlet::Outlet;
 use crate::chaos;
-use crate::process::host::shared_clock;
 use crate::process::value::codec::{decode, explain};
 use crate::process::value::scope;
 use crate::process::wire::{BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
 use crate::sys::ticks;
 use crate::task::panic::{self, Panic};
+use trefoil_os::host::shared_clock;
 
 /// Code that took less time than this, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;

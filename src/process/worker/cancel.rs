@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering}; // no protocol: see `BEGINS_NOTHING`
 
 use crate::loom::Mutex;
-use crate::process::host::gate::Gate;
-use crate::process::host::ledger::Front;
+use crate::process::pages::gate::Gate;
+use crate::process::pages::raw_ledger::Front;
 use crate::task::{Completer, Task, panic};
 
 /// No further item begins in this process. It is set under the lock of [`Running`], under which a

@@ -27,7 +27,7 @@ use std::panic;
 use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
-use crate::process::host::private_memory::{self, Allowance, Meter};
+use trefoil_os::host::private_memory::{self, Allowance, Meter};
 
 /// Items that follow one another this closely share one reading.
 const CLOSE: Duration = Duration::from_micros(50);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::host::gate::{Gate, MOST_REPORTING};
-use crate::process::host::ledger::Front;
+use crate::process::pages::gate::{Gate, MOST_REPORTING};
+use crate::process::pages::raw_ledger::Front;
 
 /// The frame that runs, as the panic hook sees it.
 pub(super) struct PanicReports {

@@ -28,10 +28,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
-use crate::process::host::image::image;
 use crate::process::value::codec::codec_error;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::task::{CodecDirection, TaskError};
+use trefoil_os::host::image::image;
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 

@@ -44,14 +44,6 @@ use super::peer::{Inlet, meet};
 use super::raw_call;
 use super::stream::{Received, Stream, end_process};
 use crate::chaos;
-use crate::process::host::broken_pipe;
-use crate::process::host::image::image;
-use crate::process::host::itself;
-use crate::process::host::lifeline::hold_on;
-use crate::process::host::worker::{
-    close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
-    is_socket_of, join_output, lead, restore_interrupts, standard_input, unblock_all_signals,
-};
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
 use crate::process::value::lent_arrays::{Missing, View};
@@ -60,6 +52,14 @@ use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
+use trefoil_os::host::broken_pipe;
+use trefoil_os::host::image::image;
+use trefoil_os::host::itself;
+use trefoil_os::host::lifeline::hold_on;
+use trefoil_os::host::worker::{
+    close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
+    is_socket_of, join_output, lead, restore_interrupts, standard_input, unblock_all_signals,
+};
 
 /// Descriptors below this one are left to the program, which may expect certain numbers there.
 const FIRST_FD: i32 = 10;

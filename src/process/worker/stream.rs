@@ -17,7 +17,6 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use crate::process::host::worker::{self, end_all, is_socket};
 use crate::process::value::attachments::{self, Arrivals, AttachedFile};
 use crate::process::value::reason;
 use crate::process::wire;
@@ -26,6 +25,7 @@ use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
+use trefoil_os::host::worker::{self, end_all, is_socket};
 
 /// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
 /// and the number of attempts if there are descriptors.

@@ -49,6 +49,7 @@ fn one_waits_and_one_works(waits: usize) {
     let thread = thread::spawn(move || other.work(waits));
     world.work(1);
     thread.join().unwrap();
+    // SAFETY: the other thread has ended.
     let uses = world.data.with(|data| unsafe { *data });
     assert_eq!(uses, 3 + waits);
 }

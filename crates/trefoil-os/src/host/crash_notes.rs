@@ -56,7 +56,16 @@ const HEAD: usize = 4;
 
 /// The notes of one worker.
 #[derive(Clone, Copy, Debug)]
-pub struct CrashNotes<'a>(pub(super) &'a [Word]);
+pub struct CrashNotes<'a>(&'a [Word]);
+
+/// The memory that a worker's notes are in, which its parent has mapped, too.
+pub trait CrashPages: Send + Sync {
+    /// The notes.
+    fn crash_notes(&self) -> CrashNotes<'_>;
+
+    /// How many bytes the worker has ever written, sent or not.
+    fn position(&self) -> u64;
+}
 
 /// How far a crash is: the lowest byte of the state. (The next one is the signal.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +97,12 @@ pub struct NotedAddress {
     pub is_wild: bool,
 }
 
-impl CrashNotes<'_> {
+impl<'a> CrashNotes<'a> {
+    /// The notes in these words.
+    pub fn of(words: &'a [Word]) -> Self {
+        Self(words)
+    }
+
     fn get(&self, at: usize) -> u64 {
         let word = self.0.get(at);
         word.map_or(0, |word| word.load(Ordering::Relaxed))

@@ -16,7 +16,8 @@
 //!
 //! `view` has each system's calls.
 //!
-//! Tests: below; `host::memory_file`, `host::segment`, `host::arena`, `host::ledger`.
+//! Tests: below; `host::memory_file`, `host::segment`, `process::pages::raw_arena`,
+//! `process::pages::raw_ledger`.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};

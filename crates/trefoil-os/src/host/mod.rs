@@ -1,12 +1,12 @@
 //! What worker processes ask of the operating system: one folder per system, as in `sys`.
 //!
-//! The modules of the second column are in `portable`, unless another folder is named. With
-//! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
-//! the same for all systems: memory that processes share, or that holds numbers (`arena`,
-//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `page_numbers`,
-//! `segment`, `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and
-//! `poll_policy` (how soon both sides of a call notice one another), `held_descriptors` (how many
-//! descriptors have come), and `image` (functions as offsets within the program).
+//! The modules of the second column are in `portable`, unless another folder is named. With `--cfg
+//! trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is the same
+//! for all systems: memory that processes share (`mapping`, `segment`), `crash_notes` (what
+//! `crash_handler` writes), `shared_clock` (of a worker and its parent), `worker_bell` (which wakes
+//! a worker), `held_descriptors` (how many descriptors have come), and `image` (functions as
+//! offsets within the program). What trefoil's processes write to shared memory is not here, but in
+//! its `process::pages`.
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -32,21 +32,13 @@
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 
-pub mod arena;
-pub mod checksum;
 #[cfg(feature = "backtrace")]
 pub mod crash_notes;
-pub mod gate;
 pub mod held_descriptors;
 pub mod image;
-pub mod ledger;
 pub mod mapping;
-pub mod page_numbers;
-pub mod permit_words;
-pub mod poll_policy;
 pub mod segment;
 pub mod shared_clock;
-pub mod shared_ring;
 pub mod worker_bell;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]

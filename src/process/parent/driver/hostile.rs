@@ -12,16 +12,16 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::process::host::image::image;
-use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::job::results::{Collect, Each, One, Run};
 use crate::process::job::{CallOptions, Job, Work};
+use crate::process::pages::raw_ledger::{Pages, ROOM};
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::sockets::{self, Stream};
 use crate::task::{Completer, Task};
+use trefoil_os::host::image::image;
 
 const CODE: CodeRef = CodeRef {
     trampoline: 1,

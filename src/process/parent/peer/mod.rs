@@ -25,10 +25,8 @@ pub(crate) use self::stream::CROWDED;
 pub(crate) use self::stream::Next;
 use self::stream::Stream;
 use super::settings::Settings;
-use crate::process::host::image::image;
-use crate::process::host::ledger::Ledger;
-use crate::process::host::lifeline::Lifeline;
 use crate::process::job::reading::Extras;
+use crate::process::pages::raw_ledger::Ledger;
 use crate::process::sched::peer::Peer as SchedPeer;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
@@ -42,6 +40,8 @@ use crate::sys::refused::failed;
 use crate::sys::sockets;
 #[cfg(feature = "backtrace")]
 use crate::task::backtrace::Backtrace;
+use trefoil_os::host::image::image;
+use trefoil_os::host::lifeline::Lifeline;
 
 /// One worker, at the other end of its stream.
 pub(crate) struct Peer {

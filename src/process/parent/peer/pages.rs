@@ -14,11 +14,8 @@ use rustix::fd::BorrowedFd;
 
 use super::stream::{Body, Stream};
 use crate::loom::atomic::{Ordering, fence};
-#[cfg(feature = "backtrace")]
-use crate::process::host::crash_handler;
-use crate::process::host::ledger::Ledger;
-use crate::process::host::shared_ring::{Posted, SharedRing};
-use crate::process::host::worker_bell::{self, WorkerBell};
+use crate::process::pages::raw_ledger::Ledger;
+use crate::process::pages::shared_ring::{Posted, SharedRing};
 use crate::process::value::chunk::Piece;
 use crate::process::value::lent_arrays::{View, took};
 use crate::process::wire::Frame;
@@ -26,6 +23,11 @@ use crate::sys::descriptor::waitable;
 use crate::sys::refused::failed;
 #[cfg(feature = "backtrace")]
 use crate::task::backtrace::Backtrace;
+#[cfg(feature = "backtrace")]
+use trefoil_os::host::crash_handler;
+#[cfg(feature = "backtrace")]
+use trefoil_os::host::crash_notes::CrashPages;
+use trefoil_os::host::worker_bell::{self, WorkerBell};
 
 /// The pages, beside the stream.
 pub(super) struct Pages {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
-use crate::process::host::gate::GATES;
+use crate::process::pages::gate::GATES;
 use crate::process::value::attachments::{self, Arrivals, AttachedFile};
 use crate::process::value::chunk::Piece;
 use crate::process::value::copies::{CopyPart, CopySource};

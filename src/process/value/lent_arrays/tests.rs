@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::process::Bulk;
-use crate::process::host::ledger::Ledger;
+use crate::process::pages::raw_ledger::Ledger;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::decode;

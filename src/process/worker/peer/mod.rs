@@ -29,18 +29,18 @@ use super::retire;
 use super::stream::send;
 use super::stream::{Received, Stream};
 use crate::loom::thread;
-#[cfg(feature = "backtrace")]
-use crate::process::host::crash_handler::note_crashes;
-use crate::process::host::image::image;
-use crate::process::host::ledger::Pages;
-use crate::process::host::worker::leave_no_core;
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
+use crate::process::pages::raw_ledger::Pages;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
 use crate::process::wire::{Frame, Record};
 use crate::sys::refused::refused;
 use crate::task::panic;
+#[cfg(feature = "backtrace")]
+use trefoil_os::host::crash_handler::note_crashes;
+use trefoil_os::host::image::image;
+use trefoil_os::host::worker::leave_no_core;
 
 /// The stack of the watcher thread: it wakes tasks that await a token, and wakers are user code.
 const WATCHER_STACK: usize = 256 << 10;
@@ -176,7 +176,7 @@ fn on_pages(
     std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory)?;
     #[cfg(feature = "backtrace")]
-    note_crashes(&pages);
+    note_crashes((*pages).clone());
     let (calls, canceller) = watched_calls(&pages);
     let socket = received.stream.try_clone()?.into_descriptor();
     start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;

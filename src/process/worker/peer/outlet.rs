@@ -14,9 +14,8 @@ use postcard_described::is_number;
 use serde::Serialize;
 
 use crate::loom::{Mutex, thread};
-use crate::process::host::arena::Block;
-use crate::process::host::ledger::{Pages, ROOM};
-use crate::process::host::shared_clock;
+use crate::process::pages::raw_arena::Block;
+use crate::process::pages::raw_ledger::{Pages, ROOM};
 use crate::process::value::attachments::AttachedFile;
 use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
@@ -26,6 +25,7 @@ use crate::process::value::scope::Encoding;
 use crate::process::wire::{self, Record};
 use crate::process::worker::stream::{Stream, send};
 use crate::sys::stdio;
+use trefoil_os::host::shared_clock;
 
 /// The length of shorter values is one byte.
 const SHORT: usize = 255;

@@ -10,11 +10,10 @@ use rustix::net::RecvFlags;
 
 use super::outlet::Outlet;
 use crate::loom::{hint, thread};
-use crate::process::host::ledger::Front;
-use crate::process::host::poll_policy::POLL_FOR;
-use crate::process::host::shared_ring::SharedRing;
-use crate::process::host::worker_bell::QUESTION;
 use crate::process::observe::trees;
+use crate::process::pages::poll_policy::POLL_FOR;
+use crate::process::pages::raw_ledger::Front;
+use crate::process::pages::shared_ring::SharedRing;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
 use crate::process::worker::cancel::Canceller;
@@ -22,6 +21,7 @@ use crate::process::worker::stream::{Received, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::{ticks, transfer};
+use trefoil_os::host::worker_bell::QUESTION;
 
 /// Frames that come on the stream and, while this process is awake, through the shared ring.
 pub(super) struct PagesInlet {

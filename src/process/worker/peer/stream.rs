@@ -244,7 +244,7 @@ impl StreamInlet {
 mod tests {
     use super::*;
     use crate::loom::thread::Builder;
-    use crate::process::host::ledger::Pages;
+    use crate::process::pages::raw_ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
     use crate::process::worker::cancel::calls;
     use std::io::{Read, Write};

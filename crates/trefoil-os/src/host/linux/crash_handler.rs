@@ -73,6 +73,7 @@
 use std::ffi::{c_int, c_long, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use std::time::Duration;
 // Only `owner` is for more than one thread, a lock that nobody takes twice: no protocol.
 use std::sync::atomic::{
@@ -82,8 +83,7 @@ use std::sync::atomic::{
 use libc::{sigaction, siginfo_t, ucontext_t};
 
 use super::crash_registers as registers;
-use crate::host::crash_notes::{CrashNotes, Stage};
-use crate::host::ledger::Front;
+use crate::host::crash_notes::{CrashNotes, CrashPages, Stage};
 use crate::sys::fork::PerProcess;
 use crate::sys::modules;
 use crate::sys::stack::here;
@@ -119,7 +119,7 @@ static OWN_STACK: [AtomicU64; STACK / 8] = [const { AtomicU64::new(0) }; STACK /
 static HANDLER: PerProcess<Handler> = PerProcess::new();
 
 struct Handler {
-    front: Front,
+    pages: Arc<dyn CrashPages>,
     previous: [sigaction; SIGNALS.len()],
     /// Whether that one has removed itself.
     is_gone: [AtomicBool; SIGNALS.len()],
@@ -156,9 +156,10 @@ pub fn is_noted(signal: i32) -> bool {
 
 /// From now on, a crash of this process is noted in these pages. To be called once, by the main
 /// thread. (Where the system refuses something, there is less in the notes.)
-pub fn note_crashes(front: &Front) {
+pub fn note_crashes(pages: impl CrashPages + 'static) {
+    let pages: Arc<dyn CrashPages> = Arc::new(pages);
     let handler = HANDLER.get_or_init(|| Handler {
-        front: front.clone(),
+        pages: pages.clone(),
         previous: SIGNALS.map(|signal| action(signal, null())),
         is_gone: [const { AtomicBool::new(false) }; SIGNALS.len()],
         noted: AtomicU64::new(0),
@@ -169,7 +170,7 @@ pub fn note_crashes(front: &Front) {
         timer: AtomicI32::new(-1),
         seen: AtomicU64::new(0),
     });
-    Walk::of(CrashNotes(&[])).run(); // the first call of the unwinder
+    Walk::of(CrashNotes::of(&[])).run(); // the first call of the unwinder
     let stack = libc::stack_t {
         ss_sp: OWN_STACK.as_ptr().cast_mut().cast(),
         ss_flags: 0,
@@ -284,14 +285,14 @@ impl Handler {
     fn ends_the_noted_one(&self, delivery: &Delivery) -> bool {
         let at = self.noted_at.load(SeqCst);
         delivery.signal == libc::SIGABRT
-            && self.notes().is_handed_on(self.front.position())
+            && self.notes().is_handed_on(self.pages.position())
             && delivery.sp < at
             && registers::stack(delivery.registers)
                 .is_some_and(|stack| stack.contains(&at) && stack.contains(&delivery.sp))
     }
 
     fn notes(&self) -> CrashNotes<'_> {
-        self.front.crash_notes()
+        self.pages.crash_notes()
     }
 
     fn progress(&self) -> u64 {
@@ -357,7 +358,7 @@ impl Handler {
     /// The crash with this number, if it is the noted one, is so far.
     fn stage(&self, own: Option<u64>, stage: Stage, signal: c_int) {
         if own == Some(self.noted.load(SeqCst)) {
-            self.notes().set_stage(stage, signal, self.front.position());
+            self.notes().set_stage(stage, signal, self.pages.position());
         }
     }
 

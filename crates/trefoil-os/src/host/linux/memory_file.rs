@@ -6,7 +6,7 @@
 //! - **H53** Pages of a mapping may be filled in advance, and given back: the first changes no
 //!   content, the second makes it zero.
 //!
-//! Tests: below; `host::segment`, `host::arena`.
+//! Tests: below; `host::segment`, `process::pages::raw_arena`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -42,7 +42,7 @@ pub fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
 }
 
 /// A memory file of `length` bytes, all zero, whose size cannot change any more.
-pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
+pub fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
     Ok(file)
@@ -92,7 +92,7 @@ pub fn reader(file: impl AsFd) -> rustix::io::Result<OwnedFd> {
 ///
 /// # Safety
 /// H53: the bytes are whole pages of a mapping of such a file.
-pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
+pub unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
     // SAFETY: H53: the caller's promise.
     Ok(unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?)
 }

@@ -1,6 +1,6 @@
 //! Where a worker crashes is not noted here.
 
-use crate::host::ledger::Front;
+use crate::host::crash_notes::CrashPages;
 
 /// Whether a process that has ended by this signal may have noted where.
 pub fn is_noted(_: i32) -> bool {
@@ -8,4 +8,4 @@ pub fn is_noted(_: i32) -> bool {
 }
 
 /// Does nothing.
-pub fn note_crashes(_: &Front) {}
+pub fn note_crashes(_: impl CrashPages + 'static) {}

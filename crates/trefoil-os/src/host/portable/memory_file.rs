@@ -50,7 +50,7 @@ pub fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
 }
 
 /// A memory file of `length` bytes, all zero, whose size does not change.
-pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> {
+pub fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> {
     create(name, length)
 }
 
@@ -104,7 +104,7 @@ pub fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
 ///
 /// # Safety
 /// H54: nothing is required.
-pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()> {
+pub unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -12,7 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 use crate::host::mapping::Access;
 use crate::sys::refused::failed;
 
-pub(crate) use crate::sys::sysconf::page_size;
+pub use crate::sys::sysconf::page_size;
 
 /// Maps the `range` of `file` at a new address. The mapping lasts until it is [closed](close).
 pub fn open(file: BorrowedFd<'_>, range: Range<usize>, access: Access) -> io::Result<*mut u8> {

@@ -22,7 +22,7 @@ use crate::host::mapping::Access;
 use crate::sys::descriptor::BorrowedFile;
 
 /// A mapping may begin at multiples of this, which is larger than a page on this system.
-pub(crate) fn page_size() -> usize {
+pub fn page_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();
     *SIZE.get_or_init(|| {
         let mut info = SYSTEM_INFO::default();

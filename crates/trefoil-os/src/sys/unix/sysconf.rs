@@ -2,12 +2,12 @@
 //!
 //! - **Y93** `sysconf` returns a number for a name that it knows, or -1.
 //!
-//! Tests: `sys::large_pages`, `host::arena`, `process::parent::startup_watch`.
+//! Tests: `sys::large_pages`, `process::pages::raw_arena`, `process::parent::startup_watch`.
 #![allow(unsafe_code)]
 
 /// How many bytes a page has. A mapping may begin at multiples of this.
 #[inline]
-pub(crate) fn page_size() -> usize {
+pub fn page_size() -> usize {
     number(libc::_SC_PAGESIZE)
 }
 

@@ -42,7 +42,7 @@
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// The number of words of the ring.
-pub const WORDS: usize = FRAMES + ROOM;
+pub(crate) const WORDS: usize = FRAMES + ROOM;
 
 const TAIL: usize = 0;
 const HEAD: usize = 8;
@@ -60,7 +60,7 @@ const MAX_FRAME: usize = 2048;
 
 /// What happened to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Posted {
+pub(crate) enum Posted {
     /// It is in the ring, and the worker polls, or will look before it sleeps.
     Yes,
     /// It is in the ring, but the worker sleeps and must be woken through the socket.
@@ -71,17 +71,17 @@ pub enum Posted {
 
 /// The words, as either side sees them.
 #[derive(Clone, Copy, Debug)]
-pub struct SharedRing<'a>(&'a [AtomicU64]);
+pub(crate) struct SharedRing<'a>(&'a [AtomicU64]);
 
 impl<'a> SharedRing<'a> {
     /// `words` has at least [`WORDS`] words.
     #[inline]
-    pub fn new(words: &'a [AtomicU64]) -> Self {
+    pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
         Self(&words[..WORDS])
     }
 
     /// Clears the ring, before the worker is started.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         // Release: with the descriptor of the memory, which is sent afterwards.
         self.0[ASLEEP].store(1, Ordering::Release);
     }
@@ -95,7 +95,7 @@ impl<'a> SharedRing<'a> {
 impl SharedRing<'_> {
     /// Writes a frame, given in two parts, to be read after `position` bytes of the socket. `tail`
     /// is where the next frame begins, kept in the parent's own memory.
-    pub fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
+    pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
         if length > MAX_FRAME || words > ROOM || self.claim() {
@@ -121,7 +121,7 @@ impl SharedRing<'_> {
     }
 
     /// Writes `tail` once more, before a `Nudge`.
-    pub fn remind(&self, tail: u64) {
+    pub(crate) fn remind(&self, tail: u64) {
         self.0[TAIL].store(tail, Ordering::Release);
     }
 
@@ -147,7 +147,7 @@ impl SharedRing<'_> {
     /// Reads the next frame into `frame`, if there is one and its turn has come: `position` bytes
     /// of the socket have been used. `at` is where it begins, kept in the worker's own memory.
     #[inline]
-    pub fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
+    pub(crate) fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
         let head = *at;
         // Acquire: the frame was written before `tail`.
         if head == self.0[TAIL].load(Ordering::Acquire)
@@ -169,7 +169,7 @@ impl SharedRing<'_> {
 
     /// Called before the worker sleeps in `recv`. False: there is a frame.
     #[inline]
-    pub fn falls_asleep(&self, head: u64) -> bool {
+    pub(crate) fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
         // Pairs with the fence in `post`.
         self.fence();
@@ -182,7 +182,7 @@ impl SharedRing<'_> {
 
     /// Called when the worker is awake again.
     #[inline]
-    pub fn wakes(&self) {
+    pub(crate) fn wakes(&self) {
         self.0[ASLEEP].store(0, Ordering::Relaxed);
     }
 }
@@ -200,13 +200,13 @@ impl SharedRing<'_> {
 /// Faults for the models to find.
 #[cfg(loom)]
 #[allow(missing_docs)]
-pub mod model {
+pub(crate) mod model {
     // loom runs all threads of a model on one system thread.
     std::thread_local! {
         static FENCELESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     }
 
-    pub fn set_fenceless(fenceless: bool) {
+    pub(crate) fn set_fenceless(fenceless: bool) {
         FENCELESS.with(|cell| cell.set(fenceless));
     }
 

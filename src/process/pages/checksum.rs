@@ -27,7 +27,7 @@ fn mix(sum: u64, word: [u8; 8]) -> u64 {
 }
 
 /// The checksum of `bytes`.
-pub fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     let [mut one, mut two, mut three, mut four] = [1, 2, 3, 4_u64];
     let mut read = |block: &[[u8; 8]; 4]| {
         let [a, b, c, d] = *block;

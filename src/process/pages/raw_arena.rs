@@ -21,10 +21,10 @@
 //!    lends nor gives memory back.
 //!
 //! **Invariants.**
-//! - **H81** A block's bytes are written by `lend` alone, before any other code knows the block.
+//! - **W81** A block's bytes are written by `lend` alone, before any other code knows the block.
 //!   Blocks that are lent do not overlap: room is taken under the lock on the list of blocks. The
 //!   process that writes an arena never reads it.
-//! - **H82** Below `touched` every page of an arena is allocated: `lend` has the kernel allocate
+//! - **W82** Below `touched` every page of an arena is allocated: `lend` has the kernel allocate
 //!   them before it writes.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages
@@ -39,14 +39,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::host::mapping::{Access, Mapping};
-use crate::host::{free_memory, memory_file, view};
 use crate::loom::Mutex;
 use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::fork;
+use trefoil_os::host::mapping::{Access, Mapping};
+use trefoil_os::host::{free_memory, memory_file, view};
 
 /// How much can be lent at once.
-pub const CAPACITY: usize = 256 << 20;
+pub(crate) const CAPACITY: usize = 256 << 20;
 
 /// Within this many bytes blocks wrap around while little is lent: more than a core's private
 /// caches, and a small part of the shared one. Memory that a receiver has just read is in its
@@ -55,7 +55,7 @@ pub const CAPACITY: usize = 256 << 20;
 pub(crate) const TURN: usize = 4 << 20;
 
 /// How many bytes are kept while nothing is lent.
-pub const KEPT: usize = 32 << 20;
+pub(crate) const KEPT: usize = 32 << 20;
 
 /// The size of the largest block.
 pub(crate) const MAX_BLOCK: usize = 64 << 20;
@@ -69,7 +69,7 @@ struct Blocks {
     next: usize,
     /// There is no gap before this offset.
     full: usize,
-    /// All pages below this offset have been allocated (H82).
+    /// All pages below this offset have been allocated (W82).
     touched: usize,
 }
 
@@ -121,7 +121,7 @@ impl Blocks {
 
 /// Memory that this process lends to others.
 #[derive(Debug)]
-pub struct Arena {
+pub(crate) struct Arena {
     map: Arc<Mapping>,
     /// The part of the mapping that is the arena.
     range: Range<usize>,
@@ -132,7 +132,7 @@ pub struct Arena {
 
 impl Arena {
     /// A new arena, and the descriptor that receivers map, which is open for reading only.
-    pub fn new() -> io::Result<(Self, OwnedFile)> {
+    pub(crate) fn new() -> io::Result<(Self, OwnedFile)> {
         let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
         let map = Mapping::new(memory.as_file(), 0..CAPACITY, Access::Write)?;
         let reader = memory_file::reader(&memory)?;
@@ -140,8 +140,8 @@ impl Arena {
     }
 
     /// An arena in the `range` of a mapping: whole pages, to which nothing else in this process
-    /// writes (H81).
-    pub fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
+    /// writes (W81).
+    pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
         fork::register_handler();
         Self {
             blocks: Mutex::default(),
@@ -157,7 +157,7 @@ impl Arena {
     }
 
     /// A block with a copy of `bytes`; `None` if there is no room for it.
-    pub fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
+    pub(crate) fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
         if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
             return None;
         }
@@ -178,7 +178,7 @@ impl Arena {
             home: self.clone(),
             offset,
         };
-        // SAFETY: H22, H81, H82: inside the mapping, all pages are there, and no other block has
+        // SAFETY: H22, W81, W82: inside the mapping, all pages are there, and no other block has
         // this room; so `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
         Some(block)
@@ -188,7 +188,7 @@ impl Arena {
     fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
         free_memory::check(fresh.len())?;
         let start = self.at(fresh.start);
-        // SAFETY: H22, H53, H81: our own room, whose content this does not change.
+        // SAFETY: H22, H53, W81: our own room, whose content this does not change.
         unsafe { memory_file::populate(start, fresh.len()) }
     }
 
@@ -200,7 +200,7 @@ impl Arena {
         blocks.give(offset);
         if let Some(excess) = blocks.excess() {
             let start = self.at(excess.start);
-            // SAFETY: H22, H53, H81: whole pages of ours, which no block has; from now on they are
+            // SAFETY: H22, H53, W81: whole pages of ours, which no block has; from now on they are
             // not `touched`.
             unsafe { memory_file::give_back(start, excess.len()) };
         }
@@ -209,7 +209,7 @@ impl Arena {
 
 /// A part of an [`Arena`], filled.
 #[derive(Debug)]
-pub struct Block {
+pub(crate) struct Block {
     home: Arc<Arena>,
     offset: usize,
 }
@@ -217,7 +217,7 @@ pub struct Block {
 impl Block {
     /// Where it begins in the memory, in bytes.
     #[inline]
-    pub fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         self.offset
     }
 }

@@ -10,7 +10,7 @@ use crate::loom::{hint, thread};
 use crate::sys::{processors, ticks};
 
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
-pub const POLL_FOR: u64 = 20 * ticks::MICROSECOND;
+pub(crate) const POLL_FOR: u64 = 20 * ticks::MICROSECOND;
 
 /// A yield that takes this long has let another program compute.
 const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
@@ -19,16 +19,16 @@ const BREAK: u64 = 20_000 * ticks::MICROSECOND;
 
 /// Whether polling pays on this machine.
 #[derive(Debug)]
-pub struct PollPolicy {
+pub(crate) struct PollPolicy {
     /// Both sides share one processor.
-    pub yields: bool,
+    pub(crate) yields: bool,
     /// Until when no caller polls.
     pauses_until: AtomicU64,
 }
 
 impl PollPolicy {
     /// That of the machine as it is now.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             yields: processors::by_affinity() < 2,
             pauses_until: AtomicU64::new(0),
@@ -37,7 +37,7 @@ impl PollPolicy {
 
     /// Called after a look that has found nothing: spins, or yields.
     #[inline]
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         if !self.yields {
             return hint::spin_loop();
         }
@@ -51,7 +51,7 @@ impl PollPolicy {
 
     /// Whether no caller should poll at present.
     #[inline]
-    pub fn is_pausing(&self) -> bool {
+    pub(crate) fn is_pausing(&self) -> bool {
         self.yields && ticks::now() < self.pauses_until.load(Ordering::Relaxed)
     }
 }

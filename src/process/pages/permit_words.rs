@@ -17,7 +17,7 @@
 use crate::loom::atomic::{AtomicU32, Ordering};
 
 /// How a process sleeps until a word changes.
-pub trait Sleep {
+pub(crate) trait Sleep {
     /// Sleeps while `word` is `value`, until [`wake`](Self::wake) is called for it. It may return
     /// for no reason.
     fn wait(&self, word: &AtomicU32, value: u32);
@@ -28,7 +28,7 @@ pub trait Sleep {
 
 /// The words of some permits.
 #[derive(Debug)]
-pub struct PermitWords<'a>(pub &'a [AtomicU32]);
+pub(crate) struct PermitWords<'a>(pub(crate) &'a [AtomicU32]);
 
 impl PermitWords<'_> {
     fn releases(&self) -> &AtomicU32 {
@@ -40,13 +40,13 @@ impl PermitWords<'_> {
     }
 
     /// How many are free at this moment.
-    pub fn available(&self) -> usize {
+    pub(crate) fn available(&self) -> usize {
         let is_free = |owner: &&AtomicU32| owner.load(Ordering::Relaxed) == 0;
         self.owners().iter().filter(is_free).count()
     }
 
     /// Takes a permit, if one is free, for the process `own`. Returns which.
-    pub fn try_acquire(&self, own: u32) -> Option<usize> {
+    pub(crate) fn try_acquire(&self, own: u32) -> Option<usize> {
         let take = |owner: &AtomicU32| {
             let taken = owner.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst);
             taken.is_ok()
@@ -55,7 +55,7 @@ impl PermitWords<'_> {
     }
 
     /// Waits for a permit, and takes it.
-    pub fn acquire(&self, own: u32, sleep: &impl Sleep) -> usize {
+    pub(crate) fn acquire(&self, own: u32, sleep: &impl Sleep) -> usize {
         loop {
             let before = self.releases().load(Ordering::SeqCst);
             if let Some(permit) = self.try_acquire(own) {
@@ -66,7 +66,7 @@ impl PermitWords<'_> {
     }
 
     /// Gives back a permit that the process `own` has. (In a forked child it is the parent's.)
-    pub fn release(&self, permit: usize, own: u32, sleep: &impl Sleep) {
+    pub(crate) fn release(&self, permit: usize, own: u32, sleep: &impl Sleep) {
         let word = &self.owners()[permit];
         #[cfg(loom)]
         if model::is_early() {
@@ -83,7 +83,7 @@ impl PermitWords<'_> {
     }
 
     /// Takes back what the process `ended` had.
-    pub fn release_of(&self, ended: u32, sleep: &impl Sleep) {
+    pub(crate) fn release_of(&self, ended: u32, sleep: &impl Sleep) {
         for owner in self.owners() {
             let _ = owner.compare_exchange(ended, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
@@ -94,7 +94,7 @@ impl PermitWords<'_> {
 
 /// A fault for the model to find.
 #[cfg(loom)]
-pub mod model {
+pub(crate) mod model {
     use std::cell::Cell;
 
     // loom runs all threads of a model on one system thread.
@@ -103,7 +103,7 @@ pub mod model {
     }
 
     /// Makes a release add before it clears.
-    pub fn set_early(early: bool) {
+    pub(crate) fn set_early(early: bool) {
         EARLY.with(|cell| cell.set(early));
     }
 

@@ -12,29 +12,29 @@
 
 use std::io;
 
-use super::mapping::{Access, Mapping};
 use crate::loom::atomic::Ordering;
 use crate::sys::descriptor::AsFile;
+use trefoil_os::host::mapping::{Access, Mapping};
 
 /// Large items begin at multiples of this in the file.
-pub const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// The numbers of pages are less than this, so that they fit into six bytes of a record.
 const MOST_PAGES: u64 = 1 << 48;
 
 /// The count of the pages that were handed out, in the file's first page.
 #[derive(Debug)]
-pub struct PageNumbers(Mapping);
+pub(crate) struct PageNumbers(Mapping);
 
 impl PageNumbers {
     /// Maps the count in `file`. An error if that is not the file of a channel.
-    pub fn of(file: &impl AsFile) -> io::Result<Self> {
+    pub(crate) fn of(file: &impl AsFile) -> io::Result<Self> {
         Mapping::new(file.as_file(), 0..PAGE, Access::Write).map(Self)
     }
 
     /// Room for `length` bytes that no other item of any process gets: where it begins. `None`: all
     /// pages were handed out, or a process has written to the count.
-    pub fn reserve(&self, length: usize) -> Option<u64> {
+    pub(crate) fn reserve(&self, length: usize) -> Option<u64> {
         let pages = length.div_ceil(PAGE) as u64;
         let count = &self.0.words(0, 8)?[0];
         // The addition is atomic, and nothing else is published by it.
@@ -47,7 +47,7 @@ impl PageNumbers {
 #[cfg(all(test, target_os = "linux", not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
-    use crate::host::{channel_files, memory_file};
+    use trefoil_os::host::{channel_files, memory_file};
 
     #[test]
     fn rooms_follow_one_another_through_all_mappings() {

@@ -11,7 +11,7 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](crate::host::gate)). *Results*:
+//! *Gates*: which items of each frame have begun ([`gate`](crate::process::pages::gate)). *Results*:
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
@@ -30,10 +30,10 @@
 //!    what will be sent; the parent skips it when it arrives.
 //!
 //! **Invariants.**
-//! - **H24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
+//! - **W24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
 //!   has. The parent copies them out through a mapping of its own, as atomics, and believes them
 //!   only if the worker is gone or `base` has not moved.
-//! - **H84** The area is written by the worker alone, through the one `Arena` that it has (H81).
+//! - **W84** The area is written by the worker alone, through the one `Arena` that it has (W81).
 //!   The parent copies out of it as atomics.
 //!
 //! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every
@@ -48,17 +48,17 @@ use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::host::arena::Arena;
-#[cfg(feature = "backtrace")]
-use crate::host::crash_notes::CrashNotes;
-use crate::host::gate::{GATES, Gate};
-use crate::host::mapping::{Access, Mapping};
-use crate::host::{free_memory, memory_file};
 use crate::loom::atomic::AtomicU64 as Word;
+use crate::process::pages::gate::{GATES, Gate};
+use crate::process::pages::raw_arena::Arena;
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+#[cfg(feature = "backtrace")]
+use trefoil_os::host::crash_notes::{CrashNotes, CrashPages};
+use trefoil_os::host::mapping::{Access, Mapping};
+use trefoil_os::host::{free_memory, memory_file};
 
 /// How many bytes of results fit before the worker must send.
-pub const ROOM: usize = 124 << 10;
+pub(crate) const ROOM: usize = 124 << 10;
 
 const HEAD: usize = 8192;
 const RING: usize = 20 << 10;
@@ -67,7 +67,7 @@ const RESULTS: usize = HEAD + RING;
 const SIZE: usize = RESULTS + ROOM;
 
 /// How many bytes of large results fit into the area, where there is one.
-pub const AREA: usize = 64 << 20;
+pub(crate) const AREA: usize = 64 << 20;
 
 /// Where the parent writes how much it has processed: the last words of the ring's pages.
 const TAKEN: usize = RESULTS - 64;
@@ -109,7 +109,7 @@ struct Whole([u8; SIZE]);
 /// What both sides use: the gates and the shared ring, in a mapping of all of the file, or of all
 /// except the area.
 #[derive(Clone, Debug)]
-pub struct Front(Arc<Mapping>);
+pub(crate) struct Front(Arc<Mapping>);
 
 impl Front {
     fn map(file: BorrowedFile<'_>, length: usize) -> io::Result<Self> {
@@ -118,7 +118,7 @@ impl Front {
     }
 
     /// Gates that only this process sees: those of a plain worker, in its parent.
-    pub fn own() -> Self {
+    pub(crate) fn own() -> Self {
         Self(Arc::new(Mapping::own::<LedgerHead>()))
     }
 
@@ -132,31 +132,25 @@ impl Front {
 
     /// The gate with this number.
     #[inline]
-    pub fn gate(&self, index: usize) -> &Gate {
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
         &self.head().gates[index % GATES]
     }
 
     /// The ring, for small frames.
     #[inline]
-    pub fn ring(&self) -> &[Word] {
+    pub(crate) fn ring(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// What the worker notes when it crashes.
-    #[cfg(feature = "backtrace")]
-    pub fn crash_notes(&self) -> CrashNotes<'_> {
-        CrashNotes(self.0.words(NOTES, HEAD - NOTES).unwrap_or_default())
-    }
-
     /// The area for the worker's large results, if there is one.
-    pub fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let range = SIZE..SIZE + AREA;
         (self.0.length() >= range.end).then(|| (self.0.clone(), range))
     }
 
     /// How many bytes the worker has ever written, sent or not.
     #[inline]
-    pub fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         base.wrapping_add(head.length.load(Ordering::Acquire))
@@ -165,14 +159,26 @@ impl Front {
     /// Up to which position in the worker's stream the parent has processed everything: see
     /// `process::value::lent_arrays`.
     #[inline]
-    pub fn taken(&self) -> Option<&Word> {
+    pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
+    }
+}
+
+/// What the worker notes when it crashes.
+#[cfg(feature = "backtrace")]
+impl CrashPages for Front {
+    fn crash_notes(&self) -> CrashNotes<'_> {
+        CrashNotes::of(self.0.words(NOTES, HEAD - NOTES).unwrap_or_default())
+    }
+
+    fn position(&self) -> u64 {
+        Self::position(self)
     }
 }
 
 /// The parent's side.
 #[derive(Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     memory: OwnedFile,
     front: Front,
 }
@@ -188,7 +194,7 @@ impl Deref for Ledger {
 
 impl Ledger {
     /// Makes the pages, in memory of their own.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let make = |length| {
             let memory = memory_file::create_sealed("trefoil-ledger", length)?;
             // All of the file: the worker lends from the area, which this process must read.
@@ -202,14 +208,14 @@ impl Ledger {
     }
 
     /// The file that the worker maps.
-    pub fn memory(&self) -> BorrowedFile<'_> {
+    pub(crate) fn memory(&self) -> BorrowedFile<'_> {
         self.memory.as_file()
     }
 
     /// Appends to `rest` the results after the first `known` bytes of the worker's stream, up to
     /// now; nothing if the worker was sending at that moment. Whatever a misbehaving worker has
     /// written, this appends at most [`ROOM`] bytes.
-    pub fn rest(&self, known: u64, rest: &mut Vec<u8>) {
+    pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
@@ -239,20 +245,20 @@ impl Ledger {
     /// Records that a caller polls for results until the time `until`, so that the worker need not
     /// send them at once; `yields`: the caller yields the processor between its looks.
     #[inline]
-    pub fn watch(&self, until: u64, yields: bool) {
+    pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
         self.head().parent.watch.store(word, Ordering::Release);
     }
 
     /// Counts something that was sent to the worker.
     #[inline]
-    pub fn sent(&self) {
+    pub(crate) fn sent(&self) {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
     /// Records that the first `position` bytes of the worker's stream are known.
     #[inline]
-    pub fn set_known(&self, position: u64) {
+    pub(crate) fn set_known(&self, position: u64) {
         let known = &self.head().parent.known;
         known.store(position, Ordering::Release);
     }
@@ -260,7 +266,7 @@ impl Ledger {
     /// Records how much of the worker's standard error has been read, and whether the parent
     /// `is_reading` more now.
     #[inline]
-    pub fn reads(&self, bytes: u64, is_reading: bool) {
+    pub(crate) fn reads(&self, bytes: u64, is_reading: bool) {
         let word = bytes | if is_reading { READING } else { 0 };
         // SeqCst, and the fence: so that the store stays on its side of the system call that reads.
         fence(Ordering::SeqCst);
@@ -270,26 +276,26 @@ impl Ledger {
 
     /// How much was in the worker's standard error when its last item ended.
     #[inline]
-    pub fn marked(&self) -> u64 {
+    pub(crate) fn marked(&self) -> u64 {
         self.head().marked.load(Ordering::Acquire)
     }
 
     /// Whether the pages contain more than the first `known` bytes of the worker's stream.
     #[inline]
-    pub fn has_unsent(&self, known: u64) -> bool {
+    pub(crate) fn has_unsent(&self, known: u64) -> bool {
         self.position() > known
     }
 
     /// Whether the worker has sent more than the first `known` bytes of its stream.
     #[inline]
-    pub fn has_sent(&self, known: u64) -> bool {
+    pub(crate) fn has_sent(&self, known: u64) -> bool {
         self.head().base.load(Ordering::Acquire) > known
     }
 }
 
 /// The worker's side.
 #[derive(Debug)]
-pub struct Pages(Front);
+pub(crate) struct Pages(Front);
 
 impl Deref for Pages {
     type Target = Front;
@@ -302,53 +308,53 @@ impl Deref for Pages {
 
 impl Pages {
     /// Maps the pages that the parent has made.
-    pub fn map(memory: impl AsFile) -> io::Result<Self> {
+    pub(crate) fn map(memory: impl AsFile) -> io::Result<Self> {
         let map = |length| Front::map(memory.as_file(), length);
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
     /// The pages of a plain worker, which shares none.
-    pub fn own() -> Self {
+    pub(crate) fn own() -> Self {
         Self(Front(Arc::new(Mapping::own::<Whole>())))
     }
 
-    /// The arena for large results, if there is an area. To be called once (H84).
-    pub fn arena(&self) -> Option<Arena> {
+    /// The arena for large results, if there is an area. To be called once (W84).
+    pub(crate) fn arena(&self) -> Option<Arena> {
         self.lent().map(|(map, range)| Arena::over(map, range))
     }
 
     /// The room for results.
     #[inline]
-    pub fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         let start = self.0.0.at(RESULTS);
-        // SAFETY: H22, H24: within the mapping, which has `SIZE` bytes at least, and no other code
+        // SAFETY: H22, W24: within the mapping, which has `SIZE` bytes at least, and no other code
         // of this process touches these bytes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
     }
 
     /// The first `length` bytes of the results are complete.
     #[inline]
-    pub fn commit(&self, length: usize) {
+    pub(crate) fn commit(&self, length: usize) {
         // Release: the bytes are written before they count, at any instant.
         self.head().length.store(length as u64, Ordering::Release);
     }
 
     /// Until when a caller polls for results, and whether it shares one processor with this worker.
     #[inline]
-    pub fn watched(&self) -> (u64, bool) {
+    pub(crate) fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)
     }
 
     /// How often the parent has sent something.
     #[inline]
-    pub fn deliveries(&self) -> u64 {
+    pub(crate) fn deliveries(&self) -> u64 {
         self.head().parent.sent.load(Ordering::Acquire)
     }
 
     /// Whether the parent knows all complete results, sent or not.
     #[inline]
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         let all = self.position();
         self.head().parent.known.load(Ordering::Acquire) >= all
     }
@@ -357,7 +363,7 @@ impl Pages {
     /// the bytes that the parent has read, and those that are `waiting`. False: the parent is
     /// reading now; try again.
     #[inline]
-    pub fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
         let head = self.head();
         let read = head.parent.read.load(Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -372,7 +378,7 @@ impl Pages {
 
     /// `bytes` more have been sent, and nothing is committed now.
     #[inline]
-    pub fn sent(&self, bytes: u64) {
+    pub(crate) fn sent(&self, bytes: u64) {
         let head = self.head();
         head.length.store(0, Ordering::Release);
         // Release: `length` is 0 before `base` moves, at any instant.

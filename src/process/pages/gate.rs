@@ -36,7 +36,7 @@
 //! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
 //! beginning an item without an atomic operation (`docs/internals/decisions/ledger.md`).
 //!
-//! Tests: below; `tests/trefoil-checks/tests/process_models.rs` (under loom); `host::ledger`;
+//! Tests: below; `tests/trefoil-checks/tests/process_models.rs` (under loom); `pages::raw_ledger`;
 //! `src/process/sched/simulated.rs`.
 
 use std::time::Duration;
@@ -44,12 +44,12 @@ use std::time::Duration;
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// How many frames a worker can have at once: the number of gates.
-pub const GATES: usize = 64;
+pub(crate) const GATES: usize = 64;
 
 /// The gate of one frame.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct Gate {
+pub(crate) struct Gate {
     word: AtomicU64,
     unwanted: AtomicU64,
     started: AtomicU64,
@@ -60,12 +60,12 @@ pub struct Gate {
 }
 
 /// For how long the report of a panic may be at most that does not count as its item's time.
-pub const MOST_REPORTING: Duration = Duration::from_secs(10);
+pub(crate) const MOST_REPORTING: Duration = Duration::from_secs(10);
 
 impl Gate {
     /// Writes `word` into the gate, as a misbehaving worker may: for tests of what a parent reads.
-    #[doc(hidden)]
-    pub fn scribble(&self, word: u64) {
+    #[cfg(test)]
+    pub(crate) fn scribble(&self, word: u64) {
         self.word.store(word, Ordering::Release);
         self.unwanted.store(word, Ordering::Release);
         self.started.store(word, Ordering::Release);
@@ -84,7 +84,7 @@ impl Gate {
     /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
     /// before the worker's first `pass`. The `seal` is not 0.
     #[inline]
-    pub fn open(&self, count: u32, seal: u64) {
+    pub(crate) fn open(&self, count: u32, seal: u64) {
         self.unwanted.store(0, Ordering::Release);
         self.reporting.store(0, Ordering::Release);
         self.seal.store(seal, Ordering::Release);
@@ -94,20 +94,20 @@ impl Gate {
     /// Marks the running item and the rest of this frame as unwanted. The message that makes the
     /// worker look orders this before its look.
     #[inline]
-    pub fn disown(&self) {
+    pub(crate) fn disown(&self) {
         self.unwanted.store(1, Ordering::Release);
     }
 
     /// When the latest item started. The caller has just seen that item taken.
     #[inline]
-    pub fn started(&self) -> u64 {
+    pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
     }
 
     /// For how long the item with this number (from 1) has reported panics; [`MOST_REPORTING`]
     /// while it does.
     #[inline]
-    pub fn reported(&self, item: u32) -> Duration {
+    pub(crate) fn reported(&self, item: u32) -> Duration {
         let word = self.reporting.load(Ordering::Acquire);
         if end(word) == item && item > 0 {
             Duration::from_millis(claimed(word).into()).min(MOST_REPORTING)
@@ -118,7 +118,7 @@ impl Gate {
 
     /// How many items have been taken, of a frame that was opened with this `seal`.
     #[inline]
-    pub fn taken(&self, seal: u64) -> u32 {
+    pub(crate) fn taken(&self, seal: u64) -> u32 {
         let word = self.word.load(Ordering::Acquire);
         claimed(word).min(end(word)).max(self.least(seal))
     }
@@ -126,7 +126,7 @@ impl Gate {
     /// Takes back all items from `from` on that have not been taken.
     /// Returns the new end: `from`, or more if the worker is already past it.
     #[inline]
-    pub fn recall(&self, from: u32, seal: u64) -> u32 {
+    pub(crate) fn recall(&self, from: u32, seal: u64) -> u32 {
         self.lower(from).max(self.least(seal))
     }
 
@@ -156,25 +156,25 @@ impl Gate {
 impl Gate {
     /// Whether the frame is unwanted: see [`disown`](Self::disown).
     #[inline]
-    pub fn is_unwanted(&self) -> bool {
+    pub(crate) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Acquire) != 0
     }
 
     /// Records that the next item starts at this time. Called before `pass`.
     #[inline]
-    pub fn starts(&self, time: u64) {
+    pub(crate) fn starts(&self, time: u64) {
         self.started.store(time, Ordering::Release);
     }
 
     /// The number of the latest item that was taken.
     #[inline]
-    pub fn running(&self) -> u32 {
+    pub(crate) fn running(&self) -> u32 {
         claimed(self.word.load(Ordering::Acquire))
     }
 
     /// The item with this number has reported panics for so long, or does
     /// ([`MOST_REPORTING`]).
-    pub fn reports(&self, item: u32, time: Duration) {
+    pub(crate) fn reports(&self, item: u32, time: Duration) {
         let millis = time.min(MOST_REPORTING).as_millis() as u32;
         self.reporting.store(word(item, millis), Ordering::Release);
     }
@@ -182,7 +182,7 @@ impl Gate {
     /// Takes the next item; `None` if there is no more. At whichever instant the worker dies: if
     /// the item counts as taken, everything that was written before is visible.
     #[inline]
-    pub fn pass(&self) -> Option<u32> {
+    pub(crate) fn pass(&self) -> Option<u32> {
         #[cfg(loom)]
         if model::is(model::Broken::TwoSteps) {
             let seen = self.word.load(Ordering::Acquire);
@@ -202,7 +202,7 @@ impl Gate {
     /// Takes back all items that have not been taken, because the worker is to run no more.
     /// Returns how many have been taken.
     #[inline]
-    pub fn close(&self) -> u32 {
+    pub(crate) fn close(&self) -> u32 {
         self.lower(0)
     }
 }
@@ -225,12 +225,12 @@ fn claimed(word: u64) -> u32 {
 /// Faults for the models to find.
 #[cfg(loom)]
 #[allow(missing_docs, missing_debug_implementations)]
-pub mod model {
+pub(crate) mod model {
     use std::cell::Cell;
 
     /// A fault that makes a model fail.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    pub enum Broken {
+    pub(crate) enum Broken {
         No,
         /// The worker looks and then claims, in two steps.
         TwoSteps,
@@ -241,11 +241,11 @@ pub mod model {
         static BROKEN: Cell<Broken> = const { Cell::new(Broken::No) };
     }
 
-    pub fn set(broken: Broken) {
+    pub(crate) fn set(broken: Broken) {
         BROKEN.with(|cell| cell.set(broken));
     }
 
-    pub fn is(broken: Broken) -> bool {
+    pub(crate) fn is(broken: Broken) -> bool {
         BROKEN.with(Cell::get) == broken
     }
 }
