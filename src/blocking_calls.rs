@@ -24,7 +24,9 @@
 //! it; but they may all be stuck, so a helper is owed (`blocking_threads`). If none runs, or nobody
 //! would ask again for what is owed, [`run`] returns an error that says so, and nothing is queued.
 //!
-//! Checked by `tests/io/` (a name is looked up, numbers need no thread) and below.
+//! Tests: below;
+//! `tests/io/datagrams.rs::names_are_looked_up_off_the_loop_and_numbers_need_no_thread`,
+//! `tests/io/files.rs::a_call_that_gets_no_thread_loses_nothing`.
 
 use std::collections::VecDeque;
 use std::io;

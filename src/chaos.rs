@@ -21,7 +21,8 @@
 //!    never the first, without which there is no pool.
 //! 3. What a worker process makes is left alone: which worker runs an item depends on time.
 //!
-//! Tests: below; `tests/chaos/`.
+//! Tests: below; `tests/chaos/faults.rs::some_seed_finds_each_fault`,
+//! `tests/chaos/seeds.rs::the_same_value_decides_the_same`.
 
 #[cfg(not(feature = "chaos"))]
 pub(crate) use nothing::*;

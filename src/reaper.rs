@@ -19,7 +19,9 @@
 //! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which makes another process the
 //! child's parent; reaping whenever another child is started, which never reaps the last ones.
 //!
-//! Checked by `tests/io/`, `tests/process/undying.rs`.
+//! Tests: `tests/io/children.rs::a_dropped_child_leaves_no_zombie_wherever_it_is_dropped`,
+//! `tests/io/faults.rs::dropped_children_are_reaped_when_there_are_threads_again`,
+//! `tests/process/undying.rs`.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -52,8 +52,9 @@
 //! logs, use the feature `tracing`; for the current state of all tasks,
 //! [`inspect::tasks`](crate::inspect::tasks).
 
-// The crate `trefoil-trace` (`crates/trefoil-trace/`) has it all. Checked by `tests/trace/`; the
-// cost by `benches/benches/trace.rs`.
+// The crate `trefoil-trace` (`crates/trefoil-trace/`) has it all. Tests:
+// `tests/trace/main.rs::a_task_is_spawned_runs_and_ends`, `tests/trace/keep.rs`; of the cost,
+// `benches/benches/trace.rs`.
 
 #[doc(inline)]
 pub use trefoil_trace::recording::{

@@ -33,8 +33,8 @@
 //! tasks) are in the repository, in `tests/trefoil-adapters/examples/`.
 
 // For work on this module: `hyper` and `tokio_io` both read through `raw_fill` and write through
-// `writes`. Spans are created where tasks are (`task/traced.rs`); `tracing` has the rest. Checked
-// by `tests/trefoil-adapters/tests/`.
+// `writes`. Spans are created where tasks are (`task/traced.rs`); `tracing` has the rest. Tests:
+// each file names its own.
 
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]

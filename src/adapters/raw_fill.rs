@@ -8,7 +8,9 @@
 //!   it, and never reads it. It returns the number of bytes at the front that have been written
 //!   (I1), and exactly these are reported as filled.
 //!
-//! Checked by `tests/trefoil-adapters/tests/`.
+//! Tests:
+//! `tests/trefoil-adapters/tests/connections/tokio_io.rs::a_partly_filled_buffer_is_filled_further`,
+//! `tests/trefoil-adapters/tests/connections/http1.rs::large_bodies_both_ways_at_once`.
 #![allow(unsafe_code)]
 
 use std::io;

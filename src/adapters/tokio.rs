@@ -36,7 +36,7 @@
 //! `tokio::spawn`. A loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) does not
 //! move tokio's clock. A forked child gets its own runtime, at its next [`with`].
 
-// Checked by `tests/trefoil-adapters/tests/tokio_context.rs`.
+// Tests: `tests/trefoil-adapters/tests/tokio_context.rs`.
 //
 // Rejected: using a runtime that the host has already entered. If it has a single thread, and that
 // thread runs our loop, nothing drives it. Also rejected: ending the runtime with the last future,

@@ -41,7 +41,7 @@
 //! `tests/trefoil-adapters/examples/` has an HTTPS server (tokio-rustls) and a WebSocket echo
 //! (tokio-tungstenite).
 
-// Checked by `tests/trefoil-adapters/tests/connections/tokio_io.rs`.
+// Tests: `tests/trefoil-adapters/tests/connections/tokio_io.rs`.
 
 use std::io;
 use std::pin::Pin;

@@ -94,8 +94,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// Checked by `tests/trefoil-adapters/tests/traced.rs` and `worker_events.rs`. The events of
-// workers: `process/observe/`.
+// Tests: `tests/trefoil-adapters/tests/traced.rs`, `tests/trefoil-adapters/tests/worker_events.rs`.
+// The events of workers: `process/observe/`.
 
 #[cfg(feature = "event-loop")]
 use ::tracing::warn;

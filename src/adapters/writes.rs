@@ -3,7 +3,8 @@
 //! **Job.** The three traits have the same methods, except for the name of the one that ends the
 //! stream, and for `is_write_vectored`, which futures-io lacks.
 //!
-//! Checked by `tests/trefoil-adapters/tests/`.
+//! Tests: `tests/trefoil-adapters/tests/connections/tokio_io.rs::{vectored_writes_are_one_call,
+//! shutdown_closes_one_direction}`.
 
 /// Implements hyper's or tokio's `$trait` for streams of this crate.
 macro_rules! stream_writes {

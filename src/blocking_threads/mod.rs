@@ -28,7 +28,10 @@
 //! linger, notice a fork and end it. One pool for these jobs and for users' closures: both would
 //! have to share one width.
 //!
-//! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
+//! Tests: below;
+//! `tests/io/faults.rs::a_call_behind_a_stuck_one_is_made_when_there_are_threads_again`,
+//! `tests/event_loop/time.rs::deadlines_without_a_loop_where_the_system_gives_no_thread`,
+//! `tests/forks/thread.rs::deadlines_pass_in_a_child_too`.
 
 pub(crate) mod standard_error;
 

@@ -25,7 +25,7 @@
 //! **Rejected.** Opening a terminal or a pipe again, as non-blocking: it needs `/proc` and the
 //! right to do so, and does not work for files on a disk that does not answer.
 //!
-//! Tests: `tests/process/unread.rs`, `tests/process/pool.rs`.
+//! Tests: `tests/process/unread.rs`, `tests/process/pool.rs::standard_error_without_a_reader`.
 
 #[cfg(feature = "processes")]
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The ways into a loop: [`EventLoop`], its builder, and [`run`].
 //!
-//! Tests: `tests/event_loop/`.
+//! Tests: `tests/event_loop/loops.rs::a_loop_without_descriptors_is_an_error`,
+//! `tests/event_loop/running.rs::{run_cancels_what_is_left_and_waits_for_its_destructors,
+//! misuse_panics_in_words}`.
 
 use std::future::Future;
 use std::io;

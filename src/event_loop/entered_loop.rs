@@ -11,8 +11,8 @@
 //! A second cell has the loop of a handle that the thread has entered. That loop runs elsewhere, so
 //! it is a default for `LoopHandle::current`, and nothing else.
 //!
-//! Checked by `tests/event_loop/` (nested loops) and `tests/io/moved.rs` (futures carried to other
-//! threads).
+//! Tests: `tests/event_loop/running.rs::{a_loop_within_a_loop_ends_without_harm,
+//! a_loop_runs_in_the_destructor_of_a_thread_local}`, `tests/io/moved.rs`.
 
 use std::cell::RefCell;
 use std::mem::{self, ManuallyDrop};

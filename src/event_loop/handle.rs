@@ -3,7 +3,9 @@
 //! A [`LoopHandle`] keeps its loop neither running nor alive: a task that it starts after the loop
 //! has ended ends in [`TaskError::Closed`].
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/handles.rs::{a_thread_waits_for_a_future_on_the_loop,
+//! a_future_that_is_not_send_starts_from_outside}`,
+//! `tests/event_loop/threads.rs::after_the_end_everything_is_closed`.
 
 use std::future::Future;
 use std::marker::PhantomData;

@@ -15,7 +15,8 @@
 //!
 //! The time comes from [`Local::now`], because the loop's clock may be virtual.
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/running.rs::tasks_run_in_the_order_in_which_they_became_ready`,
+//! `tests/event_loop/wakers.rs::they_may_do_anything_when_they_are_called_or_dropped`.
 
 mod sources;
 mod timing;

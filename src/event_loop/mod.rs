@@ -53,8 +53,10 @@
 //! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server.
 //! If you know tokio, read [this page](crate::_documentation::from_tokio).
 
-// For work on this module: `README.md` next to this file follows one turn. Checked by
-// `tests/event_loop/` and `tests/trefoil-checks/tests/loop_models.rs`.
+// For work on this module: `README.md` next to this file follows one turn. Tests:
+// `tests/event_loop/running.rs::tasks_run_in_the_order_in_which_they_became_ready`,
+// `tests/event_loop/threads.rs::no_spawn_from_eight_threads_is_lost`,
+// `tests/trefoil-checks/tests/loop_models.rs`.
 //
 //   other threads                      │   the loop's thread
 //                                      │

@@ -26,7 +26,7 @@
 //! about parts); to recognise the other executor by its waker (`FuturesUnordered` has wakers of its
 //! own, too).
 //!
-//! Checked by `tests/event_loop/budget.rs`.
+//! Tests: `tests/event_loop/budget.rs`.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed}; // counters of one thread: no protocol

@@ -30,7 +30,9 @@
 //! is closed: a duplicate may stay open (a child's standard input, say), and the number of a lent
 //! one may be registered again before a note would be read.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/transfer.rs::{a_read_that_stops_at_urgent_data_does_not_strand_what_follows,
+//! bytes_after_a_short_read_are_reported_although_not_watched_yet}`,
+//! `tests/io/faults.rs::a_number_that_was_watched_before_can_be_watched_again`.
 
 use std::io;
 use std::mem;

@@ -4,7 +4,9 @@
 //! work goes straight into the loop's cells; otherwise it goes into the inbox, or a note is sent
 //! (see [`super::shared`]).
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/threads.rs::{no_spawn_from_eight_threads_is_lost,
+//! spawns_that_race_with_the_end_all_end}`,
+//! `tests/event_loop/handles.rs::a_loop_that_is_driven_hears_of_a_future_from_outside`.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -20,9 +20,10 @@
 //!   loop shuts before it closes; and wake-ups of such a future end with the future, which the loop
 //!   drops before it closes.
 //!
-//! Checked by `tests/trefoil-checks/tests/loop_models.rs`, which drives the inbox in this way, with
+//! Tests: `tests/trefoil-checks/tests/loop_models.rs`, which drives the inbox in this way, with
 //! loom's condition variable instead of the kernel, and with a broken twin that goes to sleep in
-//! two steps; and by `tests/event_loop/`.
+//! two steps; `tests/event_loop/threads.rs::{a_promise_kept_on_another_thread_wakes_the_loop,
+//! spawns_that_race_with_the_end_all_end}`.
 
 use std::cell::Cell;
 use std::panic::RefUnwindSafe;

@@ -23,7 +23,7 @@
 //! Rejected: a report after the poll has ended (a poll that never ends matters most); the timer
 //! thread as watchdog (a slow hook would delay every deadline of the process).
 //!
-//! Checked by `tests/event_loop/slow_poll.rs`.
+//! Tests: `tests/event_loop/slow_poll.rs`.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -3,7 +3,9 @@
 //! Each task is under the key that its queue entries carry as their tag, so that a loop that ends
 //! can cancel every task.
 //!
-//! Checked by `tests/event_loop/{roots,slow_poll}.rs`.
+//! Tests: `tests/event_loop/running.rs::run_cancels_what_is_left_and_waits_for_its_destructors`,
+//! `tests/event_loop/roots.rs::what_it_spawns_then_is_one_of_the_loops_tasks`,
+//! `tests/event_loop/slow_poll.rs::a_stuck_task_is_told_of_while_it_is_stuck`.
 
 use slab::Slab;
 

@@ -12,7 +12,7 @@
 //!
 //! The clock is a rough one and may even stop. Then the slice ends after [`MAX_POLLS`] polls.
 //!
-//! Checked below, and by `tests/event_loop/fairness.rs`.
+//! Tests: below; `tests/event_loop/fairness.rs`.
 
 use super::limits::{MAX_POLLS, TIME_SLICE_TICKS};
 use crate::sys::ticks;

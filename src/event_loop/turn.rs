@@ -29,7 +29,9 @@
 //! Rejected: a slot for the task woken last, as in multi-threaded runtimes: on one thread it saves
 //! nothing and starves the rest.
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/running.rs::{tasks_run_in_the_order_in_which_they_became_ready,
+//! run_cancels_what_is_left_and_waits_for_its_destructors}`,
+//! `tests/event_loop/fairness.rs::always_ready_tasks_do_not_starve_others`.
 
 use std::io;
 use std::panic::Location;

@@ -28,7 +28,7 @@
 //! The clock does not see a channel, a lock or an event that another thread will use. Await a
 //! [`Task`](crate::Task) for that thread's work.
 //!
-//! Checked by `tests/event_loop/virtual_time.rs` and below.
+//! Tests: below; `tests/event_loop/virtual_time.rs`.
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -10,7 +10,8 @@
 //! Rejected: making the descriptor non-blocking. The flag belongs to the open file, which other
 //! processes may share (a terminal, say).
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/async_fd.rs::{a_pipe_says_so_as_long_as_it_is_so,
+//! a_closed_descriptor_is_an_error_at_the_next_question}`.
 
 mod interest;
 

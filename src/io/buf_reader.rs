@@ -9,7 +9,7 @@
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,
 //! and its methods need an import.
 //!
-//! Checked by `tests/io/buffered.rs`.
+//! Tests: `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};

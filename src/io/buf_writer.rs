@@ -3,7 +3,7 @@
 //! It stores how much of the buffer was written, so after a dropped or failed flush the next one
 //! continues where that was.
 //!
-//! Checked by `tests/io/buffered.rs`.
+//! Tests: `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io;

@@ -22,8 +22,8 @@
 //! The macros write the public methods and the futures-io traits of a stream. These differ only in
 //! the type.
 //!
-//! Checked by `tests/io/`, `tests/trefoil-adapters/tests/connections/tokio_io.rs`,
-//! `tests/trefoil-adapters/tests/connections/http1.rs`.
+//! Tests: `tests/io/transfer.rs::{many_bytes_both_ways_at_once,
+//! the_futures_io_traits_vectored_too}`, `tests/trefoil-adapters/tests/connections/tokio_io.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]

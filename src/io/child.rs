@@ -11,7 +11,9 @@
 //! If no descriptor is left for step 1, the child still runs, and each method that needs one tries
 //! again. Until then, killing the child, and reaping it after a drop, use its number.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/children.rs::{a_thousand_children_at_once_with_pipes,
+//! a_dropped_child_leaves_no_zombie_wherever_it_is_dropped,
+//! a_status_that_other_code_has_collected}`.
 
 #![allow(clippy::clone_on_copy)] // only on Unix is a child's name a number
 

@@ -4,7 +4,9 @@
 //! flags stay as programs expect them. The methods are those of every stream (see `byte_stream`).
 //! Dropping an end closes it: the child then reads the end of its input, or can no longer write.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/child_processes.rs::{much_goes_in_while_much_comes_out,
+//! nobody_reads_what_is_written}`,
+//! `tests/io/children.rs::pipes_that_end_before_the_child_and_after_it`.
 
 use std::io;
 use std::process::Stdio;

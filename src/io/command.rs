@@ -7,7 +7,8 @@
 //! Rejected: starting it on another thread, which costs more than it saves, and makes the order of
 //! starts random.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/child_processes.rs::{it_says_something_and_ends_with_a_code,
+//! two_are_connected}`, `tests/io/children.rs::no_descriptor_left_for_a_child`.
 
 use std::ffi::OsStr;
 use std::io;

@@ -12,7 +12,9 @@
 //! Rejected: separate queries for the two families, as the RFC would have them. The
 //! system's resolver asks both at once and knows its own rules of preference.
 //!
-//! Checked by `tests/io/` and below.
+//! Tests: below;
+//! `tests/io/sockets.rs::connecting_tries_every_address_and_names_are_looked_up_off_the_loop`,
+//! `tests/io/connecting.rs::one_that_never_answers_does_not_hold_up_the_others`.
 
 use std::future::poll_fn;
 use std::io;

@@ -7,7 +7,8 @@
 //! must not end the program, so the event loop keeps the subscription meanwhile, and passes it to
 //! the next `ctrl_c`; at its end the loop drops it.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/signals.rs::{the_second_ctrl_c_ends_what_the_first_began_to_end,
+//! a_ctrl_c_between_two_waits_for_it_goes_to_the_second}`.
 
 use std::future::Future;
 use std::io;

@@ -1,6 +1,6 @@
 //! Methods that all datagram sockets share.
 //!
-//! Checked by `tests/io/datagrams.rs`.
+//! Tests: `tests/io/datagrams.rs`.
 
 /// `send`, `recv` and similar methods for a type with a source. Their examples use a Unix pair,
 /// which needs no port.

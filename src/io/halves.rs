@@ -4,7 +4,8 @@
 //! It adds only its destructor: dropping the writing half half-closes the stream, as if each half
 //! were a descriptor. Dropping the last half closes the stream.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/unix.rs::halves_of_both_kinds_of_stream`,
+//! `tests/io/edge_cases.rs::half_closed_the_other_half_goes_on`.
 
 use std::sync::Arc;
 

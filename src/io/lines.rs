@@ -3,7 +3,7 @@
 //! The bytes of an incomplete line, and how far they were searched, stay in the reader's buffer: a
 //! line that comes in many small pieces is searched once.
 //!
-//! Checked by `tests/io/buffered.rs`.
+//! Tests: `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io;

@@ -5,7 +5,8 @@
 //! So `accept` pauses and retries before it returns the error. That limits the rate of such errors,
 //! and hides a short shortage. The same is done if the system refuses the call itself (a filter).
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/sockets.rs::no_descriptor_left_is_an_error_and_not_a_spin`,
+//! `tests/io/connecting.rs::a_listener_without_room_does_not_spin`.
 
 use std::future::poll_fn;
 use std::io;

@@ -5,7 +5,9 @@
 //!
 //! How many lookups run at a time: `MOST_HELPERS` (`src/blocking_calls.rs`).
 //!
-//! Checked by `tests/io/` and below.
+//! Tests: below;
+//! `tests/io/datagrams.rs::names_are_looked_up_off_the_loop_and_numbers_need_no_thread`,
+//! `tests/io/faults.rs::files_and_names_without_threads_say_so`.
 
 use std::io;
 use std::net::ToSocketAddrs as _;

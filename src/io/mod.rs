@@ -77,7 +77,8 @@
 // `source` connects a descriptor and its loop; everything else is a thin layer over it.
 // `byte_stream` is shared by all streams, `read_write` by files and standard streams; `connect`
 // chooses between addresses, and `retry_without_event` retries operations without kernel events.
-// Checked by `tests/io/`.
+// Tests: `tests/io/transfer.rs::many_bytes_both_ways_at_once`,
+// `tests/io/sockets.rs::a_thousand_echo_connections_half_of_them_reset`; each file names its own.
 
 #[cfg(unix)]
 mod async_fd;

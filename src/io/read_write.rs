@@ -2,7 +2,8 @@
 //!
 //! Streams of an [`IoSource`](super::source::IoSource) have their own methods: see `byte_stream`.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/files.rs::the_traits_write_as_the_methods_do`,
+//! `tests/io/standard.rs::all_slices_go_out_at_once`.
 
 use std::future::poll_fn;
 use std::io;

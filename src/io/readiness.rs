@@ -16,7 +16,8 @@
 //!
 //! The macros write the public methods. These differ only in the type.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/readiness.rs::{readable_for_as_long_as_something_is_there,
+//! a_reader_that_waits_misses_nothing_that_others_tried}`.
 
 use std::io;
 use std::task::{Context, Poll};

@@ -5,7 +5,8 @@
 //! double up to [`LONGEST`]. The same holds for a datagram to a socket that is not connected: the
 //! kernel reports room for a socket's own peer only.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/unix.rs::a_full_queue_is_waited_for_and_a_given_up_wait_leaves_nothing`,
+//! `tests/io/datagrams.rs::a_full_queue_of_unix_datagrams_is_waited_for`.
 
 use std::io;
 use std::time::Duration;

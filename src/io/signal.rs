@@ -7,7 +7,8 @@
 //!
 //! Which signals are refused, and how often one is reported: `sys/unix/signal.rs`.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/signals.rs::{each_receives_each_and_many_become_one,
+//! on_several_loops_and_off_its_own}`.
 
 use std::io;
 use std::sync::Arc;

@@ -16,7 +16,8 @@
 //! Operations take a shared reference: the kernel synchronises readers and writers, and the loop
 //! supports any number of waiting tasks in each direction.
 //!
-//! Checked by `tests/io/`, and against a simulated kernel in `simulated`.
+//! Tests: `tests/io/moved.rs::a_socket_belongs_to_the_loop_of_its_first_use`,
+//! `tests/io/dropped.rs::streams_lose_nothing`; against a simulated kernel, `simulated`.
 
 #[cfg(all(test, target_os = "linux", not(loom)))]
 mod simulated;

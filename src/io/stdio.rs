@@ -18,7 +18,8 @@
 //! Rejected: a thread that reads ahead, as other runtimes have. It takes bytes that a child, or
 //! later code of the program, should have read, and keeps runtimes that wait for it from ending.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/standard.rs::{a_waiting_read_delays_no_task_and_takes_nothing,
+//! a_reader_that_does_not_read_delays_only_the_writer}`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;

@@ -1,6 +1,7 @@
 //! Methods and traits that all connected streams share.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/transfer.rs::the_futures_io_traits_vectored_too`,
+//! `tests/io/edge_cases.rs::half_closed_the_other_half_goes_on`.
 
 /// The methods of a type of stream around `source`. The examples use a Unix pair, which needs no
 /// port.

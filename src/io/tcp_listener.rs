@@ -2,7 +2,8 @@
 //!
 //! How many connections wait, and what `accept` does without descriptors: `io/listener.rs`.
 //!
-//! Checked by `tests/io/` (a thousand connections, several acceptors, no descriptors left).
+//! Tests: `tests/io/sockets.rs::{a_thousand_echo_connections_half_of_them_reset,
+//! many_acceptors_and_readers_none_forgotten, no_descriptor_left_is_an_error_and_not_a_spin}`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};

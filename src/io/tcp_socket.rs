@@ -3,7 +3,8 @@
 //! It is only a descriptor that does not block, with settings. `connect` and `listen` make of it
 //! what has a loop.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/listeners.rs::{a_socket_has_its_settings_before_it_connects,
+//! listeners_share_a_port}`.
 
 use std::io;
 use std::net::SocketAddr;

@@ -3,7 +3,8 @@
 //! The methods that move bytes are those of every stream (see `byte_stream`). Connecting to one
 //! address is here, the choice between several is in `connect`.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/transfer.rs::many_bytes_both_ways_at_once`,
+//! `tests/io/dropped.rs::connections_are_made_or_not_made`.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as Socket};

@@ -6,7 +6,8 @@
 //! An error that belongs to an earlier datagram (no socket listens there: `ConnectionRefused`) is
 //! reported by the system once, by the next call of any kind. It is returned unchanged.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/datagrams.rs::{datagrams_keep_their_lengths_and_lose_what_does_not_fit,
+//! a_refusal_comes_with_the_next_call_and_once}`.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};

@@ -4,7 +4,8 @@
 //! no event; see `retry_without_event`. Everything else is as with UDP: one system call for one
 //! datagram, and no count is a hint.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/datagrams.rs::{a_full_queue_of_unix_datagrams_is_waited_for,
+//! a_datagram_to_a_peer_that_is_gone_is_an_error}`.
 
 use std::io;
 use std::net::Shutdown;

@@ -3,7 +3,8 @@
 //! The socket's file belongs to the user: binding makes it, and no code here removes it. Accepting
 //! backs off as for TCP (see `io/listener.rs`).
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/unix.rs::{paths_that_exist_and_listeners_that_do_not,
+//! a_client_that_is_gone_is_accepted}`.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -3,7 +3,8 @@
 //! The methods that move bytes are those of every stream (see `byte_stream`). A short read says
 //! nothing about the next one: the kernel also stops at a message that carries descriptors.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/unix.rs::{a_read_that_stops_at_a_message_with_descriptors_is_not_the_last,
+//! a_full_queue_is_waited_for_and_a_given_up_wait_leaves_nothing}`.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -21,8 +21,9 @@
 //! while they hold a guard ([`refuse_blocking`]), waits return at once with
 //! an error.
 //!
-//! Tests: `tests/trefoil-checks/tests/models.rs` (parked join against completion, cancel and
-//! drop), `tests/task/handle.rs` (nested waits).
+//! Tests: `tests/trefoil-checks/tests/models.rs::{complete_vs_join, complete_vs_cancel_vs_join,
+//! complete_vs_drop_of_the_handle}`,
+//! `tests/task/handle.rs::a_wait_inside_a_poll_does_not_swallow_the_outer_wakeup`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -17,8 +17,9 @@
 //!
 //! Rejected: `event-listener`, which does all three under its lock.
 //!
-//! Tests: those of `CancelToken` and `SharedTask`, in `tests/trefoil-checks/tests/models.rs` and
-//! `tests/task/`; `tests/trefoil-checks/tests/conditions.rs`; `tests/sync/`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{cancelled_is_awaited_twice_vs_cancel,
+//! shared_two_joins_vs_complete}`, `tests/trefoil-checks/tests/conditions.rs`,
+//! `tests/sync/wakers.rs::a_waker_may_use_what_it_waits_for`.
 
 use std::collections::VecDeque;
 use std::mem;

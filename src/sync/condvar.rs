@@ -15,9 +15,9 @@
 //! The protocol ([`Condvar::wait_by`]) gets the lock from its callers, as a guard to drop and a way
 //! to take it again. So the models can use loom's lock.
 //!
-//! Checked by `tests/trefoil-checks/tests/conditions.rs`, in every interleaving, with a broken twin
-//! that releases the lock first; and by `tests/sync/sync.rs` and
-//! `tests/trefoil-checks/tests/cancel_safety.rs`.
+//! Tests: `tests/trefoil-checks/tests/conditions.rs`, in every interleaving, with a broken twin
+//! that releases the lock first; `tests/sync/sync.rs::a_condition_is_met_under_its_lock`,
+//! `tests/trefoil-checks/tests/cancel_safety.rs::a_condition_passes_its_notification_on`.
 
 #[cfg(not(loom))]
 use super::MutexGuard;

@@ -26,8 +26,9 @@
 //! (3.5). There a notified reader notifies the next before it looks whether a writer is there, so
 //! readers that wait wake one another for as long as one is.
 //!
-//! Checked by `tests/trefoil-checks/tests/lines.rs`, in every interleaving, with a broken twin that
-//! looks before it enters the list; and by `tests/sync/`.
+//! Tests: `tests/trefoil-checks/tests/lines.rs`, in every interleaving, with a broken twin that
+//! looks before it enters the list; `tests/sync/locks.rs::{a_lock_is_served_in_the_order_of_asking,
+//! a_waiter_is_overtaken_once}`.
 
 use std::mem;
 use std::pin::Pin;

@@ -6,7 +6,9 @@
 //!
 //! Who gets the lock next: `sync/line.rs`.
 //!
-//! Tests: `tests/sync/{locks,sync,refused}.rs`.
+//! Tests: `tests/sync/sync.rs::two_tasks_of_one_loop_exclude_each_other`,
+//! `tests/sync/locks.rs::a_lock_is_served_in_the_order_of_asking`,
+//! `tests/sync/refused.rs::workers_that_wait_for_a_lock_of_a_suspended_future_are_replaced`.
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,7 +4,9 @@
 //! value and at the flag; who makes the value first clears the flag, with or without a value, and
 //! then wakes all. So one of the two sees the other.
 //!
-//! Tests: `tests/sync/{locks,sync,refused}.rs`.
+//! Tests: `tests/sync/sync.rs::a_cell_is_filled_once_whoever_comes_first`,
+//! `tests/sync/locks.rs::a_value_is_made_by_the_next_one`,
+//! `tests/sync/refused.rs::workers_that_wait_for_a_value_are_replaced`.
 
 use std::convert::Infallible;
 use std::fmt;

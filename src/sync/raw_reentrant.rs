@@ -30,7 +30,9 @@
 //!   stay on its thread (they are not `Send`). So the value is used by one thread at a time, and
 //!   `T: Send` is enough.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/trefoil-checks/tests/{runtimes,models,cancel_safety}.rs`.
+//! Tests: `tests/sync/sync.rs::a_reentrant_lock_excludes_others_and_not_its_owner`,
+//! `tests/trefoil-checks/tests/models.rs::reentrant_lock_excludes_others`,
+//! `tests/trefoil-checks/tests/cancel_safety.rs::a_reentrant_lock`.
 #![allow(unsafe_code)]
 
 use std::fmt;

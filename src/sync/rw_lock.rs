@@ -2,7 +2,9 @@
 //!
 //! Who enters next, a reader or a writer: `sync/line.rs`. How the blocking methods wait: `mutex`.
 //!
-//! Tests: `tests/sync/{locks,sync,refused}.rs`.
+//! Tests: `tests/sync/locks.rs::{readers_behind_a_writer_sleep,
+//! a_writer_that_gives_up_lets_the_readers_in}`,
+//! `tests/sync/refused.rs::workers_that_wait_to_read_or_write_are_replaced`.
 
 use std::fmt;
 

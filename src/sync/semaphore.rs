@@ -10,8 +10,9 @@
 //! Rejected: `async-lock`'s semaphore (3.5). There a release notifies nobody as long as an earlier
 //! notification has not been consumed, so a waiter may sleep while a permit is free.
 //!
-//! Checked by `tests/trefoil-checks/tests/permits.rs`, in every interleaving, with a broken twin
-//! that tries before it listens; and by `tests/sync/`.
+//! Tests: `tests/trefoil-checks/tests/permits.rs`, in every interleaving, with a broken twin that
+//! tries before it listens; `tests/sync/sync.rs::{a_semaphore_limits_and_a_barrier_gathers,
+//! a_request_may_get_a_permit_that_is_just_released}`.
 
 use std::mem;
 

@@ -20,8 +20,10 @@
 //! that goes from thread to thread; a lock for each end, with two buffers that are exchanged when
 //! one is empty (Michael and Scott, 1996), which was no faster next to other programs.
 //!
-//! Checked by `tests/trefoil-checks/tests/channels.rs`, in every interleaving, with a broken twin
-//! that looks before it enters the list; and by `tests/sync/`.
+//! Tests: `tests/trefoil-checks/tests/channels.rs`, in every interleaving, with a broken twin that
+//! looks before it enters the list;
+//! `tests/sync/sync.rs::{a_bounded_channel_between_threads_and_a_loop,
+//! the_last_receiver_drops_what_is_queued}`.
 
 use std::collections::VecDeque;
 use std::mem;

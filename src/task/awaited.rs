@@ -6,7 +6,7 @@
 //!
 //! Cost: a load for each wait, unless the clock is virtual.
 //!
-//! Checked by `tests/tasks/tree.rs` and `tests/event_loop/virtual_time.rs`.
+//! Tests: `tests/tasks/tree.rs`, `tests/event_loop/virtual_time.rs`.
 
 use std::cell::{Cell, RefCell};
 

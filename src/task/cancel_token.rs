@@ -23,7 +23,9 @@
 //!
 //! Which token a task's code sees, and when it is cancelled: `task/raw/run.rs`.
 //!
-//! Tests: `tests/task/group.rs`, `tests/trefoil-checks/tests/models.rs::token_*`.
+//! Tests: `tests/task/group.rs`,
+//! `tests/trefoil-checks/tests/models.rs::{token_cancel_vs_birth_of_a_child,
+//! token_cancel_vs_await_and_drop, token_of_a_running_task_vs_cancel}`.
 
 use std::pin::Pin;
 use std::sync::Weak;

@@ -5,7 +5,8 @@
 //! **Claims.** A pool tags its tasks. At its start, a worker sets its pool's tag, and a function
 //! that takes back its newest queue entry.
 //!
-//! Tests: `tests/thread/pool.rs` (deep chains of waits).
+//! Tests: `tests/thread/pool.rs::{ten_thousand_tasks_each_wait_for_the_next,
+//! one_worker_joins_tasks_three_deep}`.
 
 use std::cell::Cell;
 

@@ -1,6 +1,7 @@
 //! Which item of a call an error is of: a part of each error that can be of an item.
 //!
-//! Tests: `tests/process/`.
+//! Tests: `tests/process/failures.rs::{the_error_of_a_map_names_its_item,
+//! what_is_lost_with_the_pool_says_of_which_item_it_is}`.
 
 use std::fmt;
 use std::sync::Arc;

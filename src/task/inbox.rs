@@ -19,9 +19,9 @@
 //! **Rejected.** A lock-free stack of the tasks themselves
 //! (`docs/internals/decisions/loop-inbox.md`).
 //!
-//! Tests: `tests/trefoil-checks/tests/models.rs::inbox_*`,
-//! `tests/trefoil-checks/tests/loop_models.rs`, with a twin whose drainer marks itself asleep in
-//! two steps.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{inbox_two_producers,
+//! inbox_keeps_order_and_drops_what_is_left}`, `tests/trefoil-checks/tests/loop_models.rs`, with a
+//! twin whose drainer marks itself asleep in two steps.
 
 use std::mem;
 

@@ -65,8 +65,8 @@
 // `completer`), the callers' side (`handle`, `combine`, `group`), and the shared part (`error`,
 // `panic`, `context`, `id`, `shutdown`).
 //
-// Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/handle.rs`,
-// `benches/benches/cell.rs`.
+// Tests: `tests/trefoil-checks/tests/models.rs::{complete_vs_join, run_vs_cancel}` (loom),
+// `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // under loom most executors are absent
 

@@ -31,9 +31,11 @@
 //!   owner of such a task decreases the count before it acts. The cell leaves the list, under
 //!   that lock, before DONE is set, or, if its count is 0 before that, before it is freed.
 //!
-//! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
-//! models in `tests/trefoil-checks/tests/models.rs`, and by twins that are broken on purpose: one
-//! in `lend`, one in the full count.
+//! Every transition is `AcqRel` on success unless its doc says why less is enough. Tests:
+//! `tests/trefoil-checks/tests/models.rs::{complete_vs_cancel_vs_join, wake_vs_cancel_vs_run}`, and
+//! with twins that are broken on purpose
+//! `tests/trefoil-checks/tests/models.rs::{the_models_catch_a_broken_lend,
+//! the_models_catch_a_full_count_that_comes_down}`.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -17,7 +17,7 @@
 //! Rejected: the event in the panic hook. It would come a little earlier, but a listener that
 //! panics there ends the process.
 //!
-//! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
+//! The contents of the spans are documented for users in `adapters/tracing.rs`. Tests:
 //! `tests/trefoil-adapters/tests/traced.rs`.
 
 use tracing::{Level, Span, field, span, trace};

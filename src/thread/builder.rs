@@ -3,7 +3,8 @@
 //! **Job.** [`ThreadPoolBuilder`] collects them. `config.rs` has the resulting values and the
 //! defaults.
 //!
-//! Tests: `tests/thread/pool.rs` (names, hooks, width).
+//! Tests: `tests/thread/pool.rs::{hooks_run_on_each_worker_and_their_panics_are_contained,
+//! the_width_follows_the_environment}`, `tests/thread/handles.rs::threads_are_named_by_a_function`.
 
 use std::io;
 

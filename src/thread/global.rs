@@ -11,7 +11,7 @@
 //! it is created with one thread, and if not even that is possible, the call panics with a message.
 //! `build_global` returns the error.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::the_global_pool_is_one_and_serves_the_free_functions`.
 
 use std::io;
 

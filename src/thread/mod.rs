@@ -62,7 +62,9 @@
 // `spawn`, `spawn_async` and `spawn_blocking`. No module imports one above it: `tests/tidy` checks
 // that.
 //
-// Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
+// Tests: `tests/thread/pool.rs::{join_gives_both_results_at_any_width,
+// random_graphs_of_work_give_the_sequential_answer}`, `tests/thread/futures.rs`,
+// `tests/thread/imap.rs::results_keep_the_order_of_the_items_or_come_all_the_same`; loom models in
 // `tests/trefoil-checks/tests/pool.rs`.
 
 mod broadcast;

@@ -7,7 +7,8 @@
 //! is dropped ([`LastHandle`]), that a cancelled `map_task` begins no further item, and what
 //! `map_each` makes of a panic. Which calls run in their caller: `registry/enter.rs`.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::wait_runs_everything_and_then_refuses`,
+//! `tests/thread/handles.rs::a_clone_is_the_same_pool_and_the_last_one_ends_it`.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,6 +1,7 @@
 //! Spawning a closure on a pool.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{a_panic_in_a_task_is_a_value_and_names_its_worker,
+//! untaken_failures_reach_the_pools_own_hook_once}`.
 
 use super::engine::registry::Registry;
 use crate::loom::Arc;

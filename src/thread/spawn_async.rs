@@ -25,8 +25,9 @@
 //! even later, a helper thread drops the future. In a forked child, a future of the parent's pool
 //! is leaked: the locks of that pool may be held for ever.
 //!
-//! Tests: `tests/thread/futures.rs`; claims of futures: the models
-//! `run_vs_claiming_join_of_a_future` and its siblings in `tests/trefoil-checks/tests/models.rs`.
+//! Tests: `tests/thread/futures.rs`; claims of futures:
+//! `tests/trefoil-checks/tests/models.rs::{run_vs_claiming_join_of_a_ready_future,
+//! run_vs_claiming_join_of_a_future_that_yields}`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};

@@ -3,7 +3,7 @@
 //! `advance` arms a sleep of that length before it moves the clock. Timers fire by deadline, so
 //! when this sleep wakes the task, all timers that are due by then have woken theirs.
 //!
-//! Checked by `tests/event_loop/virtual_time.rs`.
+//! Tests: `tests/event_loop/virtual_time.rs`.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

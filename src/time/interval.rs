@@ -6,7 +6,8 @@
 //! A tick that is already due does not wait, so a task that is always late would starve the others;
 //! such ticks have a budget (see `event_loop/operation_budget.rs`).
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/time.rs::{an_interval_ticks_and_misses_as_it_was_told,
+//! an_interval_that_is_always_late_lets_others_run}`.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

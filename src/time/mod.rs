@@ -43,8 +43,8 @@
 //! [`CancelToken::with_deadline`](crate::CancelToken::with_deadline), one for each item in a worker
 //! process [`ProcessCall::timeout`](crate::ProcessCall::timeout).
 
-// Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and
-// by the unit tests of the timers.
+// Tests: `tests/event_loop/time.rs::{sleepers_wake_in_order_and_never_early,
+// a_sleep_belongs_to_the_loop_of_its_first_poll}`, the unit tests of the timers.
 
 mod advance;
 mod interval;

@@ -3,7 +3,7 @@
 //! The loop gets the same virtual clock as with `virtual_time`. It starts at the real time of that
 //! moment, so existing deadlines stay valid. A resumed clock keeps its lead over the real one.
 //!
-//! Checked by `tests/event_loop/virtual_time.rs`.
+//! Tests: `tests/event_loop/virtual_time.rs`.
 
 use crate::event_loop::entered_loop;
 

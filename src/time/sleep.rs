@@ -11,7 +11,8 @@
 //!    timer is armed anew with it. Elsewhere a note lets the loop wake it: the task polls, and that
 //!    arms the timer.
 //!
-//! Checked by `tests/event_loop/`.
+//! Tests: `tests/event_loop/time.rs::{sleepers_wake_in_order_and_never_early,
+//! a_sleep_of_nothing_yields_once, a_sleep_belongs_to_the_loop_of_its_first_poll}`.
 
 use std::future::Future;
 use std::mem;

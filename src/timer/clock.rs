@@ -3,7 +3,7 @@
 //! A wait beyond a clock's range ends at the end of the clock. The real clock never reaches it; a
 //! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
 //!
-//! Checked by `tests/event_loop/virtual_time.rs`.
+//! Tests: `tests/event_loop/virtual_time.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering}; // counters: no protocol

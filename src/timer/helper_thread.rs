@@ -32,8 +32,9 @@
 //! Wakers are user code: they are cloned, called and dropped outside the lock, and one that
 //! panics does not end the thread.
 //!
-//! Checked by the test below, `tests/event_loop/` (an alarm without a loop, the end of the idle
-//! thread), `tests/io/children.rs` and `tests/process/channel.rs`.
+//! Tests: below; `tests/event_loop/time.rs::{the_timer_thread_starts_on_need_and_ends,
+//! deadlines_without_a_loop_where_the_system_gives_no_thread}`, `tests/io/children.rs`,
+//! `tests/process/channel.rs`.
 
 use std::sync::Arc;
 use std::task::Waker;

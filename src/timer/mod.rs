@@ -25,8 +25,9 @@
 //! deadline on a loop); a thread for each alarm (a server has a hundred thousand deadlines, and
 //! cancels nearly all).
 //!
-//! Checked by the unit tests of `timers.rs` (against a model) and by
-//! `tests/event_loop/` (with, without and after a loop).
+//! Tests: the unit tests of `timers.rs` (against a model),
+//! `tests/event_loop/time.rs::{timeouts_with_a_loop_without_one_and_from_one_to_the_other,
+//! a_wait_that_is_reset_when_it_is_due_goes_on}`.
 
 mod clock;
 mod helper_thread;

@@ -12,7 +12,7 @@
 //! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
 //! follows (`event_loop/virtual_clock.rs`).
 //!
-//! Checked by `tests/event_loop/virtual_time.rs`.
+//! Tests: `tests/event_loop/virtual_time.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;

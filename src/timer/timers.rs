@@ -24,7 +24,7 @@
 //! `BTreeMap` (it allocates for each timer); timers that lie in their futures (a future that is
 //! dropped on another thread would have to wait for the loop).
 //!
-//! Checked below against a sorted list, with seeded random operations.
+//! Tests: below, against a sorted list, with seeded random operations.
 
 use std::cmp::Reverse;
 use std::mem;

@@ -7,9 +7,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs`
-//!    and `book.rs` hold the rules. Each is a function from one file (and, where it needs more, the
-//!    whole tree) to a list of findings. It does no input or output.
+//!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `heads.rs`, `skipped.rs`, `statics.rs`, `peers.rs`,
+//!    `examples.rs` and `book.rs` hold the rules. Each is a function from one file (and, where it
+//!    needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -20,6 +20,7 @@ mod circles;
 mod conformance;
 mod danger;
 mod examples;
+mod heads;
 mod hooks;
 mod inventory;
 mod layers;
@@ -101,6 +102,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::compiled(file));
         findings.extend(conformance::shown(file, tree));
         findings.extend(rooms::found(file, tree));
+        findings.extend(heads::tests(file, tree));
         findings.extend(hooks::few(file, tree));
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
@@ -184,6 +186,10 @@ fn every_rule_can_fail() {
             "src/task/kept.rs",
             "static A: OnceLock<u32> = OnceLock::new();".to_owned(),
         ),
+        (
+            "src/task/head.rs",
+            "//! A.\n//!\n//! Tests: `tests/`.".to_owned(),
+        ),
         ("src/task/long.rs", "//! Prose.\n".repeat(31)),
         (
             "docs/A.md",
@@ -219,6 +225,7 @@ fn every_rule_can_fail() {
         "essay",
         "example",
         "facade",
+        "head",
         "hidden",
         "invariant-home",
         "invariant-missing",

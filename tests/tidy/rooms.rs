@@ -62,7 +62,7 @@ fn is_path(span: &str) -> bool {
 }
 
 /// A path for each alternative in braces.
-fn expanded(path: &str) -> Vec<String> {
+pub(crate) fn expanded(path: &str) -> Vec<String> {
     let braces = path.split_once('{').and_then(|(before, rest)| {
         let (inner, after) = rest.split_once('}')?;
         Some((before, inner, after))

@@ -9,7 +9,8 @@
 //! Rejected: one event with a length, written at the end (code that never ends would not be seen);
 //! names and locations as text in the event (an allocation for each).
 //!
-//! Tests: below (the size), `tests/trace/`.
+//! Tests: below (the size), `tests/trace/main.rs::{a_task_is_spawned_runs_and_ends,
+//! nothing_is_lost_among_eight_threads}`.
 
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // some are read by recordings alone
 

@@ -4,7 +4,8 @@
 //! each stream has (`writes`): one system call each, vectored if hyper has several pieces. hyper's
 //! `shutdown` closes the writing direction, as `poll_close` does.
 //!
-//! Checked by `tests/trefoil-adapters/tests/`.
+//! Tests: `tests/trefoil-adapters/tests/connections/http1.rs::{large_bodies_both_ways_at_once,
+//! a_client_that_half_closes_gets_its_answer}`.
 
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 

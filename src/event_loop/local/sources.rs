@@ -3,8 +3,9 @@
 //! The reactor knows which sources are ready and which wakers wait. This file clones wakers before
 //! it calls the reactor, and wakes and drops them afterwards (L4).
 //!
-//! Checked by `tests/io/`, and against a simulated kernel by
-//! `src/io/source/simulated.rs`.
+//! Tests: `tests/io/dropped.rs::streams_lose_nothing`,
+//! `tests/event_loop/wakers.rs::they_may_do_anything_when_they_are_called_or_dropped`; against a
+//! simulated kernel, `src/io/source/simulated.rs`.
 
 use std::io;
 use std::task::{Context, Poll};

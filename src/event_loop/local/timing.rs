@@ -3,7 +3,9 @@
 //! Wakers are cloned before a timer is looked up, and dropped afterwards (L4). If a timer no
 //! longer exists, it was due or its loop has ended: either way the future continues.
 //!
-//! Checked by `tests/event_loop/`, the timers themselves by their own tests.
+//! Tests: `tests/event_loop/time.rs::{sleepers_wake_in_order_and_never_early,
+//! a_wait_that_is_reset_between_polls_wakes_its_task}`; of the timers themselves, in
+//! `src/timer/timers.rs`.
 
 use std::task::Waker;
 use std::time::{Duration, Instant};

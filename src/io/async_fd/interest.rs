@@ -1,6 +1,6 @@
 //! What to wait for: a set of four kinds of event.
 //!
-//! Checked by `tests/io/async_fd.rs`.
+//! Tests: `tests/io/async_fd.rs`.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};

@@ -27,7 +27,8 @@
 //! Nothing is read ahead of what the caller asked for, because others may share the position (a
 //! child that has inherited the file).
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/files.rs::{one_position_whatever_is_given_up,
+//! a_clone_shares_the_position_and_outlives_the_first}`.
 
 use std::collections::VecDeque;
 use std::fs::{File as Inner, Metadata, Permissions};

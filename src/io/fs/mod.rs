@@ -35,7 +35,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// Checked by `tests/io/`.
+// Tests: `tests/io/files.rs::{whole_files_and_their_errors,
+// a_path_that_is_passed_by_value_is_dropped_after_the_call}`.
 
 mod file;
 mod open_options;

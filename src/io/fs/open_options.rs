@@ -2,7 +2,8 @@
 //!
 //! They are `std`'s options, with a thread that may block for the call itself.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/files.rs::{one_position_whatever_is_given_up,
+//! the_traits_write_as_the_methods_do}`.
 
 use std::fs::OpenOptions as Inner;
 #[cfg(unix)]

@@ -3,7 +3,8 @@
 //! A hop to another thread for each entry would cost more than the entry, so each hop fetches up to
 //! [`BATCH`] entries. If a future is dropped, its running batch stays here, so no entry is lost.
 //!
-//! Checked by `tests/io/`.
+//! Tests: `tests/io/files.rs::{a_large_directory_and_one_that_is_given_up,
+//! a_directory_does_not_end_for_want_of_a_thread}`.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

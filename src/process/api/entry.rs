@@ -26,9 +26,10 @@
 //! kernel remembers which process made that socket. `docs/internals/decisions/invitation.md` says
 //! why each invitation is accepted by some copy, and which two cases cannot be distinguished.
 //!
-//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
-//! rights, orphans), `tests/auto.rs`, `tests/trefoil-checks/tests/copies.rs` (two copies, a
-//! library).
+//! Tests: `tests/process/pool.rs::{without_init_nothing_is_started, nested_pools_end_in_words}`,
+//! `tests/process/host.rs::{init_does_nothing_beside_other_threads,
+//! a_program_with_capabilities_has_no_workers_and_is_none}`, `tests/auto.rs`,
+//! `tests/trefoil-checks/tests/copies.rs`.
 
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;

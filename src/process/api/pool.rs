@@ -10,7 +10,8 @@
 //! What the driver does at that end: `sched/shutdown.rs`; how long it may take: `DROP_LIMIT`
 //! (`limits`).
 //!
-//! Tests: `tests/process/pool.rs`.
+//! Tests: `tests/process/pool.rs::{dropping_takes_bounded_time, shut_down_in_three_ways,
+//! two_pools_that_drop_each_other}`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -7,7 +7,9 @@
 //! They go into a task when all are there ([`One`], [`Collect`]), or to an `imap` as they come
 //! ([`Each`]).
 //!
-//! Tests: below; `tests/process/callers.rs`, `tests/process/pool.rs`, `tests/process/imap.rs`.
+//! Tests: below; `tests/process/callers.rs`,
+//! `tests/process/pool.rs::codec_errors_name_the_type_and_spare_the_worker`,
+//! `tests/process/imap.rs`.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;

@@ -11,8 +11,8 @@
 //!    wakes all sleepers: the one that the last release has woken may have been that worker. It
 //!    does so before it starts another process, which could get the same id.
 //!
-//! Checked by `tests/trefoil-checks/tests/process_models.rs`, with a broken twin that adds before
-//! it clears.
+//! Tests: `tests/trefoil-checks/tests/process_models.rs`, with a broken twin that adds before it
+//! clears.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -36,9 +36,9 @@
 //! - **W84** The area is written by the worker alone, through the one `Arena` that it has (W81).
 //!   The parent copies out of it as atomics.
 //!
-//! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every
-//! item (a system call of about a microsecond for items of ten nanoseconds); a ring for all results
-//! (a second transport, with wake-ups of its own).
+//! Tests: below; `tests/process/pool.rs::{chaos_runs_no_item_twice, killed_from_outside}`.
+//! Rejected: sending after every item (a system call of about a microsecond for items of ten
+//! nanoseconds); a ring for all results (a second transport, with wake-ups of its own).
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // other processes use them: never loom's
 

@@ -11,7 +11,8 @@
 //! program there may be another build, which must not run its `main`:
 //! [`Invitation::is_of_another_build`].
 //!
-//! Tests: below; `tests/process/host.rs`, `tests/trefoil-checks/tests/copies.rs`.
+//! Tests: below; `tests/process/host.rs::what_is_for_another_is_left_for_it`,
+//! `tests/trefoil-checks/tests/copies.rs`.
 
 use trefoil_os::host::image::image;
 use trefoil_os::host::worker::{has_socket, is_child_of, is_made_by, is_stream};

@@ -14,7 +14,8 @@
 //!   after its record: the parent takes what runs then for the next item, or for one that has sent
 //!   its own record.
 //!
-//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
+//! Tests: `tests/process/pool.rs::{an_accident_in_a_batch_is_the_first_error, chaos_in_batches}`;
+//! `tests/forks/process.rs::a_child_of_a_worker_that_returns_ends`.
 
 use std::any::Any;
 use std::sync::Arc;

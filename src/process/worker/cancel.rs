@@ -14,7 +14,8 @@
 //!    cancels after releasing it, because cancelling runs user code (wakers). Meanwhile the cell
 //!    may have been replaced; it is never one that another item uses.
 //!
-//! Tests: `tests/process/pool.rs` (tokens).
+//! Tests: `tests/process/pool.rs::{a_call_that_sees_its_token_spares_its_worker,
+//! every_item_has_a_token_of_its_own, a_pool_inside_a_call_inherits_the_token}`.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -19,7 +19,8 @@
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer
 //! cannot capture anything. A registry of names: the user could forget to enter a function.
 //!
-//! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
+//! Tests: `tests/process/pool.rs::{map_is_ordered, a_panic_is_a_value}`, in debug, release and with
+//! link-time optimisation.
 #![allow(unsafe_code)]
 
 use std::any::{Any, type_name};

@@ -29,7 +29,8 @@
 //! The protocol's own code cannot panic while an item runs. Anything unexpected (a closed socket,
 //! an invalid frame) ends the process, and the parent notices.
 //!
-//! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
+//! Tests: `tests/process/pool.rs::{no_worker_outlives_its_parent, printing_corrupts_nothing,
+//! a_worker_is_a_clean_place}`.
 
 use std::collections::HashMap;
 use std::ffi::CString;

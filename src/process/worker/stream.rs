@@ -5,7 +5,8 @@
 //! A worker that is a child of its parent has one socket for both directions. One that was started
 //! on another machine has two pipes or sockets, which it was given there.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/ssh/`.
+//! Tests: below; `crates/trefoil-machines/tests/ssh/contract.rs::{a_lost_connection_is_told,
+//! nothing_is_left_when_the_driver_is_killed}`.
 
 use std::io::{self, IoSlice, Write};
 use std::process::exit;

@@ -3,7 +3,7 @@
 //! A step is noted at its first poll while live tasks are kept track of, and forgotten when it ends
 //! or is dropped. The polls in between note nothing.
 //!
-//! Checked by `tests/tasks/steps.rs`.
+//! Tests: `tests/tasks/steps.rs`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

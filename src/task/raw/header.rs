@@ -26,7 +26,8 @@
 //!   yielded, which owns RUNNING (T16): from the making of that entry until it is consumed. Such an
 //!   entry stays on its executor's thread.
 //!
-//! Tests: models, `tests/task/reentrancy.rs`, Miri.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{complete_vs_drop_of_the_handle,
+//! a_full_count_of_references}`, `tests/task/reentrancy.rs::more_wakers_than_can_be_counted`, Miri.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;

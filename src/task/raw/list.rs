@@ -6,7 +6,9 @@
 //!
 //! Nothing is allocated or freed under a lock: a user's allocator may make and end tasks.
 //!
-//! Tests: `tests/tasks/find.rs`, `tests/trefoil-checks/tests/models.rs`.
+//! Tests: `tests/tasks/find.rs`,
+//! `tests/trefoil-checks/tests/models.rs::{find_vs_drop_of_the_last_owner,
+//! find_and_end_vs_drop_of_the_last_owner}`.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

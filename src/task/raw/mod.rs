@@ -25,7 +25,9 @@
 //! queue entry to the end), `cell` (what depends on types), `consumer` and `promise` (the two
 //! sides), `queued` (what executors do with entries).
 //!
-//! Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{complete_vs_drop_of_the_handle,
+//! run_vs_claiming_join}` (loom), `tests/task/handle.rs::an_untaken_result_is_dropped_once`,
+//! `cell::tests`.
 #![allow(unsafe_code)]
 
 pub(in crate::task) mod cell;

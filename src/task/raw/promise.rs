@@ -1,7 +1,7 @@
 //! The producer's reference, [`Completer`]: it writes the output of a task that no executor runs.
 //!
-//! Checked by the models of completion in `tests/trefoil-checks/tests/models.rs`, and
-//! `tests/task/reentrancy.rs`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{complete_vs_cancel, dropped_completer_vs_join}`,
+//! `tests/task/reentrancy.rs::callbacks_that_cancel_join_drop_and_panic`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

@@ -8,7 +8,8 @@
 //! An entry that is dropped instead of run ends its task in `Closed`, so an executor that ends
 //! leaves no thread waiting.
 //!
-//! Tests: `tests/event_loop/yields.rs`, `tests/trefoil-checks/tests/models.rs`.
+//! Tests: `tests/event_loop/yields.rs`,
+//! `tests/trefoil-checks/tests/models.rs::{dropped_entry_vs_join, yield_vs_cancel}`.
 #![allow(unsafe_code)]
 
 use std::ops::Deref;

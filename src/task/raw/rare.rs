@@ -9,9 +9,7 @@
 //!   address of a record of its own. It changes at most once, from odd to even, and the record is
 //!   freed with it.
 //!
-//! Checked below, and by `tests/task/handle.rs`.
-//!
-//! Tests: its own tests, Miri.
+//! Tests: below; `tests/task/handle.rs`; Miri.
 #![allow(unsafe_code)]
 
 use std::ptr;

@@ -20,7 +20,9 @@
 //! more counts per task. A lock-free stack of the nodes
 //! (`docs/internals/decisions/group-endings.md`).
 //!
-//! Tests: `tests/trefoil-checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{ready_two_completions,
+//! ready_consumer_dropped_while_completing, ready_failure_cancels_the_rest}`,
+//! `tests/task/combinators.rs`.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;

@@ -4,7 +4,9 @@
 //! that returns. User code runs with its panics caught, and an output is made visible only when the
 //! work has been dropped.
 //!
-//! Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::{run_vs_cancel, wake_vs_suspend}` (loom),
+//! `tests/task/reentrancy.rs::{cancelled_from_inside_its_own_poll,
+//! a_future_that_panicked_is_dropped_after_the_panic_and_may_panic_again}`.
 #![allow(unsafe_code)]
 
 use std::fmt;

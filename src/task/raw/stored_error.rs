@@ -6,9 +6,7 @@
 //!
 //! - **T29** The pointer is that of one of the two statics, or of a box of its own.
 //!
-//! Checked below.
-//!
-//! Tests: its own test, Miri.
+//! Tests: below, Miri.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;

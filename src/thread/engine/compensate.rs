@@ -1,6 +1,7 @@
 //! A parked thread is replaced: what happens before and after a thread parks in a wait.
 //!
-//! Tests: `tests/thread/pool.rs` (waits, stalls).
+//! Tests: `tests/thread/pool.rs::{a_worker_that_says_it_blocks_is_replaced,
+//! forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them}`.
 
 use std::time::Duration;
 

@@ -8,7 +8,8 @@
 //! error in the environment must neither stop the program, nor start a million threads, nor
 //! go unnoticed.
 //!
-//! Tests: `tests/thread/pool.rs` (names, hooks, width).
+//! Tests: `tests/thread/pool.rs::{the_width_follows_the_environment,
+//! a_width_can_leave_processors_free}`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol

@@ -29,7 +29,8 @@
 //! Rejected: one deque for both (the owner's pop of its half would have to run unrelated tasks
 //! above it first).
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{queued_halves_are_not_stranded_behind_a_long_leaf,
+//! a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare}`.
 
 use std::cell::Cell;
 use std::cell::RefCell;

@@ -14,7 +14,8 @@
 //!
 //! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on every join).
 //!
-//! Tests: `tests/thread/pool.rs` (nested pools, indices).
+//! Tests: `tests/thread/pool.rs::{nested_pools_wait_for_each_other,
+//! the_global_pool_is_one_and_serves_the_free_functions}`, `tests/thread/current_pool.rs`.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;

@@ -21,7 +21,10 @@
 //! Rejected: workers that take entries out without a lock (all want the oldest, and take its line
 //! from each other, which is slower than the lock).
 //!
-//! Tests: `tests/thread/pool.rs`; loom models in `tests/trefoil-checks/tests/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{many_outside_threads_use_one_pool_at_once,
+//! wait_runs_everything_and_then_refuses}`;
+//! `tests/trefoil-checks/tests/pool.rs::{an_inbox_gives_out_what_was_pushed_in_order,
+//! an_inbox_that_closes_accepts_or_refuses}` (loom).
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;

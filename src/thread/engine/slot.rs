@@ -1,7 +1,8 @@
 //! A worker's slot in two halves: [`Slot`], which other threads read, and [`OwnedSlot`], which only
 //! the worker's thread uses.
 //!
-//! Tests: `tests/thread/pool.rs` as a whole.
+//! Tests: `tests/thread/pool.rs::{a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare,
+//! a_worker_that_says_it_blocks_is_replaced}`.
 
 use std::sync::Arc;
 

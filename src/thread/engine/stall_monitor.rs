@@ -36,8 +36,8 @@
 //! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
 //! wait for).
 //!
-//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`,
-//! `tests/thread/noise.rs`.
+//! Tests: `tests/thread/blocking.rs`, `tests/thread/stuck.rs`, `tests/thread/noise.rs`,
+//! `tests/thread/pool.rs::a_promise_awaited_under_a_lock_that_a_queued_task_needs`.
 
 use std::sync::{Arc, Weak};
 use std::thread::sleep;

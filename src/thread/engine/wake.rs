@@ -3,7 +3,9 @@
 //! Not in a forked child: there the thread does not exist, and another may hold its parker's lock
 //! for ever. (The thread that has forked parks in no wait for its parent's pool.)
 //!
-//! Tests: `tests/thread/pool.rs` as a whole, `tests/forks/thread.rs`.
+//! Tests: `tests/thread/pool.rs::both_halves_run_at_once`,
+//! `tests/forks/thread.rs::a_child_wakes_no_thread_of_its_parents`,
+//! `tests/trace/main.rs::sleep_waits_and_wakes`.
 
 use crate::events;
 use crate::loom::Unparker;

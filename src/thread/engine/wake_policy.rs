@@ -27,7 +27,8 @@
 //! Rejected: a heartbeat thread (it costs time while idle); never waking for joins (a long half
 //! would wait for the next heartbeat).
 //!
-//! Tests: `tests/thread/pool.rs` (an idle pool sleeps; long halves after tiny ones are shared).
+//! Tests: `tests/thread/pool.rs::an_idle_pool_sleeps`,
+//! `tests/thread/joins.rs::long_halves_after_tiny_ones_run_at_once`.
 
 use std::cell::Cell;
 

@@ -8,7 +8,8 @@
 //! Neither is generic over the iterator and the function: that would save only a call through a
 //! table, and make the returned type too long to name.
 //!
-//! Tests: `tests/thread/imap.rs`.
+//! Tests: `tests/thread/imap.rs::{an_items_panic_resumes_where_it_is_due_and_costs_that_item,
+//! a_stream_yields_the_same_and_never_blocks}`.
 
 use std::iter::FusedIterator;
 use std::pin::Pin;

@@ -29,7 +29,9 @@
 //! for them. In a forked child, an `imap` that the parent has begun panics with a message, and its
 //! state is left alone.
 //!
-//! Tests: `tests/thread/imap.rs`.
+//! Tests:
+//! `tests/thread/imap.rs::{nothing_happens_before_the_first_next_and_never_more_than_the_buffer,
+//! an_iterator_that_blocks_holds_up_no_result, dropped_at_every_moment_it_leaves_nothing_behind}`.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

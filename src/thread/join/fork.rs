@@ -12,7 +12,8 @@
 //! of its owner's halves); publishing only when a thief asks (an owner inside a long half does not
 //! notice).
 //!
-//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress_graphs.rs`.
+//! Tests: `tests/thread/pool.rs::{queued_halves_are_not_stranded_behind_a_long_leaf,
+//! join_resumes_the_first_halfs_panic_after_both_ended}`, `tests/thread/stress_graphs.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

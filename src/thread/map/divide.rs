@@ -34,7 +34,8 @@
 //! panics that of the left half is resumed, in `join/fork.rs`.) Produced results and remaining
 //! items are dropped by their owners as they unwind.
 //!
-//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums),
+//! Tests: `tests/thread/pool.rs::{map_reduce_keeps_order_and_grouping,
+//! eight_long_items_occupy_all_workers, try_map_gives_the_error_that_a_loop_would_have_met}`,
 //! `tests/iter/main.rs`. Rejected: `docs/internals/decisions/parallel-iterators.md`.
 
 use std::marker::PhantomData;

@@ -13,7 +13,7 @@
 //! although `imap` is meant; `filter` and similar adaptors would do their work in the caller); an
 //! open trait (its methods would have to be safe against wrong lengths).
 //!
-//! Tests: `tests/thread/pool.rs` (every source, order, drops).
+//! Tests: `tests/thread/pool.rs::{map_keeps_the_order_of_every_source, ranges_of_every_integer}`.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::collections::{btree_map, btree_set, hash_map, hash_set, vec_deque};

@@ -12,7 +12,7 @@
 //!
 //! Rejected: `Vec<Option<T>>`, or splitting the vector into several (copies).
 //!
-//! Tests: `tests/thread/pool.rs` (drops counted after panics), and below.
+//! Tests: below; `tests/thread/pool.rs::a_panic_in_map_drops_everything_once_and_is_the_lowest`.
 #![allow(unsafe_code)]
 
 use std::mem::{self, MaybeUninit};

@@ -11,7 +11,8 @@
 //!
 //! Rejected: a vector per part, concatenated at the end (a copy of everything).
 //!
-//! Tests: `tests/thread/pool.rs` (order, drops counted after panics).
+//! Tests: `tests/thread/pool.rs::{a_panic_in_map_drops_everything_once_and_is_the_lowest,
+//! try_map_writes_results_where_they_belong}`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

@@ -4,7 +4,8 @@
 //!   only [`Scope`] is the one that it passes to the body, and `'scope`, during which that is
 //!   borrowed, ends with what the body has lent.
 //!
-//! Tests: `tests/thread/pool.rs`, the `compile_fail` examples of `ScopedTask`.
+//! Tests: `tests/thread/pool.rs::{a_scope_lends_collects_and_nests,
+//! what_a_scope_was_given_is_dropped_when_it_ends}`, the `compile_fail` examples of `ScopedTask`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

@@ -23,7 +23,8 @@
 //! one panic: the body's own; otherwise, of the tasks' panics that no `join` has taken, the one
 //! that was recorded first, in time.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{tasks_that_are_joined_in_any_order_and_by_others,
+//! of_several_panics_of_a_scope_the_first_untaken_one_in_time_is_resumed}`.
 
 use std::iter;
 use std::panic::resume_unwind;

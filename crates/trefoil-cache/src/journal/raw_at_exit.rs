@@ -6,7 +6,7 @@
 //!
 //! - **J1** The handler is a function of this program without state of its own. It does not unwind.
 //!
-//! Tests: `crates/trefoil-cache/tests/journal.rs`.
+//! Tests: `crates/trefoil-cache/tests/journal.rs::an_exit_counts`.
 #![allow(unsafe_code)]
 
 use std::fs::File;

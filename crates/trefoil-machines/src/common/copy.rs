@@ -7,7 +7,9 @@
 //! renamed. Nevertheless it is compared again before it is used: a machine may have lost power, or
 //! somebody may have written to it.
 //!
-//! Tests: `crates/trefoil-machines/tests/ssh/`.
+//! Tests: `crates/trefoil-machines/tests/ssh/contract.rs::{the_executable_is_copied_once,
+//! a_damaged_copy_is_sent_again}`,
+//! `crates/trefoil-machines/tests/slurm/copies.rs::a_directory_of_others_is_refused`.
 
 use std::fs::File;
 use std::io::{self, Read};

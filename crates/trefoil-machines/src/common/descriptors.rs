@@ -1,6 +1,8 @@
 //! How many descriptors a pool's workers need in this process, and what to do if there are too few.
 //!
-//! Tests: `crates/trefoil-machines/tests/placed/`.
+//! Tests:
+//! `crates/trefoil-machines/tests/placed/descriptors.rs::{three_hundred_workers_begin_where_there_are_descriptors_for_them,
+//! too_few_descriptors_are_an_error_that_says_what_to_do}`.
 
 #[cfg(feature = "dial")]
 use std::io;

@@ -1,6 +1,7 @@
 //! `poll`, for threads that can only wait.
 //!
-//! Tests: `bell.rs`, `crates/trefoil-machines/tests/slurm/`.
+//! Tests: `bell.rs`,
+//! `crates/trefoil-machines/tests/slurm/copies.rs::a_copy_under_way_ends_with_the_pool`.
 
 use std::thread::sleep;
 use std::time::Duration;

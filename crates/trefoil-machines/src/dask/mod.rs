@@ -14,7 +14,9 @@
 //! Dask's scheduler and the standard input of the process there. It is on no command line, in no
 //! environment variable, in no file and in no log.
 //!
-//! Tests: `crates/trefoil-machines/tests/dask/`, `test_holder.py`, `test_placer.py`.
+//! Tests:
+//! `crates/trefoil-machines/tests/dask/contract.rs::{calls_maps_and_streams_give_what_they_do_here,
+//! settings_reach_the_processes_there}`, `test_holder.py`, `test_placer.py`.
 
 mod orders;
 mod placer;

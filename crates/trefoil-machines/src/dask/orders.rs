@@ -6,7 +6,9 @@
 //! looks (`Connected`). A worker whose order is not there is refused: Dask may start a second one
 //! when it has lost the machine of the first.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/dask/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/dask/contract.rs::the_threads_are_given_back_and_taken_again`,
+//! `crates/trefoil-machines/tests/dask/losses.rs::a_worker_of_dask_that_is_retired_ends_what_it_holds`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -4,7 +4,9 @@
 //! so that nobody waits for that process, which may be busy or stopped. When it ends, or is killed,
 //! the scheduler removes its tasks, and with them the workers.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/dask/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/dask/contract.rs::a_placer_that_is_stopped_holds_nobody_up`,
+//! `crates/trefoil-machines/tests/dask/losses.rs::a_killed_placer_is_an_error_in_words`.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -14,7 +14,9 @@
 //! of them, or if there is no other job, the callers get its last words, with what to do about
 //! them.
 //!
-//! Tests: `crates/trefoil-machines/tests/slurm/`, and below.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/slurm/errors.rs::{a_job_that_runs_and_says_nothing_is_replaced,
+//! what_slurm_refuses}`.
 
 use std::collections::HashMap;
 use std::io;

@@ -6,7 +6,9 @@
 //! removes the files in which the jobs have put what they print. (A job that begins at that very
 //! moment may make one more: `Jobs::sweep`.)
 //!
-//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/slurm/contract.rs::{nothing_is_left_when_the_driver_is_killed,
+//! a_killed_driver_leaves_nothing_in_the_queue}`.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;

@@ -9,7 +9,10 @@
 //! `scancel` after 20 s), or are killed after [`LIMIT`]: for so long the end of a pool may wait for
 //! each, and one may outlive this process.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/slurm/contract.rs::{cancelling_one_job_costs_what_it_ran,
+//! cancelling_all_jobs_costs_what_had_begun}`,
+//! `crates/trefoil-machines/tests/slurm/errors.rs::what_slurm_refuses`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -4,7 +4,9 @@
 //! connected (`state`), and learns how one has ended. The drop ends the thread that attends to the
 //! jobs (`attend`), and waits for it; then the connections.
 //!
-//! Tests: `crates/trefoil-machines/tests/slurm/`.
+//! Tests:
+//! `crates/trefoil-machines/tests/slurm/contract.rs::{workers_come_with_the_work_and_go_without,
+//! a_death_costs_what_ran_and_says_how}`.
 
 use std::io;
 use std::sync::Arc;

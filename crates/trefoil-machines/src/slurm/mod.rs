@@ -19,7 +19,8 @@
 //! **Executable.** The nodes share it, or have copies of it (`node_copy`). Then that thread finds
 //! out which jobs run and have not called back, and sends them one.
 //!
-//! Tests: `crates/trefoil-machines/tests/slurm/`.
+//! Tests: `crates/trefoil-machines/tests/slurm/contract.rs::{calls_run_on_the_nodes,
+//! the_example_runs_on_a_cluster}`.
 
 mod attend;
 mod guard;

@@ -5,7 +5,9 @@
 //! (`launch`) asks, takes what is ready, and learns of ends; the thread (`attend`) submits jobs,
 //! and ends what is too many or left.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/slurm/contract.rs::workers_come_with_the_work_and_go_without`,
+//! `crates/trefoil-machines/tests/slurm/errors.rs::a_job_that_runs_and_says_nothing_is_replaced`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;

@@ -15,7 +15,9 @@
 //! not have it, or whose copy has another SHA-256 (`probe`). Copying also removes copies that no
 //! pool has used for a month.
 //!
-//! Tests: `crates/trefoil-machines/tests/ssh/`.
+//! Tests:
+//! `crates/trefoil-machines/tests/ssh/contract.rs::{calls_run_there_on_as_many_workers_as_were_asked_for,
+//! what_is_printed_there_is_no_part_of_the_stream}`.
 
 mod host;
 mod probe;

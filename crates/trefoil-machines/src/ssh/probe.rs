@@ -8,7 +8,10 @@
 //!    whatever would keep a worker from starting is found here and reported: another kind of
 //!    processor, older libraries, another build, a `main` without `init`.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/ssh/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/ssh/errors.rs::{another_build_is_refused_by_its_hash,
+//! another_kind_of_machine}`,
+//! `crates/trefoil-machines/tests/ssh/contract.rs::the_executable_is_copied_once`.
 
 use std::io;
 use std::process::Command;

@@ -29,9 +29,10 @@
 //! inodes, and a program that unpacks itself has other headers than its file, though it starts
 //! again as it should.
 //!
-//! Tests: below, and every test of `tests/process/pool.rs` ships a function this way;
-//! `tests/process/host.rs` (the loader, capabilities), `tests/trefoil-checks/tests/copies.rs` (a
-//! library, two copies).
+//! Tests: below; `tests/process/host.rs::{through_the_dynamic_loader_nothing_is_started,
+//! a_program_with_capabilities_has_no_workers_and_is_none}`,
+//! `tests/trefoil-checks/tests/copies.rs::{each_copy_has_workers_of_its_own,
+//! a_library_with_a_copy_has_no_workers}`.
 
 use std::ops::Range;
 

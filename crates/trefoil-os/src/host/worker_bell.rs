@@ -8,7 +8,9 @@
 //! Rejected: an `eventfd`. Both processes would have the same open file, and with it its flags: a
 //! worker could make it blocking and full, and the next ring would stop the parent forever.
 //!
-//! Tests: below; `tests/process/hostile.rs`, `tests/process/pool.rs` (tokens).
+//! Tests: below;
+//! `tests/process/hostile.rs::what_a_worker_does_to_its_descriptors_does_not_stop_the_driver`,
+//! `tests/process/pool.rs::a_call_that_sees_its_token_spares_its_worker`.
 
 use std::io::{self, IoSlice};
 

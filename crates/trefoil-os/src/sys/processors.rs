@@ -6,7 +6,8 @@
 //!
 //! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails.
 //!
-//! Tests: below, `tests/thread/resize.rs` (affinity), `tests/process/pool.rs`.
+//! Tests: below; `tests/thread/resize.rs::a_process_that_may_use_one_processor_has_one_worker`,
+//! `tests/process/pool.rs::a_width_can_leave_processors_free`.
 #![allow(unsafe_code)]
 
 /// The number of logical processors: two for a core with two hardware threads. At least 1.

@@ -10,7 +10,8 @@
 //! example, a signal ([`track_tasks_on_signal`]), or the variable `TREFOIL_TASKS` or
 //! `TREFOIL_STUCK` when the first executor is made ([`wake_if_asked`]).
 //!
-//! Tests: `tests/tasks/`.
+//! Tests: `tests/tasks/tree.rs::{a_task_is_queued_runs_and_is_gone, json_has_the_documented_form}`,
+//! `tests/tasks/stuck.rs::two_tasks_that_join_each_other`.
 
 mod answer;
 mod asleep;

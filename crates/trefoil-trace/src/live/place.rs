@@ -38,7 +38,7 @@
 //! Rejected: a lock for each part of a hash table (two locks and two searches for each poll were
 //! two thirds of what it cost); a lock for each place (two locked instructions more).
 //!
-//! Checked by the models in `tests/trefoil-checks/tests/place_models.rs`, and by tests below.
+//! Tests: below; the models in `tests/trefoil-checks/tests/place_models.rs`.
 
 use std::panic::Location;
 

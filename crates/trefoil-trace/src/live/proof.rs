@@ -30,7 +30,9 @@
 //!
 //! **Rejected.** To guess from a time without progress.
 //!
-//! Tests: `tests/tasks/{stuck,seeded}.rs`.
+//! Tests: `tests/tasks/stuck.rs::{two_tasks_that_join_each_other,
+//! what_can_still_end_is_not_reported}`,
+//! `tests/tasks/seeded.rs::what_can_still_go_on_is_not_reported`.
 
 use std::collections::HashSet;
 

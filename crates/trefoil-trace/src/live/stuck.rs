@@ -5,7 +5,8 @@
 //!
 //! The hook is called on a thread of its own: this one may hold what the hook needs.
 //!
-//! Tests: `tests/tasks/{stuck,seeded}.rs`.
+//! Tests: `tests/tasks/stuck.rs::{a_deadlock_is_reported_once_and_without_a_hook_on_standard_error,
+//! whoever_watches_hears_it_as_well}`.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -4,7 +4,8 @@
 //! drawing uses an explicit stack, and lines are indented at most [`DEEPEST`] levels, because
 //! chains of tasks that spawn tasks can be long.
 //!
-//! Tests: `tests/tasks/`.
+//! Tests: `tests/tasks/tree.rs::{children_stand_below_the_task_that_has_spawned_them,
+//! json_has_the_documented_form}`.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -16,7 +16,8 @@
 //! Rejected: `b`/`e` pairs for tasks across threads (one track each, and programs have a million
 //! tasks).
 //!
-//! Tests: below, `tests/trace/`.
+//! Tests: below; `tests/trace/main.rs::calls_to_processes_are_on_tracks_of_their_own`,
+//! `tests/trace/hostile.rs::no_report_has_what_a_terminal_obeys`.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};

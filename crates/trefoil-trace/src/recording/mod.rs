@@ -4,7 +4,8 @@
 //! `reader` pairs the events of all threads, which gives a `story`; `chrome` writes it as a
 //! picture, `summary` as figures.
 //!
-//! Tests: `tests/trace/`; cost: `benches/benches/trace.rs`.
+//! Tests: `tests/trace/main.rs::{there_is_one_recording_at_a_time,
+//! it_may_begin_and_stop_in_the_middle_of_everything}`; cost: `benches/benches/trace.rs`.
 
 mod chrome;
 mod keep;

@@ -20,7 +20,8 @@
 //! of causes (what woke the waker), because the viewer follows arrows; single items of a frame
 //! (their times are in the worker's ledger, and overwritten by the next).
 //!
-//! Tests: `tests/trace/`.
+//! Tests: `tests/trace/main.rs::{sleep_waits_and_wakes, regions_show_which_thread_runs_what,
+//! a_call_that_goes_on_is_shown_up_to_the_end}`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

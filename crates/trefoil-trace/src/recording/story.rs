@@ -3,7 +3,7 @@
 //! Slices of a track nest, as viewers require. The time of inner slices is subtracted from a
 //! slice's own time, so that a wait inside a task is not counted as work.
 //!
-//! Tests: `tests/trace/`.
+//! Tests: `tests/trace/main.rs::{how_tasks_end, regions_show_which_thread_runs_what}`.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;

@@ -12,7 +12,8 @@
 //! Rejected: averages (of queue times they say little: hence median, 99th percentile and the
 //! longest).
 //!
-//! Tests: `tests/trace/`.
+//! Tests: `tests/trace/main.rs::a_task_is_spawned_runs_and_ends`,
+//! `tests/trace/odd.rs::a_pool_whose_name_begins_another_has_its_own`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -30,7 +30,8 @@
 //! steals are not spans); an array that its thread fills without a lock while others read its
 //! published part (`unsafe` and loom models, for some nanoseconds an event).
 //!
-//! Tests: `tests/trace/`, `tests/tasks/`; cost: `benches/benches/trace.rs`.
+//! Tests: `tests/trace/main.rs::{a_task_is_spawned_runs_and_ends, a_stolen_task_says_so}`,
+//! `tests/tasks/tree.rs::a_task_is_queued_runs_and_is_gone`; cost: `benches/benches/trace.rs`.
 
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // no recording can be started without it
 

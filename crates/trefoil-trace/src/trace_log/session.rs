@@ -8,7 +8,8 @@
 //! The number of the next recording lives as long as the process, and only the protocol of the
 //! parent module depends on it.
 //!
-//! Tests: below, `tests/trace/`.
+//! Tests: below; `tests/trace/main.rs::{what_there_is_no_room_for_is_counted,
+//! threads_come_and_go_between_recordings}`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

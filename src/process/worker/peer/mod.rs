@@ -7,7 +7,8 @@
 //!
 //! [`Outlet`] sends records on both.
 //!
-//! Tests: `tests/process/`, also with `TREFOIL_PLAIN_WORKERS=1`.
+//! Tests: `tests/process/pool.rs::{map_is_ordered, large_things_both_ways_at_once}`, also with
+//! `TREFOIL_PLAIN_WORKERS=1`; `tests/process/plain.rs`.
 
 pub(super) mod outlet;
 mod pages;

@@ -5,7 +5,8 @@
 //! not (a plain worker), the worker must say what it begins, its attachments are copied, and two
 //! threads send to the stream.
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/plain.rs`.
+//! Tests: `tests/process/pool.rs::{four_accidents_cost_four_items, chaos_in_batches}`,
+//! `tests/process/plain.rs`.
 
 use std::io;
 use std::sync::Arc;

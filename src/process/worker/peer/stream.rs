@@ -20,7 +20,8 @@
 //! If the watcher may not read (an item has forbidden it to its process), it ends: the item's
 //! result can still be sent. Until then no items can be taken back.
 //!
-//! Tests: below; `tests/process/`, with `TREFOIL_PLAIN_WORKERS=1`.
+//! Tests: below; `tests/process/pool.rs::{no_item_waits_behind_a_long_one,
+//! cancelled_in_the_queue_never_runs}`, with `TREFOIL_PLAIN_WORKERS=1`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -12,7 +12,9 @@
 //!
 //! Rejected: a latch for each part (the end would have to wait for each in turn).
 //!
-//! Tests: the loom models in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
+//! Tests: `tests/trefoil-checks/tests/pool.rs::{a_scope_ends_when_all_its_parts_have,
+//! a_countdown_that_acquires_nothing_shows_too_little}` (loom);
+//! `tests/thread/pool.rs::a_scope_lends_collects_and_nests`.
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 

@@ -19,8 +19,9 @@
 //!
 //! Rejected: a condition variable in each job (a join would construct and lock it, stolen or not).
 //!
-//! Tests: the loom model in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` as a
-//! whole.
+//! Tests: `tests/trefoil-checks/tests/pool.rs::{a_latch_shows_what_was_written_before,
+//! a_latch_set_in_two_steps_loses_a_waiter}` (loom);
+//! `tests/thread/pool.rs::a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare`.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

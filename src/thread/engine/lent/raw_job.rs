@@ -28,8 +28,9 @@
 //! anew, and the results need cells of their own; a closure can write its result into its caller's
 //! frame by itself).
 //!
-//! Tests: `tests/thread/pool.rs`, also under Miri (without its borrow model, which
-//! `crossbeam-epoch` violates).
+//! Tests: `tests/thread/pool.rs::{both_halves_run_at_once,
+//! join_resumes_the_second_halfs_panic_and_drops_the_first_result}`, also under Miri (without its
+//! borrow model, which `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
 use std::mem::{ManuallyDrop, needs_drop};

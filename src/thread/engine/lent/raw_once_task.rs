@@ -4,7 +4,8 @@
 //!   latch; then to the thread that has made it [`TAKEN`]. In between no thread touches it. Where
 //!   the handle is gone, the place belongs to the one thread that is left.
 //!
-//! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
+//! Tests: `tests/thread/pool.rs::{tasks_that_are_joined_in_any_order_and_by_others,
+//! what_a_scope_was_given_is_dropped_when_it_ends}`, also under Miri.
 #![allow(unsafe_code)]
 
 use std::mem::{self, ManuallyDrop};

@@ -7,8 +7,9 @@
 //!   once. The one that goes first sets the flag and does not touch the value any more; the other
 //!   sees the flag, and with it all that the first has done, and frees the value.
 //!
-//! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in
-//! `tests/trefoil-checks/tests/pool.rs`.
+//! Tests: `tests/thread/pool.rs::tasks_that_are_joined_in_any_order_and_by_others`, also under
+//! Miri; `tests/trefoil-checks/tests/pool.rs::{the_last_of_two_owners_drops,
+//! an_owner_that_is_alone_has_the_value_to_itself}` (loom).
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;

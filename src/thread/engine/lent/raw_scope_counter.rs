@@ -28,8 +28,9 @@
 //! many wake-ups of the waiter); a counted reference to the counter in each (two more writes to the
 //! line that all threads share, for each entry).
 //!
-//! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs`
-//! (broadcasts), also under Miri.
+//! Tests: `tests/thread/pool.rs::{what_a_scope_was_given_is_dropped_when_it_ends,
+//! an_unjoined_panic_resumes_when_the_scope_ends}`,
+//! `tests/thread/resize.rs::each_worker_is_called_once_and_results_are_in_order`, also under Miri.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;

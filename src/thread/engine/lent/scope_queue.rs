@@ -13,8 +13,10 @@
 //! Rejected: a search through the injector for the scope's tasks (each takes as long as the
 //! injector is, under its lock).
 //!
-//! Tests: below; `tests/thread/pool.rs` (scopes behind many other tasks, and without handles); loom
-//! models in `tests/trefoil-checks/tests/indices.rs`.
+//! Tests: below; `tests/thread/pool.rs::{a_scope_does_not_look_for_its_tasks_among_others,
+//! tasks_without_handles_run_once_and_their_panics_come_out}`;
+//! `tests/trefoil-checks/tests/indices.rs::{each_task_of_a_scope_has_a_ticket,
+//! the_models_catch_a_ticket_that_is_counted_late}` (loom).
 
 use std::collections::VecDeque;
 use std::mem;

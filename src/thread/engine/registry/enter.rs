@@ -16,8 +16,8 @@
 //! share); a slot that each thread keeps (a tenth of the instructions of a region, for a
 //! thread-local that refers to a pool).
 //!
-//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
-//! `tests/thread/stress.rs`, `tests/thread/current_pool.rs`.
+//! Tests: `tests/thread/pool.rs::{many_outside_threads_use_one_pool_at_once,
+//! a_pool_ends_while_an_outside_thread_goes_on_spawning}`, `tests/thread/current_pool.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

@@ -10,7 +10,8 @@
 //! spawned before have ended in `Closed`, a region runs in the caller. A wait that had begun for
 //! another thread's work panics ([`Registry::assert_not_forked`]).
 //!
-//! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
+//! Tests: `tests/thread/pool.rs::{wait_runs_everything_and_then_refuses,
+//! a_hundred_pools_leave_no_thread_behind}`, `tests/forks/thread.rs`.
 
 pub(in crate::thread) mod enter;
 pub(in crate::thread) mod exclusive_indices;

@@ -1,6 +1,7 @@
 //! The error of a new pool that has not got all of its threads.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{a_pool_without_its_threads_says_which_was_refused,
+//! a_refused_thread_is_an_error_and_leaves_nothing}`.
 
 use std::error::Error;
 use std::{fmt, io};

@@ -19,7 +19,8 @@
 //! `Closed` because the pool was dropped); waiting in each worker for the others (two workers that
 //! shut down would wait for each other).
 //!
-//! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere).
+//! Tests: `tests/thread/pool.rs::{wait_runs_everything_and_then_refuses,
+//! cancel_pending_never_runs_what_is_queued, shutdown_from_inside_joins_all_but_itself}`.
 
 use std::sync::Arc;
 use std::thread::ThreadId;

@@ -1,6 +1,8 @@
 //! Where new work is queued: in the deque of the worker that makes it, or in the injector.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{one_worker_joins_tasks_three_deep,
+//! a_scopes_own_thread_runs_what_lies_in_the_injector}`,
+//! `tests/thread/starved.rs::what_a_sleeping_worker_has_spawned_is_not_starved`.
 
 use std::sync::Arc;
 

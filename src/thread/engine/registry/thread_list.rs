@@ -7,7 +7,8 @@
 //!   join it, or until that thread's function has returned (its thread-locals may still be
 //!   dropped).
 //!
-//! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
+//! Tests: `tests/thread/resize.rs::a_pool_grows_and_shrinks_and_its_threads_come_and_go`,
+//! `tests/thread/pool.rs::a_hundred_pools_leave_no_thread_behind`.
 
 use std::thread::ThreadId;
 

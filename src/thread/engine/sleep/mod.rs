@@ -18,8 +18,10 @@
 //! should run; `quiesce`, the end of a pool.
 //! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
-//! Tests: the loom models in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` (idle
-//! pool without wake-ups, stalls, shutdown).
+//! Tests: `tests/trefoil-checks/tests/pool.rs::{a_push_wakes_the_worker_that_lies_down,
+//! the_last_searcher_hands_on, the_models_catch_a_missing_second_look}` (loom);
+//! `tests/thread/pool.rs::{an_idle_pool_sleeps,
+//! queued_halves_are_not_stranded_behind_a_long_leaf}`.
 
 mod counts;
 mod protocol;

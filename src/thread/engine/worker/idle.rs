@@ -2,7 +2,8 @@
 //!
 //! `sleep` has the protocol by which no wake-up is lost; its numbers of steps are meant here.
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
+//! Tests: `tests/thread/pool.rs::{an_idle_pool_sleeps, an_idle_pool_of_two_sleeps}`; the same steps
+//! without deques in `src/thread/model.rs`.
 
 use std::time::{Duration, Instant};
 

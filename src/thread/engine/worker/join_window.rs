@@ -27,7 +27,8 @@
 //! stranded); a clock read at each join (ten times what the join costs); offering only on a
 //! heartbeat (halves are stranded while their owner is inside a long one).
 //!
-//! Tests: `tests/thread/pool.rs` (the ladder of long halves); instructions per join in `benches/`.
+//! Tests: `tests/thread/pool.rs::queued_halves_are_not_stranded_behind_a_long_leaf`; instructions
+//! per join in `benches/`.
 
 use std::cell::Cell;
 

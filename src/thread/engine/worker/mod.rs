@@ -15,7 +15,8 @@
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{random_graphs_of_work_give_the_sequential_answer,
+//! many_outside_threads_use_one_pool_at_once}`.
 
 pub(in crate::thread) mod give_way;
 pub(in crate::thread) mod join_window;

@@ -1,6 +1,7 @@
 //! How a worker runs what it has found.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs::{a_panic_in_a_task_is_a_value_and_names_its_worker,
+//! panics_in_destructors_do_not_kill_a_worker}`.
 
 use super::Worker;
 use crate::events;

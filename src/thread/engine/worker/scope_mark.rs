@@ -6,7 +6,8 @@
 //! subtracted from their scope's count when something else is run next, so that a worker which runs
 //! many tasks of one scope does not write to the count each time.
 //!
-//! Tests: `tests/thread/pool.rs` (scopes).
+//! Tests: `tests/thread/pool.rs::{the_end_of_a_scope_runs_no_task_of_an_outer_one,
+//! a_tree_of_a_scopes_tasks_needs_as_much_room_as_it_is_deep}`.
 
 use std::cell::Cell;
 

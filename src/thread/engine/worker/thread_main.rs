@@ -13,7 +13,9 @@
 //! Rejected: a separate loop for spares (they differ only in their index and in that they end when
 //! they have slept long enough).
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
+//! Tests: `tests/thread/pool.rs::{hooks_run_on_each_worker_and_their_panics_are_contained,
+//! what_an_exit_hook_does_neither_hangs_nor_is_forgotten}`; the same steps without deques in
+//! `src/thread/model.rs`.
 
 use std::sync::Arc;
 

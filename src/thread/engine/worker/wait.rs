@@ -30,7 +30,9 @@
 //!
 //! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
 //!
-//! Tests: `tests/thread/pool.rs` (waits, unrelated tasks, stalls, depth).
+//! Tests: `tests/thread/pool.rs::{a_lock_held_across_join_is_safe_from_queued_tasks,
+//! a_borrow_held_across_a_wait_is_not_met_by_unrelated_tasks,
+//! ten_thousand_tasks_each_wait_for_the_next}`.
 
 use std::cell::Cell;
 

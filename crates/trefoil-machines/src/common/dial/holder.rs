@@ -17,7 +17,9 @@
 //! the worker's exit that task has a second, and at most [`REST`] bytes are read: a process that
 //! has left the group may write for ever.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/placed/`, `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/placed/words.rs::the_last_are_in_the_error_however_soon_the_worker_ends`,
+//! `crates/trefoil-machines/tests/slurm/contract.rs::children_end_with_their_worker`.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -11,7 +11,8 @@
 //! **No descriptor left** for a connection, or for the local stream of a worker: the pool
 //! gets the reason, and the worker's connection ends.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/errors.rs::{strangers_who_dial_are_nobody,
+//! silent_strangers_keep_no_worker_out}`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -38,7 +38,8 @@
 //! lose. Codes of our own around each frame (HMAC, counters): a protocol that nobody else has
 //! checked. TLS: its certificates would have to be made and distributed, where a key is there.
 //!
-//! Tests: in each file; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: in each file; `crates/trefoil-machines/tests/slurm/contract.rs::calls_run_on_the_nodes`,
+//! `crates/trefoil-machines/tests/slurm/errors.rs::{a_wrong_key, another_build_is_refused}`.
 
 mod handshake;
 mod holder;

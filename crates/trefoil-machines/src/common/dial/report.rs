@@ -3,7 +3,8 @@
 //! It is a line with the exit code and the signal (`-` where there is none), and the end of what
 //! the worker has written to standard error.
 //!
-//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: below;
+//! `crates/trefoil-machines/tests/slurm/contract.rs::a_death_costs_what_ran_and_says_how`.
 
 /// How many bytes of the end of a worker's output are kept.
 pub(super) const TAIL: usize = 4096;

@@ -3,7 +3,8 @@
 //! - **H35** `getauxval` may be called at any time: the table that it reads exists before the first
 //!   constructor runs, and for a number that is not in it the result is 0.
 //!
-//! Tests: `host::image`, `tests/process/host.rs`.
+//! Tests: `host::image`,
+//! `tests/process/host.rs::a_program_with_capabilities_has_no_workers_and_is_none`.
 #![allow(unsafe_code)]
 
 fn value(what: libc::c_ulong) -> usize {

@@ -3,7 +3,8 @@
 //!
 //! - **H39** `prctl` with `PR_SET_NAME` reads a C string, and copies at most 15 bytes of it.
 //!
-//! Tests: below; `tests/process/host.rs`.
+//! Tests: below; `tests/process/host.rs::init_does_nothing_beside_other_threads`,
+//! `tests/environments/main.rs::a_worker_hears_all_signals_and_has_its_programs_name`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;

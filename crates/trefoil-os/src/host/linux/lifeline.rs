@@ -22,7 +22,8 @@
 //! Rejected: setting the signal on a socket or pipe that exists anyway, because anything sent
 //! through it would kill the child.
 //!
-//! Tests: below; `tests/environments/`.
+//! Tests: below; `tests/environments/main.rs::{a_worker_that_hangs_before_init_is_no_orphan,
+//! workers_that_may_not_be_signalled_end_all_the_same}`.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -6,7 +6,7 @@
 //! this crate, and its name shows the parent that (`image`). (Windows does not let other programs
 //! write to the file of a running program, but lets them rename it.)
 //!
-//! Tests: below; `tests/process/host.rs`.
+//! Tests: below; `tests/process/host.rs::the_program_is_replaced_on_disk`.
 
 use std::io;
 use std::path::{Path, PathBuf};

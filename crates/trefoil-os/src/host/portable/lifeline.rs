@@ -5,7 +5,8 @@
 //! parent's end together with its parent's messages ([`hold_on`]), as soon as it knows that it is a
 //! worker. A worker that hangs before that, or that was stopped, outlives a parent that is killed.
 //!
-//! Tests: `tests/process/pool.rs` (orphans).
+//! Tests: `tests/process/pool.rs::{no_worker_outlives_its_parent,
+//! nor_one_that_had_not_read_its_messages}`.
 
 use std::io;
 

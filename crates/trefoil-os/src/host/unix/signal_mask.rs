@@ -4,7 +4,8 @@
 //!   pointers to sets that are local variables of the caller, and a set that a call fills in is
 //!   read only after the call has succeeded.
 //!
-//! Tests: `tests/process/channel.rs`, `tests/environments/`.
+//! Tests: `tests/process/channel.rs`,
+//! `tests/environments/main.rs::a_worker_hears_all_signals_and_has_its_programs_name`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

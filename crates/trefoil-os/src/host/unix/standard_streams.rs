@@ -3,7 +3,8 @@
 //! - **H99** For a number that is not open the call returns `EBADF`; the one call that a number is
 //!   borrowed for changes nothing.
 //!
-//! Tests: `tests/process/host.rs`.
+//! Tests: `tests/process/host.rs::without_some_of_the_standard_streams`,
+//! `tests/process/pool.rs::a_program_without_standard_input_has_workers`.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -8,7 +8,9 @@
 //! - **H26** Asking for the flags or the kind of a descriptor, or for another descriptor of the
 //!   same open file, changes nothing, whatever code owns it.
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
+//! Tests: `tests/process/pool.rs::{a_worker_is_a_clean_place,
+//! a_worker_leads_its_group_and_leaves_no_core_and_no_descriptor}`,
+//! `tests/process/host.rs::init_does_nothing_beside_other_threads`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

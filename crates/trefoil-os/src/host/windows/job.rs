@@ -5,7 +5,8 @@
 //! - **H69** The handle of a process is open while it is borrowed. The pseudo-handle of this
 //!   process need not be closed.
 //!
-//! Tests: below; `tests/process/host.rs` (refused calls) and `one.rs`, under Wine.
+//! Tests: below; `tests/process/host.rs::a_job_that_is_refused_is_told_and_leaves_no_process`,
+//! `tests/process/one.rs::what_its_function_started_ends_with_it`, under Wine.
 #![allow(unsafe_code)]
 
 use std::io;

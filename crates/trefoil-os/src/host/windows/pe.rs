@@ -10,7 +10,7 @@
 //! - **H67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
 //!   nothing.
 //!
-//! Tests: below; `tests/process/`, under Wine.
+//! Tests: below; `tests/process/everywhere.rs::each_death_is_of_one_item_and_says_why`, under Wine.
 #![allow(unsafe_code)]
 
 use std::ops::Range;

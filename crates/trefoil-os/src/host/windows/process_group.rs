@@ -11,7 +11,9 @@
 //!
 //! - **H79** `GetConsoleCP` takes nothing and returns a number: zero where there is no console.
 //!
-//! Tests: `job`; `tests/process/one.rs` and `host.rs` (refused calls, Ctrl-C), under Wine.
+//! Tests: `job`; `tests/process/one.rs::kill_takes_its_children_along`,
+//! `tests/process/host.rs::{a_job_that_is_refused_is_told_and_leaves_no_process,
+//! ctrl_c_reaches_the_program_and_not_its_workers}`, under Wine.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -10,7 +10,8 @@
 //! - **H78** `NtQueryInformationProcess` fills in a local variable of the length that it is given.
 //!   All fields are numbers, except one address, which no code uses.
 //!
-//! Tests: `tests/process/`, under Wine.
+//! Tests: `tests/process/everywhere.rs::{each_death_is_of_one_item_and_says_why,
+//! no_worker_outlives_its_parent}`, under Wine.
 #![allow(unsafe_code)]
 
 use std::fs::File;

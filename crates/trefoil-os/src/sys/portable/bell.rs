@@ -5,7 +5,8 @@
 //! only the surplus is read ([`make_room`]), before the pipe is full, because a ring of a full pipe
 //! is no edge.
 //!
-//! Tests: `tests/process/` (with `--cfg trefoil_port`).
+//! Tests: `tests/process/pool.rs::{no_item_waits_behind_a_long_one,
+//! a_call_that_sees_its_token_spares_its_worker}`, with `--cfg trefoil_port`.
 //!
 //! Rejected: `EVFILT_USER` in a `kqueue` of its own, because a second ring is no edge while the
 //! first was not taken.

@@ -8,7 +8,9 @@
 //! process is in a process namespace that this one does not see, and for sockets that have no other
 //! process (TCP).
 //!
-//! Tests: below; `tests/process/host.rs`. (Those of macOS and FreeBSD are not run yet.)
+//! Tests: below;
+//! `tests/process/host.rs::{a_worker_without_its_parent_is_known_by_whose_socket_it_has,
+//! what_is_for_another_is_left_for_it}`. (Those of macOS and FreeBSD are not run yet.)
 #![allow(unsafe_code)]
 
 use std::io;

@@ -7,7 +7,7 @@
 //! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which
 //!   changes `revents` only. A slice of words is a set of descriptors for `select`, a bit for each.
 //!
-//! Tests: its own test, `tests/environments/`.
+//! Tests: its own test, `tests/environments/main.rs::wherever_it_is_it_works_or_says_why`.
 #![allow(unsafe_code)]
 
 use std::io;

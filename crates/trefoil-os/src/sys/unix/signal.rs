@@ -36,7 +36,8 @@
 //! Rejected: `signalfd`, which needs the signal blocked in every thread and child;
 //! `signal-hook-registry`, which never restores the previous handler of Ctrl-C.
 //!
-//! Tests: `tests/io/`, `tests/forks/signals.rs`.
+//! Tests: `tests/io/signals.rs::{each_receives_each_and_many_become_one,
+//! the_last_to_go_puts_things_back}`, `tests/forks/signals.rs`.
 #![allow(unsafe_code)]
 
 use std::io;

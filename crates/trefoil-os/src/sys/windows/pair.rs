@@ -13,7 +13,7 @@
 //! Rejected: Unix sockets: Windows has them since 2017, but no call that makes a pair, and Wine has
 //! none; named pipes: `poll` cannot wait for them, and mio's read ahead (`pipe_end`).
 //!
-//! Tests: `tests/io/child_processes.rs`, `tests/process/host.rs`, under Wine.
+//! Tests: `tests/io/child_processes.rs`, `tests/process/everywhere.rs`, under Wine.
 
 #![allow(unsafe_code)]
 

@@ -11,7 +11,8 @@
 //! Rejected: the crate `ctrlc`, which never removes its handler: after one wait for Ctrl-C, Ctrl-C
 //! could not stop the program any more.
 //!
-//! Tests: its own test, `tests/process/host.rs`, under Wine.
+//! Tests: its own test, `tests/process/host.rs::ctrl_c_reaches_the_program_and_not_its_workers`,
+//! under Wine.
 #![allow(unsafe_code)]
 
 use std::io;
