@@ -288,7 +288,11 @@ impl Backtrace {
         write!(f, " in {}+{:#x}", Printable(module), frame.offset)
     }
 
-    fn culprit(&self) -> Option<&Frame> {
+    /// The innermost frame that is not part of what every program runs on (the C library, the
+    /// standard library, this crate): the one that the message of the error names. `None` if no
+    /// frame is known to be, or as long as the program's own frames have no names.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Frame> {
         let is_passed = |frame: &&Frame| frame.origin == Origin::Jump || frame.is_runtime();
         let mut items = self.frames().iter().take_while(|one| !one.is_below_items());
         let frame = items.find(|frame| !is_passed(frame))?;
