@@ -1,28 +1,43 @@
 //! The file of an item that has failed: its format, and what reads it.
 //!
 //! ```text
-//!   capsule = MAGIC, head (postcard), checksum of both (8 bytes)
+//!   capsule = MAGIC, length of the head (4 bytes), head, body (both postcard), checksum of all of
+//!             it (8 bytes)
 //! ```
 //!
-//! What lay outside the bytes of an argument is in the file as well ([`Encoded`]). The checksum
-//! finds a file that was cut off or changed by mistake, and no forger: decoding accepts any bytes.
+//! The head says how the item ended, and is short: whoever groups files ([`groups`](crate::groups))
+//! reads it alone. What lay outside the bytes of an argument is in the body as well ([`Encoded`]).
+//! The checksum finds a file that was cut off or changed by mistake, and no forger: decoding
+//! accepts any bytes.
+//!
+//! No file is longer than [`LONGEST`], so reading one takes a bounded time and memory, whatever
+//! length a forged one has.
 //!
 //! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use trefoil::CodecError;
-use trefoil::process::Encoded;
+use trefoil::process::{Encoded, FailedItem};
+use trefoil::{CodecError, TaskError};
+
+use crate::functions::name_of;
+use crate::signature::Signature;
 
 /// The first bytes; another version of the format has another number.
-const MAGIC: &[u8] = b"trefoil capsule 3\n";
+const MAGIC: &[u8] = b"trefoil capsule 4\n";
 
-/// What a capsule says of its item.
+/// How long a file may be.
+const LONGEST: u64 = 1 << 30;
+/// How long its head may be.
+const LONGEST_HEAD: usize = 1 << 20;
+
+/// What a capsule says of its item, without the item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
     /// The name of the function, where it is known.
@@ -31,9 +46,98 @@ pub(crate) struct Head {
     pub(crate) argument_type: String,
     pub(crate) context_type: Option<String>,
     pub(crate) item: Option<u64>,
+    pub(crate) signature: Signature,
+    /// Milliseconds since 1970.
+    when: u64,
+    /// The time limit that was over, in nanoseconds.
+    limit: Option<u64>,
+    /// Which file this program was.
+    build: Option<Build>,
+    /// It was made from another one, whose item died.
+    pub(crate) is_shrunk: bool,
+}
+
+/// The item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Body {
     pub(crate) error: String,
     pub(crate) argument: Encoded,
     pub(crate) context: Option<Encoded>,
+}
+
+/// The length of the program's file, and when it was written. In another build the same place has
+/// another number.
+type Build = (u64, u64);
+
+fn build() -> Option<Build> {
+    let known = fs::metadata(std::env::current_exe().ok()?).ok()?;
+    Some((known.len(), millis(known.modified().ok()?)))
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+impl Head {
+    /// `None` if its error is none that an item ends in.
+    pub(crate) fn of(failed: &FailedItem) -> Option<Self> {
+        let limit = match failed.error() {
+            TaskError::TimedOut(late) => late.limit(),
+            _ => None,
+        };
+        Some(Self {
+            function: name_of(failed).map(str::to_owned),
+            argument_type: failed.argument_type().to_owned(),
+            context_type: failed.context_type().map(str::to_owned),
+            item: failed.item().map(|at| at as u64),
+            signature: Signature::of(failed.error())?,
+            when: millis(SystemTime::now()),
+            limit: limit.map(|limit| limit.as_nanos().try_into().unwrap_or(u64::MAX)),
+            build: build(),
+            is_shrunk: false,
+        })
+    }
+
+    pub(crate) fn when(&self) -> SystemTime {
+        // (A forged one may be later than any time.)
+        let since = UNIX_EPOCH.checked_add(Duration::from_millis(self.when));
+        since.unwrap_or(UNIX_EPOCH)
+    }
+
+    /// The time limit that was over.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit.map(Duration::from_nanos)
+    }
+
+    /// Whether this program has made it, so that places have the numbers that they had.
+    pub(crate) fn is_of_this_build(&self) -> bool {
+        self.build.is_some() && self.build == build()
+    }
+}
+
+impl Body {
+    pub(crate) fn of(failed: &FailedItem) -> Self {
+        Self {
+            error: text(failed.error()),
+            argument: failed.argument(),
+            context: failed.context(),
+        }
+    }
+}
+
+/// What the file says of the end.
+pub(crate) fn text(error: &TaskError) -> String {
+    let mut text = error.to_string();
+    if let TaskError::WorkerDied(exit) = error {
+        let backtrace = exit.backtrace().map(ToString::to_string);
+        let tail = Some(exit.stderr_tail().to_owned()).filter(|tail| !tail.is_empty());
+        for part in backtrace.into_iter().chain(tail) {
+            text.push_str("\n\n");
+            text.push_str(&part);
+        }
+    }
+    text
 }
 
 /// FNV-1a.
@@ -72,14 +176,40 @@ impl<W: Write> Write for Limited<W> {
 }
 
 /// Writes a capsule of at most `room` bytes.
-pub(crate) fn write(head: &Head, to: impl Write, room: u64) -> io::Result<()> {
+pub(crate) fn write(head: &Head, body: &Body, to: impl Write, room: u64) -> io::Result<()> {
     let sum = Sum::NEW;
+    let room = room.min(LONGEST);
     let room = room.saturating_sub(size_of::<u64>() as u64);
+    let head = postcard::to_stdvec(head).map_err(io::Error::other)?;
+    let length = u32::try_from(head.len()).ok();
+    let length = length.filter(|_| head.len() <= LONGEST_HEAD);
+    let length = length.ok_or(io::ErrorKind::InvalidData)?;
     let mut to = Limited { to, room, sum };
     to.write_all(MAGIC)?;
-    let Limited { mut to, sum, .. } = postcard::to_io(head, to).map_err(io::Error::other)?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(&head)?;
+    let Limited { mut to, sum, .. } = postcard::to_io(body, to).map_err(io::Error::other)?;
     to.write_all(&sum.0.to_le_bytes())?;
     to.flush()
+}
+
+/// How long that file will be; `None`: longer than a file may be.
+pub(crate) fn length(head: &Head, body: &Body) -> Option<u64> {
+    struct Count(u64);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let Count(both) = postcard::to_io(head, Count(0)).ok()?;
+    let Count(both) = postcard::to_io(body, Count(both)).ok()?;
+    let all = MAGIC.len() as u64 + 4 + both + 8;
+    (all <= LONGEST).then_some(all)
 }
 
 /// A file with an item that has failed, from [`keep_failures`](crate::KeepFailures::keep_failures);
@@ -90,57 +220,67 @@ pub(crate) fn write(head: &Head, to: impl Write, room: u64) -> io::Result<()> {
 /// without a pool, see [`init`](crate::init).
 #[derive(Clone)]
 pub struct Capsule {
+    path: PathBuf,
     pub(crate) head: Head,
+    pub(crate) body: Body,
 }
 
 const DAMAGED: &str = "is damaged or incomplete";
 const NO_CAPSULE: &str = "holds no item that a pool of this version has kept";
+const TOO_LONG: &str = "is longer than the file of an item may be: 1 GiB";
 
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 impl Capsule {
-    /// Reads a file.
+    /// Reads a file, of at most 1 GiB: no file of an item is longer.
     ///
     /// # Errors
     /// What the system says; [`InvalidData`](io::ErrorKind::InvalidData) if the file is none, is
-    /// incomplete or was changed.
+    /// incomplete, was changed, or is too long.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        // (To open a FIFO would wait for its other end.)
-        let known = fs::metadata(path)?;
-        let read = if known.is_file() {
-            Self::read(File::open(path)?.take(known.len()))
-        } else {
-            Err(invalid("is not a regular file"))
-        };
-        read.map_err(|error| match error.get_ref() {
-            Some(why) => io::Error::new(error.kind(), format!("{} {why}", path.display())),
-            None => error, // the system's
-        })
+        let read = opened(path).and_then(|(file, length)| Self::read(path, file, length));
+        read.map_err(|error| named(path, error))
     }
 
-    fn read(mut from: impl Read) -> io::Result<Self> {
-        let (mut magic, mut rest) = (Vec::new(), Vec::new());
-        let begin = from.by_ref().take(MAGIC.len() as u64);
-        { begin }.read_to_end(&mut magic)?;
-        if magic != MAGIC {
-            return Err(invalid(NO_CAPSULE));
-        }
-        from.read_to_end(&mut rest)?;
-        let whole = rest.split_last_chunk();
-        let (head, expected) = whole.ok_or_else(|| invalid(DAMAGED))?;
+    fn read(path: &Path, mut from: impl Read, length: u64) -> io::Result<Self> {
         let mut sum = Sum::NEW;
         sum.add(MAGIC);
-        sum.add(head);
+        read_magic(&mut from)?;
+        if length > LONGEST {
+            return Err(invalid(TOO_LONG));
+        }
+        let mut rest = Vec::new();
+        rest.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX))
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        from.read_to_end(&mut rest)?;
+        let damaged = || invalid(DAMAGED);
+        let (all, expected) = rest.split_last_chunk().ok_or_else(damaged)?;
+        sum.add(all);
         if sum.0 != u64::from_le_bytes(*expected) {
-            return Err(invalid(DAMAGED));
+            return Err(damaged());
         }
-        match postcard::take_from_bytes(head) {
-            Ok((head, [])) => Ok(Self { head }),
-            _ => Err(invalid(DAMAGED)),
+        let (length, all) = all.split_first_chunk().ok_or_else(damaged)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (head, body) = all.split_at_checked(length).ok_or_else(damaged)?;
+        let head = postcard::take_from_bytes(head).ok();
+        let body = postcard::take_from_bytes(body).ok();
+        match (head, body) {
+            (Some((head, [])), Some((body, []))) => Ok(Self::new(path.to_owned(), head, body)),
+            _ => Err(damaged()),
         }
+    }
+
+    pub(crate) fn new(path: PathBuf, head: Head, body: Body) -> Self {
+        Self { path, head, body }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The item's argument, decoded.
@@ -157,7 +297,7 @@ impl Capsule {
     /// # Errors
     /// What the `Deserialize` of `A` says, its panic too.
     pub fn argument<A: DeserializeOwned + 'static>(&self) -> Result<A, CodecError> {
-        self.head.argument.decode()
+        self.body.argument.decode()
     }
 
     /// The index of the item, if the call had many.
@@ -179,8 +319,55 @@ impl Capsule {
     /// has written to standard error.
     #[must_use]
     pub fn error(&self) -> &str {
-        &self.head.error
+        &self.body.error
     }
+}
+
+/// Opens a regular file, and reads its length. (To open a FIFO would wait for its other end.)
+fn opened(path: &Path) -> io::Result<(impl Read, u64)> {
+    let known = fs::metadata(path)?;
+    if !known.is_file() {
+        return Err(invalid("is not a regular file"));
+    }
+    Ok((File::open(path)?.take(known.len()), known.len()))
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    match error.get_ref() {
+        Some(why) => io::Error::new(error.kind(), format!("{} {why}", path.display())),
+        None => error, // the system's
+    }
+}
+
+fn read_magic(from: &mut impl Read) -> io::Result<()> {
+    let mut magic = Vec::new();
+    let begin = from.by_ref().take(MAGIC.len() as u64);
+    { begin }.read_to_end(&mut magic)?;
+    if magic != MAGIC {
+        return Err(invalid(NO_CAPSULE));
+    }
+    Ok(())
+}
+
+/// Reads what a file says of its item, and the file's length; not whether it is whole.
+pub(crate) fn head(path: &Path) -> io::Result<(Head, u64)> {
+    let read = || {
+        let (mut from, all) = opened(path)?;
+        read_magic(&mut from)?;
+        let (mut length, mut head) = ([0; 4], Vec::new());
+        let damaged = || invalid(DAMAGED);
+        from.read_exact(&mut length).map_err(|_| damaged())?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > LONGEST_HEAD {
+            return Err(damaged());
+        }
+        from.take(length as u64).read_to_end(&mut head)?;
+        match postcard::take_from_bytes(&head) {
+            Ok((head, [])) => Ok((head, all)),
+            _ => Err(damaged()),
+        }
+    };
+    read().map_err(|error| named(path, error))
 }
 
 impl fmt::Debug for Capsule {
@@ -203,7 +390,7 @@ impl fmt::Display for Capsule {
             write!(f, " `{name}`")?;
         }
         write!(f, ": {}", self.error())?;
-        if let Some(what) = self.head.argument.left_out() {
+        if let Some(what) = self.body.argument.left_out() {
             write!(f, " (not kept: {what})")?;
         }
         Ok(())

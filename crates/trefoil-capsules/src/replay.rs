@@ -1,15 +1,12 @@
-//! Runs the item of a capsule in this process, without a pool: `TREFOIL_REPLAY`.
+//! The beginning of a program: workers, and the items that `TREFOIL_REPLAY` and `TREFOIL_SHRINK`
+//! name.
 //!
-//! What ends the item ends this process in the same way: a signal, an exit, an endless loop. An
-//! error that a worker would report becomes an exit code.
-//!
-//! A file names its function, and each build of the program has functions elsewhere. So a program
-//! says which function has which name ([`replayable`]), and one that takes types of the same names
-//! runs the item.
+//! A replay runs the item in this process, without a pool. What ends the item ends this process in
+//! the same way: a signal, an exit, an endless loop. An error that a worker would report becomes an
+//! exit code.
 //!
 //! Tests: `crates/trefoil-capsules/tests/capsules/main.rs`.
 
-use std::any::type_name;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -17,17 +14,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::exit;
 
-use parking_lot::Mutex;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use trefoil::process::{FailedItem, Portable};
+use trefoil::ProcessPool;
 
 use crate::capsule::Capsule;
-use crate::{raw_environment, rights};
+use crate::shrink::{self, Budget};
+use crate::{functions, raw_environment, rights};
 
-/// The environment variable that names a capsule, and the one that names its function.
+/// The environment variables that name a capsule, and the one that names its function.
 const REPLAY: &str = "TREFOIL_REPLAY";
 const REPLAY_FN: &str = "TREFOIL_REPLAY_FN";
+const SHRINK: &str = "TREFOIL_SHRINK";
+/// How many bytes an item may allocate, and how often a candidate runs.
+const MEMORY: &str = "TREFOIL_SHRINK_MEMORY";
+const REPEAT: &str = "TREFOIL_SHRINK_REPEAT";
 
 /// The exit code of an item that has panicked, like that of a `main` that panics.
 const PANICKED: i32 = 101;
@@ -35,100 +34,6 @@ const PANICKED: i32 = 101;
 const CODEC: i32 = 65;
 /// That of a file that this program cannot run.
 const REFUSED: i32 = 64;
-
-/// A function with a name.
-struct Function {
-    name: &'static str,
-    address: usize,
-    /// The name of its argument's type, and of the context's that it borrows.
-    argument: &'static str,
-    context: Option<&'static str>,
-    run: Box<Run>,
-}
-
-/// Runs a function with what is in a file; or why that could not be decoded or encoded.
-type Run = dyn Fn(&Capsule) -> Result<(), String> + Send;
-
-static FUNCTIONS: Mutex<Vec<Function>> = Mutex::new(Vec::new());
-
-/// Gives `f` a name, by which an item that has failed in it
-/// ([`keep_failures`](crate::KeepFailures::keep_failures)) runs again: in this build of the
-/// program, or in another one, with a sanitizer, with debug assertions, with a fix.
-///
-/// The file has the name that was given here in the program that wrote it, or else that of the
-/// [call](trefoil::ProcessCall::name). Where it has none, or the function is called something else
-/// by now, the variable `TREFOIL_REPLAY_FN` names it. The type of its argument must have the name
-/// that it had, and the argument must still decode.
-///
-/// Call it before [`init`](crate::init), which runs the item. In a pool's process it costs a lock,
-/// and nothing is sent anywhere. Of several functions with one name the first counts. An inlined or
-/// generic function may have several addresses in a build, and two functions that do the same may
-/// share one, so give the calls the same name ([`ProcessCall::name`](trefoil::ProcessCall::name)).
-///
-/// The page of the [crate](crate) has an example.
-pub fn replayable<A: Portable, R: Portable>(name: &'static str, f: fn(A) -> R) {
-    FUNCTIONS.lock().push(Function {
-        name,
-        address: f as usize,
-        argument: type_name::<A>(),
-        context: None,
-        run: Box::new(move |capsule| encoded(&f(argument(capsule)?))),
-    });
-}
-
-/// Names a function that borrows a context ([`map_with`](trefoil::ProcessPool::map_with)), as
-/// [`replayable`] names one without.
-///
-/// ```
-/// # use trefoil_capsules::replayable_with;
-/// fn look_up(words: &Vec<String>, at: usize) -> String {
-///     words[at].clone()
-/// }
-///
-/// replayable_with("look_up", look_up);
-/// trefoil_capsules::init();
-/// ```
-pub fn replayable_with<C: DeserializeOwned + 'static, A: Portable, R: Portable>(
-    name: &'static str,
-    f: fn(&C, A) -> R,
-) {
-    FUNCTIONS.lock().push(Function {
-        name,
-        address: f as usize,
-        argument: type_name::<A>(),
-        context: Some(type_name::<C>()),
-        run: Box::new(move |capsule| {
-            let context = capsule.head.context.as_ref();
-            let context = context.ok_or("the file has no context")?.decode();
-            let context: C = context.map_err(|error| format!("the context: {error}"))?;
-            encoded(&f(&context, argument(capsule)?))
-        }),
-    });
-}
-
-fn argument<A: DeserializeOwned + 'static>(capsule: &Capsule) -> Result<A, String> {
-    capsule.argument().map_err(|error| error.to_string())
-}
-
-/// As a worker would do it; nobody reads it.
-fn encoded(result: &impl Serialize) -> Result<(), String> {
-    match postcard::to_io(result, io::sink()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("the result could not be encoded: {error}")),
-    }
-}
-
-/// The name of the item's function: the one that it has been given, or else that of its call.
-pub(crate) fn name_of(failed: &FailedItem) -> Option<&str> {
-    let functions = FUNCTIONS.lock();
-    let found = functions
-        .iter()
-        .filter(|one| one.address == failed.function() && one.argument == failed.argument_type());
-    // Functions that do the same may have one address.
-    let found: Vec<&str> = found.map(|one| one.name).collect();
-    let called = found.iter().find(|name| Some(**name) == failed.name());
-    called.or(found.first()).copied().or(failed.name())
-}
 
 /// Makes worker processes possible, in place of [`trefoil::init`]: call it first in `main`.
 ///
@@ -140,8 +45,18 @@ pub(crate) fn name_of(failed: &FailedItem) -> Option<&str> {
 /// did: by the same signal or exit code if the item ends it, and not at all if the item does not
 /// end (no limit applies, of time or of memory). After a panic its code is 101; 65 if the argument
 /// could not be decoded or the result not be encoded; 0 if the item has returned a value; 64 if the
-/// file is missing or damaged, or its function has no name that is known here ([`replayable`],
-/// `TREFOIL_REPLAY_FN`). A pool's initializer does not run: a function that needs it must call it.
+/// file is missing or damaged, or its function has no name that is known here
+/// ([`replayable`](crate::replayable), `TREFOIL_REPLAY_FN`). A pool's initializer does not run: a
+/// function that needs it must call it.
+///
+/// `TREFOIL_SHRINK` names such a file, too: then this function makes the item's argument smaller,
+/// as [`shrink`](crate::shrink) does, in a pool whose workers run one candidate each. It prints a
+/// test with the smallest argument that still ends the same way on standard output, and everything
+/// else, with a bar on a terminal, on standard error. Its code is 0, or 64 as above and if the item
+/// does not fail again. `TREFOIL_SHRINK_MEMORY` is the
+/// [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit) of its workers in bytes, for an item
+/// that was out of memory; `TREFOIL_SHRINK_REPEAT` how often each candidate runs
+/// ([`Budget::repeat`]).
 ///
 /// It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what your own program has
 /// written. A program with other rights than its caller's replays nothing.
@@ -160,12 +75,26 @@ pub(crate) fn name_of(failed: &FailedItem) -> Option<&str> {
 pub fn init() {
     trefoil::init(); // a worker does not come back
     let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    if let Some(path) = variable(REPLAY).filter(|_| rights::has_callers()) {
-        let function = variable(REPLAY_FN).and_then(|name| name.into_string().ok());
-        // They are not for the processes that the item starts.
-        raw_environment::forget(REPLAY);
-        raw_environment::forget(REPLAY_FN);
-        replay(path.as_ref(), function);
+    let named = [REPLAY, SHRINK].map(variable);
+    if named.iter().all(Option::is_none) || !rights::has_callers() {
+        return;
+    }
+    let [function, memory, repeat] =
+        [REPLAY_FN, MEMORY, REPEAT].map(|name| variable(name).and_then(|it| it.into_string().ok()));
+    // They are not for the processes that the item starts.
+    for name in [REPLAY, SHRINK, REPLAY_FN, MEMORY, REPEAT] {
+        raw_environment::forget(name);
+    }
+    match named {
+        [Some(path), _] => replay(path.as_ref(), function.as_deref()),
+        [None, Some(path)] => {
+            let path = Path::new(&path);
+            match make_smaller(path, function.as_deref(), memory, repeat) {
+                Ok(()) => exit(0),
+                Err(why) => refuses("shrink", path, &why),
+            }
+        }
+        [None, None] => {}
     }
 }
 
@@ -174,19 +103,17 @@ fn say(line: &dyn Display) {
     let _ = writeln!(io::stderr(), "trefoil: {line}");
 }
 
-fn refuses(why: &dyn Display) -> ! {
-    say(&format_args!("it cannot replay: {why}"));
+fn refuses(what: &str, path: &Path, why: &dyn Display) -> ! {
+    say(&format_args!("it cannot {what}: {}: {why}", path.display()));
     exit(REFUSED)
 }
 
-fn replay(path: &Path, function: Option<String>) -> ! {
-    let capsule = Capsule::open(path);
-    let capsule =
-        capsule.unwrap_or_else(|error| refuses(&format_args!("{}: {error}", path.display())));
-    let function = find(&capsule, function)
-        .unwrap_or_else(|why| refuses(&format_args!("{}: {why}", path.display())));
+fn replay(path: &Path, function: Option<&str>) -> ! {
+    let refuses = |why: &dyn Display| -> ! { refuses("replay", path, why) };
+    let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
+    let function = functions::find(&capsule, function).unwrap_or_else(|why| refuses(&why));
     say(&format_args!("replays {}: {capsule}", path.display()));
-    match catch_unwind(AssertUnwindSafe(|| (function.run)(&capsule))) {
+    match catch_unwind(AssertUnwindSafe(|| function.calls.run(&capsule))) {
         Err(_) => exit(PANICKED), // the hook has printed it
         Ok(Err(why)) => {
             say(&why);
@@ -199,36 +126,32 @@ fn replay(path: &Path, function: Option<String>) -> ! {
     }
 }
 
-/// The function of the item, by its name; or why there is none. `name`: another name of it.
-fn find(capsule: &Capsule, name: Option<String>) -> Result<Function, String> {
-    let head = &capsule.head;
-    let Some(name) = name.as_deref().or(capsule.function()) else {
-        return Err(
-            "it names no function: `replayable` gives one a name, and `TREFOIL_REPLAY_FN` may \
-             choose it here. (A test can read the argument, with \
-             `trefoil_capsules::Capsule::open(path)?.argument()`.)"
-                .to_owned(),
-        );
+fn make_smaller(
+    path: &Path,
+    function: Option<&str>,
+    memory: Option<String>,
+    repeat: Option<String>,
+) -> io::Result<()> {
+    let number = |name: &str, text: &str| -> io::Result<u64> {
+        let why = || io::Error::other(format!("{name} is `{text}`, and must be a number"));
+        text.parse().map_err(|_| why())
     };
-    let mut functions = std::mem::take(&mut *FUNCTIONS.lock());
-    let Some(at) = functions.iter().position(|known| known.name == name) else {
-        let names: Vec<&str> = functions.iter().map(|known| known.name).collect();
-        return Err(format!(
-            "no function is called `{name}` here before `init` (`replayable`); it knows {names:?}"
-        ));
-    };
-    let found = functions.swap_remove(at);
-    let context = head.context_type.as_deref();
-    if found.argument != head.argument_type || found.context != context {
-        let types = |argument: &str, context: Option<&str>| match context {
-            Some(context) => format!("`&{context}, {argument}`"),
-            None => format!("`{argument}`"),
-        };
-        return Err(format!(
-            "`{name}` takes {} here, and had {} there",
-            types(found.argument, found.context),
-            types(&head.argument_type, context)
-        ));
+    let capsule = Capsule::open(path)?;
+    // (A thousand panics with their backtraces would cost more than the runs.)
+    let builder = ProcessPool::builder().env("RUST_BACKTRACE", "0");
+    let mut builder = builder.max_tasks_per_worker(1);
+    if let Some(text) = memory {
+        builder = builder.memory_limit(number(MEMORY, &text)?);
     }
-    Ok(found)
+    let mut budget = Budget::default().with_bar(shrink::bar());
+    if let Some(text) = repeat {
+        budget = budget.repeat(number(REPEAT, &text)?.try_into().unwrap_or(u32::MAX));
+    }
+    say(&format_args!("shrinks {}: {capsule}", path.display()));
+    let procs = builder.build().map_err(io::Error::other)?;
+    let shrunk = shrink::shrink_as(&capsule, function, &procs, budget)?;
+    say(&shrunk);
+    let mut out = io::stdout();
+    out.write_all(shrunk.test_text.as_bytes())?;
+    out.flush()
 }

@@ -36,9 +36,13 @@ impl Kept {
         Self(std::env::temp_dir().join(name))
     }
 
+    /// Those with an item.
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.0).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().path()).collect()
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .filter(|path| path.extension().is_some_and(|end| end == "capsule"))
+            .collect()
     }
 
     fn builder(&self) -> trefoil::ProcessPoolBuilder {
