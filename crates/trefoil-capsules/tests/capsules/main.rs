@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use support::{Dice, Odd, Test, kill, pool, tests, until};
 use trefoil::{Bulk, ProcessPool, Shared, TaskError};
-use trefoil_capsules::{Capsule, KeepFailures, capsule_of, replayable, replayable_with};
+use trefoil_capsules::{Capsule, KeepFailures, capsule_of, groups, replayable, replayable_with};
 
 fn main() {
     support::sleep();
@@ -157,8 +157,17 @@ fn takes_a_row(procs: Option<&ProcessPool>) -> Option<TaskError> {
     task.join().err()
 }
 
+fn ends_by_its_text(text: String) {
+    match text.get(..1) {
+        Some("a") => panic!("an a, {} letters", text.len()),
+        Some("b") => panic!("a b, {} letters", text.len()),
+        _ => exit(3),
+    }
+}
+
 /// Before `init`.
 fn names() {
+    replayable("ends_by_its_text", ends_by_its_text);
     replayable("poison", poison);
     replayable("sees", sees);
     replayable("is_empty", is_empty);
@@ -523,6 +532,83 @@ tests! {
         fs::File::create(at("long")).unwrap().set_len(1 << 42).unwrap();
         let error = Capsule::open(at("long")).unwrap_err();
         assert!(error.to_string().contains("that a pool of this version has kept"), "{error}");
+        // Longer than any memory, and it begins as one.
+        let procs = kept.builder().build().unwrap();
+        let whole = capsule_of(&procs.spawn((1, 6), poison).join().unwrap_err()).unwrap();
+        let bytes = fs::read(&whole).unwrap();
+        for length in [(1 << 30) + 1, 1 << 42] {
+            fs::write(&whole, &bytes).unwrap();
+            fs::File::options().append(true).open(&whole).unwrap().set_len(length).unwrap();
+            let error = Capsule::open(&whole).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains("longer than the file of an item may be"), "{error}");
+            assert!(groups(&kept.0).unwrap().len() <= 1);
+        }
+        // Every byte of one may be anything.
+        for at in 0..bytes.len() {
+            for other in [0, 0x7f, 0xff, bytes[at] ^ 1] {
+                let mut changed = bytes.clone();
+                changed[at] = other;
+                fs::write(&whole, &changed).unwrap();
+                assert_eq!(Capsule::open(&whole).is_ok(), changed == bytes);
+                assert!(groups(&kept.0).unwrap().len() <= 1);
+            }
+        }
+    }
+
+    /// A hundred deaths of one cause are one entry, and leave room for others.
+    fn items_that_end_the_same_way_are_a_group() {
+        let kept = Kept::new("groups");
+        let builder = kept.builder().workers(1).keep_failures_within(&kept.0, 8, u64::MAX);
+        let procs = builder.build().unwrap();
+        let fail = |text: &str| procs.spawn(text.to_owned(), ends_by_its_text).join().unwrap_err();
+        let begin = std::time::SystemTime::now() - Duration::from_secs(1);
+        let first = capsule_of(&fail(&"a".repeat(500))).unwrap();
+        let mut smallest = None;
+        for n in 0..30 {
+            let length = [400, 50, 600, 90, 70, 800][n % 6] + n / 6;
+            let path = capsule_of(&fail(&"a".repeat(length)));
+            smallest = if length == 50 { path } else { smallest };
+        }
+        assert_eq!(kept.files().len(), 8);
+        // Others come later, and find room. (An exit code, two lines, and one line of two functions.)
+        assert!(capsule_of(&fail("exit")).is_some());
+        assert!(capsule_of(&fail("b")).is_some());
+        let other = procs.spawn((1, 4), poison).join().unwrap_err();
+        assert!(capsule_of(&other).is_some());
+        assert_eq!(kept.files().len(), 8);
+        let all = groups(&kept.0).unwrap();
+        let counts: Vec<u64> = all.iter().map(trefoil_capsules::Group::count).collect();
+        assert_eq!(counts, [31, 1, 1, 1], "{all:?}");
+        let group = &all[0];
+        assert_eq!((group.files(), group.function()), (5, Some("ends_by_its_text")));
+        assert!(group.how().starts_with("panicked at crates/trefoil-capsules/tests"), "{group}");
+        assert!(group.first() >= begin && group.last() >= group.first());
+        assert_eq!(Some(group.smallest()), smallest.as_deref());
+        // The first, and the smallest.
+        assert!(first.exists());
+        let mut lengths: Vec<usize> = kept.files().into_iter().filter_map(|path| {
+            let capsule = Capsule::open(path).unwrap();
+            let is_one = capsule.error().contains("an a");
+            is_one.then(|| capsule.argument::<String>().unwrap().len())
+        }).collect();
+        lengths.sort_unstable();
+        assert_eq!(lengths[..3], [50, 51, 52]);
+        assert!(lengths.contains(&500), "{lengths:?}");
+    }
+
+    /// Its path is in the note all the same.
+    #[cfg(target_os = "linux")] // elsewhere names are text
+    fn a_directory_may_have_any_name() {
+        use std::os::unix::ffi::OsStrExt;
+        let kept = Kept::new("named");
+        let dir = kept.0.join(std::ffi::OsStr::from_bytes(b"no text \xff %41"));
+        let procs = ProcessPool::builder().workers(1).keep_failures(&dir).build().unwrap();
+        let error = procs.spawn((0, 1), poison).join().unwrap_err();
+        let path = capsule_of(&error).unwrap();
+        assert_eq!(path.parent(), Some(&*dir));
+        assert_eq!(Capsule::open(&path).unwrap().argument::<(u8, u32)>().unwrap(), (0, 1));
+        assert!(error.to_string().contains("the item is kept in the escaped path /"), "{error}");
     }
 
     /// It finds the functions by their names, and what they take by those of the types.

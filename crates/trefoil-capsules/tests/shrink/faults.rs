@@ -2,8 +2,8 @@
 //!
 //! Each comes down to that one, or within two elements of it, in at most 2,000 runs, and with the
 //! same signature. `TREFOIL_FULL=1` runs all of them, otherwise one of each kind of end is tried;
-//! each prints a line of a table. With `TREFOIL_TMIN=1` a byte-wise minimiser has the same
-//! arguments encoded.
+//! each prints a line of a table. With `TREFOIL_TMIN=60` a byte-wise minimiser has the same
+//! arguments encoded, for so many seconds each.
 
 use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +22,6 @@ use crate::{Kept, tmin::tmin};
 
 /// The time limit of items that hang.
 const LIMIT: Duration = Duration::from_millis(400);
-
-/// How long `tmin` may take for one: as long as `shrink`.
-const TMIN: Duration = Duration::from_secs(60);
 
 /// A line of the table.
 pub(crate) struct Row {
@@ -213,10 +210,10 @@ fn shrink_it<A: Portable, R: Portable>(
         .map(|group| (group.how(), group.count()))
         .collect();
     assert_eq!(all.len(), 1, "{name}: {files:?}");
-    let by_tmin = std::env::var_os("TREFOIL_TMIN").map(|_| {
+    let by_tmin = std::env::var("TREFOIL_TMIN").ok().map(|seconds| {
         let how = |error: &TaskError| std::mem::discriminant(error);
         let expected = call(procs, f, capsule.argument().unwrap()).map_err(|error| how(&error));
-        let end = Instant::now() + TMIN;
+        let end = Instant::now() + Duration::from_secs(seconds.parse().expect("TREFOIL_TMIN"));
         let (least, runs) = tmin(bytes.clone(), 2000, |bytes| {
             if Instant::now() > end {
                 return None;
