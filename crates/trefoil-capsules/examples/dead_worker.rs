@@ -1,11 +1,11 @@
 //! From a dead worker to its cause: the error has a file with the item, which runs again alone,
-//! under a debugger if you like, and whose argument makes the regression test.
+//! under a debugger if you like, and whose argument becomes the smallest test that still dies.
 
 use std::error::Error;
 use std::process::Command;
 
 use trefoil::ProcessPool;
-use trefoil_capsules::{Capsule, KeepFailures, capsule_of, replayable};
+use trefoil_capsules::{Budget, Capsule, KeepFailures, capsule_of, replayable, shrink};
 
 /// Reads a length and as many bytes. (As a C library might: an impossible length aborts it.)
 fn decode_row(row: Vec<u8>) -> usize {
@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join(format!("dead-worker-{}", std::process::id()));
     let procs = ProcessPool::builder()
         .workers(2)
+        .max_tasks_per_worker(1) // for `shrink`: each candidate has a worker of its own
         .keep_failures(&dir)
         .build()?;
 
@@ -44,9 +45,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
-    // 3. The test of the fix.
-    let row: Vec<u8> = Capsule::open(&path)?.argument()?;
-    println!("the row: {row:?}");
+    // 3. The smallest row that still kills, and the test of the fix.
+    // (`TREFOIL_SHRINK=.. ./program` prints that test.)
+    let capsule = Capsule::open(&path)?;
+    let row: Vec<u8> = capsule.argument()?;
+    let shrunk = shrink(&capsule, &procs, Budget::default())?;
+    println!("the row: {row:?}; the smallest: {}", shrunk.value_text);
+    println!("{}", shrunk.test_text);
     std::fs::remove_dir_all(&dir)?;
     Ok(())
 }

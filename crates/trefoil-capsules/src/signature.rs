@@ -122,9 +122,10 @@ impl Signature {
         }
     }
 
-    /// Whether it names no place, although such an end has one where crashes are noted.
+    /// Whether it does not name the user's place, although such an end has one: a crash was not
+    /// noted, or the names of functions were not known in time.
     pub(crate) fn is_vague(&self) -> bool {
-        matches!(self, Self::Died { signal: Some(_), places, .. } if places.is_empty())
+        matches!(self, Self::Died { signal: Some(_), places, .. } if places.len() != 1)
     }
 }
 

@@ -11,8 +11,7 @@ mod threads;
 /// Runs the body of a test in a process of its own: see the [crate](crate).
 ///
 /// It belongs on a function with `#[test]`, before or after it; on an `async fn` it comes first,
-/// because `#[test]` refuses those. A function in a test that is called by its own name is the body,
-/// in the same process.
+/// because `#[test]` refuses those.
 ///
 /// | setting | |
 /// |---|---|

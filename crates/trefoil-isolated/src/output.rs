@@ -1,8 +1,8 @@
 //! What a test prints, so that the harness has it as if the test had printed it here.
 //!
-//! The harness catches what its own thread prints, and shows it if the test fails. So the process of a
-//! test prints to a file, which is printed here at its end; with `--nocapture` it prints where this
-//! process does. The file has no name any more as soon as both have opened it.
+//! The harness catches what its own thread prints, and shows it if the test fails. So the process
+//! of a test prints to a file, which is printed here at its end; with `--nocapture` it prints where
+//! this process does. The file has no name any more as soon as both have opened it.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};

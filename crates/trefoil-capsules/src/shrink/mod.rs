@@ -37,7 +37,8 @@ use crate::keep::{unguessable, write_private};
 use crate::signature::Signature;
 use crate::tree::{Tree, Variants};
 
-/// For the deepest tree, with a debug build of a type's `Deserialize`. (What is not touched takes no memory.)
+/// For the deepest tree, with a debug build of a type's `Deserialize`. (What is not touched takes no
+/// memory.)
 #[cfg(target_pointer_width = "64")]
 const STACK: usize = 512 << 20;
 #[cfg(not(target_pointer_width = "64"))]
@@ -53,6 +54,9 @@ const WIDEST: usize = 16;
 
 /// How often the original runs, at most, to see that it fails again.
 const TRIES: u32 = 3;
+
+/// How long one waits for the names of functions, besides what an error waits for them.
+const NAMED: Duration = Duration::from_secs(20);
 
 /// How long one waits for workers that were replaced.
 const REPLACED: Duration = Duration::from_secs(10);
@@ -304,9 +308,10 @@ impl<'a> Work<'a> {
             }
             ended.push(end);
         }
-        // Another build has other places; other workers may note none.
+        // Another build has other places, and what is vague is known better, or worse, now.
         let is_elsewhere = |end: &Signature| {
-            end.is_like(&self.expected) && (end.is_vague() || !capsule.head.is_of_this_build())
+            let is_vague = end.is_vague() || self.expected.is_vague();
+            end.is_like(&self.expected) && (is_vague || !capsule.head.is_of_this_build())
         };
         let mut ended = ended.into_iter().flatten();
         let mut other = None;
@@ -338,6 +343,7 @@ impl<'a> Work<'a> {
         for (tree, found) in trees.iter().zip(&self.found) {
             let found = found.clone();
             let on_failed = move |failed: &FailedItem| {
+                wait_for_names(failed.error());
                 let head = Head::of(failed);
                 *found.lock() = head.map(|head| (head, Body::of(failed)));
             };
@@ -353,15 +359,19 @@ impl<'a> Work<'a> {
         }
         self.runs += tasks.iter().flatten().count();
         let (mut ends, mut some_worker_lives) = (Vec::new(), false);
-        for task in tasks {
+        for (task, found) in tasks.into_iter().zip(&self.found) {
             let end = task.map(|task| task.join());
+            let found = found
+                .lock()
+                .as_ref()
+                .map(|(head, _)| head.signature.clone());
             some_worker_lives |= !matches!(
                 end,
                 Some(Err(TaskError::WorkerDied(_) | TaskError::TimedOut(_)))
             );
             ends.push(match end {
                 None | Some(Ok(())) => None,
-                Some(Err(error)) => match Signature::of(&error) {
+                Some(Err(error)) => match found.or_else(|| Signature::of(&error)) {
                     Some(signature) => Some(signature),
                     None => return Err(io::Error::other(format!("the pool has ended: {error}"))),
                 },
@@ -508,6 +518,30 @@ fn save(original: &Path, last: &Path, head: &Head, body: &Body) -> Option<PathBu
         written.is_err().then(|| fs::remove_file(&new));
         written.is_ok()
     })
+}
+
+/// Waits until the functions of a backtrace have names: a candidate counts if it dies in the same
+/// one, and a busy machine may take longer than an error waits. (Without symbols there are none.)
+fn wait_for_names(error: &TaskError) {
+    static NONE: Mutex<bool> = Mutex::new(false);
+    let TaskError::WorkerDied(exit) = error else {
+        return;
+    };
+    let Some(backtrace) = exit.backtrace() else {
+        return;
+    };
+    let end = Instant::now() + NAMED;
+    while backtrace
+        .frames()
+        .iter()
+        .all(|frame| frame.function().is_none())
+        && !*NONE.lock()
+    {
+        if Instant::now() > end {
+            *NONE.lock() = true;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether workers of the pool run a second item.

@@ -88,7 +88,8 @@ impl<'a, J: Judge> Search<'a, J> {
         }
     }
 
-    /// Tries candidates in order. The index of the first that ends the same way: it is the best now.
+    /// Tries candidates in order. Returns the index of the first that ends the same way, which is
+    /// the best from now on.
     fn attempt(&mut self, candidates: impl Iterator<Item = Tree>) -> io::Result<Option<usize>> {
         let mut candidates = candidates.enumerate();
         let mut failures = 0;
@@ -325,7 +326,7 @@ impl<'a, J: Judge> Search<'a, J> {
         {
             (is_negative, integer) = (false, positive);
         }
-        // (0 was tried with everything else that is plainest.) One and the bounds of types are where
+        // (0 was tried with all that is plainest.) One and the bounds of types are where
         // much begins or ends; later, for what is not so in between.
         let bounds = (0..128).flat_map(|bits| [(1u128 << bits) - 1, 1 << bits]);
         let bounds = bounds.filter(|bound| match self.patience {

@@ -1,8 +1,8 @@
 //! A tree as Rust that makes the value.
 //!
-//! serde shows less of a type than Rust has: a set looks like a vector, a box like what is in it. The name of
-//! the argument's type helps ([`Hint`]); inside a struct it shows nothing, and the text is a
-//! beginning that a person completes.
+//! serde shows less of a type than Rust has: a set looks like a vector, a box like what is in it.
+//! The name of the argument's type helps ([`Hint`]); inside a struct it shows nothing, and the text
+//! is a beginning that a person completes.
 //!
 //! Tests: below, and `crates/trefoil-capsules/tests/capsules/`, where what is printed is compiled.
 

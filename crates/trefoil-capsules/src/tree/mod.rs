@@ -5,8 +5,8 @@
 //! is an argument like any other.
 //!
 //! **Bounds.** A tree comes from a file, which may be forged: it has at most [`MOST_PARTS`] parts,
-//! [`MOST_BYTES`] bytes of text and bytes, and [`DEEPEST`] levels, and everything that works on one is linear
-//! in its size and recursive in its depth.
+//! [`MOST_BYTES`] bytes of text and bytes, and [`DEEPEST`] levels, and everything that works on one
+//! is linear in its size and recursive in its depth.
 //!
 //! Tests: `writer.rs`, `crates/trefoil-capsules/tests/capsules/`.
 

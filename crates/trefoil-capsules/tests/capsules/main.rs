@@ -571,7 +571,7 @@ tests! {
             smallest = if length == 50 { path } else { smallest };
         }
         assert_eq!(kept.files().len(), 8);
-        // Others come later, and find room. (An exit code, two lines, and one line of two functions.)
+        // Others come later, and find room. (An exit code, another line, another function.)
         assert!(capsule_of(&fail("exit")).is_some());
         assert!(capsule_of(&fail("b")).is_some());
         let other = procs.spawn((1, 4), poison).join().unwrap_err();
