@@ -78,7 +78,7 @@ mod bodies {
 
     pub(crate) fn leaks_a_thread() {
         let thread = std::thread::Builder::new().name("left behind".to_owned());
-        thread.spawn(|| std::thread::park()).unwrap();
+        thread.spawn(std::thread::park).unwrap();
     }
 
     pub(crate) fn joins_its_threads() {

@@ -360,7 +360,7 @@ impl<'a> Work<'a> {
         self.runs += tasks.iter().flatten().count();
         let (mut ends, mut some_worker_lives) = (Vec::new(), false);
         for (task, found) in tasks.into_iter().zip(&self.found) {
-            let end = task.map(|task| task.join());
+            let end = task.map(trefoil::Task::join);
             let found = found
                 .lock()
                 .as_ref()

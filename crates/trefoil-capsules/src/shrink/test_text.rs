@@ -81,7 +81,7 @@ fn identifier(name: &str) -> String {
             }
         })
         .collect();
-    if text.chars().next().is_none_or(|first| first.is_numeric()) {
+    if text.chars().next().is_none_or(char::is_numeric) {
         text.insert(0, '_');
     }
     text

@@ -153,7 +153,7 @@ impl Literal {
             }
             Tree::Octets(bytes) if is_collected(head) => {
                 self.put("[")?;
-                self.list(bytes.iter(), |out, byte| out.debug(byte))?;
+                self.list(bytes.iter(), Self::debug)?;
                 self.put("].into_iter().collect()")?;
             }
             Tree::Octets(bytes) => self.bytes(bytes)?,
@@ -246,7 +246,7 @@ impl Literal {
             return self.put(&format!("b\"{}\".to_vec()", bytes.escape_ascii()));
         }
         self.put("vec![")?;
-        self.list(bytes.iter(), |out, byte| out.debug(byte))?;
+        self.list(bytes.iter(), Self::debug)?;
         self.put("]")
     }
 

@@ -429,7 +429,7 @@ faults! {
     a_fraction(n: f64) {
         assert!(n <= 0.5, "more than half");
     }
-    large: 8123.739_127,
+    large: 8_123.739_127,
     smallest: |n| is(*n == 1.0);
 
     below_a_bound(n: i64) {
