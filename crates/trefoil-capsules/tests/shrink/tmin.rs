@@ -2,60 +2,59 @@
 
 /// The shortest input that this is true of, by AFL's steps: blocks are deleted, each smaller than
 /// the last, then each letter of the alphabet, then each byte becomes `0`. And the number of runs,
-/// of which there are at most so many;
-/// `None` ends it.
+/// of which there are at most so many; `None` ends it.
 pub(crate) fn tmin(
     mut input: Vec<u8>,
     most: usize,
     mut dies: impl FnMut(&[u8]) -> Option<bool>,
 ) -> (Vec<u8>, usize) {
-    let (mut runs, mut is_over) = (0, false);
-    let mut attempt = |input: &mut Vec<u8>, other: Vec<u8>| {
-        if is_over || runs >= most || other == *input {
-            return (false, runs);
-        }
+    let mut runs = 0;
+    let attempt = |other: &[u8]| {
         runs += 1;
-        match dies(&other) {
-            Some(true) => *input = other,
-            Some(false) => return (false, runs),
-            None => is_over = true,
-        }
-        (!is_over, runs)
+        if runs > most { None } else { dies(other) }
     };
+    let _ = minimise(&mut input, attempt);
+    (input, runs.min(most))
+}
+
+/// `None`: it was ended.
+fn minimise(input: &mut Vec<u8>, mut dies: impl FnMut(&[u8]) -> Option<bool>) -> Option<()> {
     loop {
         let before = input.clone();
-        let mut size = (input.len() / 16).next_power_of_two().max(1);
-        loop {
+        let mut size = (input.len() / 16).next_power_of_two();
+        while size > 0 {
             let mut at = 0;
             while at < input.len() {
                 let to = input.len().min(at + size);
                 let shorter = [&input[..at], &input[to..]].concat();
-                if !attempt(&mut input, shorter).0 {
+                if dies(&shorter)? {
+                    *input = shorter;
+                } else {
                     at += size;
                 }
-            }
-            if size == 1 {
-                break;
             }
             size /= 2;
         }
         for letter in 0..=u8::MAX {
-            if input.contains(&letter) && letter != b'0' {
-                let other = input
-                    .iter()
-                    .map(|byte| if *byte == letter { b'0' } else { *byte });
-                let other = other.collect();
-                attempt(&mut input, other);
+            if letter != b'0' && input.contains(&letter) {
+                let plain = |byte: &u8| if *byte == letter { b'0' } else { *byte };
+                let other: Vec<u8> = input.iter().map(plain).collect();
+                if dies(&other)? {
+                    *input = other;
+                }
             }
         }
         for at in 0..input.len() {
-            let mut other = input.clone();
-            other[at] = b'0';
-            attempt(&mut input, other);
+            if input[at] != b'0' {
+                let mut other = input.clone();
+                other[at] = b'0';
+                if dies(&other)? {
+                    *input = other;
+                }
+            }
         }
-        let (_, runs) = attempt(&mut input, before.clone());
-        if input == before || runs >= most {
-            return (input, runs);
+        if *input == before {
+            return Some(());
         }
     }
 }
