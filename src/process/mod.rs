@@ -163,6 +163,7 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 pub use job::encoded::Encoded;
 pub use job::failed_item::FailedItem;
+pub use parent::settings::StartMethod;
 #[cfg(unix)]
 pub use value::attachment::Attachment;
 #[cfg(not(loom))]

@@ -36,6 +36,8 @@ mod deep;
 mod described;
 mod everywhere;
 mod failures;
+#[cfg(target_os = "linux")] // elsewhere there is none
+mod fork_server;
 mod host;
 #[cfg(target_os = "linux")] // its descriptors and its protocol
 mod hostile;
@@ -77,6 +79,8 @@ fn main() {
     crashes::helpers();
     #[cfg(target_os = "linux")]
     deaths::helpers();
+    #[cfg(target_os = "linux")]
+    fork_server::helpers();
     host::helpers();
     memory::helpers();
     one::helpers_before_init();
@@ -139,6 +143,8 @@ fn main() {
         deep::TESTS,
         described::TESTS,
         failures::TESTS,
+        #[cfg(target_os = "linux")]
+        fork_server::TESTS,
         conformance::TESTS,
         imap::TESTS,
         one::TESTS,

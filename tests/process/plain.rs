@@ -23,6 +23,10 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ),
     ("channel::", "the end of a channel is a descriptor"),
     ("crashes::", "nothing is noted"),
+    (
+        "fork_server::",
+        "a fork server sends descriptors; it has a pool of them for the error",
+    ),
     ("shared_ring::", "there is no shared ring"),
     (
         "hostile::",

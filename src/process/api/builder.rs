@@ -20,15 +20,16 @@ use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
 #[cfg(feature = "tracing")]
 use crate::process::observe::forward_events::EventListener;
 use crate::process::parent::client;
-use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::parent::settings::{Settings, StartMethod, WorkerStdout};
 use crate::process::parent::start_child::refusal;
 use crate::process::sched::Elastic;
-use crate::process::worker::raw_call::{code_of, code_of_load};
+use crate::process::worker::raw_call::{code_of, code_of_bare, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool};
 use crate::sys::processors;
 use crate::task::{TaskError, TaskReport};
 use trefoil_os::host::handover::CARRIES;
 use trefoil_os::host::private_memory::Meter;
+use trefoil_os::host::sibling::{FORKS, UNSUPPORTED};
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
 ///
@@ -59,6 +60,7 @@ pub struct ProcessPoolBuilder {
     forward_events: Option<tracing::Level>,
     /// How an actor's workers load its value.
     load: Option<Result<Initializer, TaskError>>,
+    after_fork: Option<Result<Initializer, TaskError>>,
     settings: Settings,
 }
 
@@ -72,6 +74,7 @@ impl ProcessPoolBuilder {
             #[cfg(feature = "tracing")]
             forward_events: None,
             load: None,
+            after_fork: None,
             settings: Settings::new(),
         }
     }
@@ -183,6 +186,89 @@ impl ProcessPoolBuilder {
     /// ```
     pub fn initializer<A: Portable>(mut self, arg: A, f: fn(A)) -> Self {
         self.initializer = Some(client::initializer(&arg, code_of(f)));
+        self
+    }
+
+    /// How workers come into being. Default: [`StartMethod::Spawn`].
+    ///
+    /// With [`StartMethod::ForkServer`] (on Linux) the pool starts one more process. It runs `main`
+    /// up to [`init`](crate::init) and the [initializer](Self::initializer) once, and is then copied
+    /// for each worker: a new worker takes a fraction of a millisecond, however long the
+    /// initializer took, and all workers share the memory that it has filled, until they write to
+    /// it. If the server dies, running workers go on, and a new one is started.
+    ///
+    /// **A server has one thread.** A copy has only the thread that made it, so the server checks
+    /// before each copy that it is alone. If the initializer leaves a thread running, which is
+    /// waited for two seconds, the pool fails, and the error of each call names the thread: start
+    /// it in [`after_fork`](Self::after_fork) instead.
+    ///
+    /// **What workers share.** They begin with the same memory and the same addresses; with the same
+    /// state of random generators, of `HashMap`'s keys and of thread-locals of the first thread;
+    /// with the same open files, whose positions they share; and with the environment and the
+    /// working directory that the server has. What is registered by `pthread_atfork` is not called.
+    ///
+    /// **What differs.** [`worker_index`](crate::process::worker_index) is `None` in the
+    /// initializer, and known in `after_fork`; [`env_for`](Self::env_for) and
+    /// [`pin_to`](Self::pin_to) hold from `after_fork` on. A
+    /// [`memory_limit`](Self::memory_limit) counts what a worker does not share with the server,
+    /// and does not hold for the initializer. What the initializer prints goes to `on_output` with
+    /// the server's process id, which is not among [`worker_pids`](crate::ProcessPool::worker_pids).
+    /// A child process that the initializer starts ends with the server.
+    ///
+    /// `build` fails on other systems and C libraries and with [plain](Self::plain_workers) workers
+    /// ([`PoolError::Start`]), and with a [launcher](Self::launcher) ([`PoolError::Launcher`]).
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::StartMethod;
+    ///
+    /// static TABLE: OnceLock<(u32, Vec<u64>)> = OnceLock::new();
+    ///
+    /// # trefoil::init();
+    /// # if !cfg!(all(target_os = "linux", target_env = "gnu")) { return Ok(()); }
+    /// let procs = ProcessPool::builder()
+    ///     .workers(2)
+    ///     .initializer(1_000_000, |size: u64| {
+    ///         TABLE.set((std::process::id(), (0..size).collect())).unwrap(); // once, in the server
+    ///     })
+    ///     .start_method(StartMethod::ForkServer)
+    ///     .build()?;
+    /// let servers = procs.map(0..100, |n: usize| TABLE.get().unwrap().0 + n as u32 * 0)?;
+    /// assert!(servers.iter().all(|pid| *pid == servers[0]));
+    /// assert!(!procs.worker_pids().contains(&servers[0]));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.settings.start_method = method;
+        self
+    }
+
+    /// Makes every worker call `f` before its first item, after the
+    /// [initializer](Self::initializer); with either [start method](Self::start_method). A second
+    /// call of this method replaces the first.
+    ///
+    /// With a [fork server](StartMethod::ForkServer) this is the place for what copies must not
+    /// share: start threads, open connections, give random generators a new state. If `f` panics,
+    /// the pool fails as after a panic of the initializer.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::worker_index;
+    ///
+    /// static NAME: OnceLock<String> = OnceLock::new();
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(2)
+    ///     .after_fork(|| NAME.set(format!("worker {}", worker_index().unwrap())).unwrap())
+    ///     .build()?;
+    /// assert!(procs.spawn((), |()| NAME.get().cloned()).join()?.unwrap().starts_with("worker "));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn after_fork(mut self, f: fn()) -> Self {
+        self.after_fork = Some(client::initializer(&(), code_of_bare(f)));
         self
     }
 
@@ -635,6 +721,11 @@ impl ProcessPoolBuilder {
         for initializer in self.initializer.into_iter().chain(self.load) {
             settings.add_initializer(initializer)?;
         }
+        let after_fork = self.after_fork.transpose();
+        settings.after_fork = after_fork.map_err(PoolError::Initializer)?;
+        if settings.start_method == StartMethod::ForkServer {
+            can_fork(self.launcher.is_some(), settings.plain)?;
+        }
         if let Some(launcher) = self.launcher {
             settings.workers = checked(prepare(launcher, &mut settings)?)?;
             return Ok(settings);
@@ -664,6 +755,28 @@ pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
     }
     let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
+}
+
+/// Whether workers can be copies of a fork server.
+fn can_fork(has_launcher: bool, plain: bool) -> Result<(), PoolError> {
+    let message = |why| format!("`StartMethod::ForkServer` is not possible here: {why}");
+    let refused = |why| Err(io::Error::new(io::ErrorKind::Unsupported, message(why)).into());
+    if has_launcher {
+        return Err(PoolError::Launcher(message(
+            "a launcher starts the workers of this pool, and they cannot be copies of a process of \
+             this program",
+        )));
+    }
+    if !FORKS {
+        return refused(UNSUPPORTED);
+    }
+    if plain {
+        return refused(
+            "the workers of this pool are plain (`plain_workers`, or `TREFOIL_PLAIN_WORKERS=1` in \
+             the environment), and a fork server sends descriptors",
+        );
+    }
+    Ok(())
 }
 
 /// Whether a launcher's workers can have these settings.
@@ -753,5 +866,6 @@ debug!(
     initializer = self.initializer.is_some(),
     memory_limit = self.settings.memory,
     max_tasks_per_worker = self.settings.policy.replace_after,
-    plain_workers = self.settings.plain
+    plain_workers = self.settings.plain,
+    start_method = self.settings.start_method
 );

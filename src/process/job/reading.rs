@@ -95,6 +95,14 @@ impl Naming {
     }
 }
 
+/// A fork server's answer to a request: the process id of the worker that it has made, or why it
+/// could not, and whether it never can.
+#[derive(Debug)]
+pub(crate) struct Forked {
+    pub(crate) request: u64,
+    pub(crate) made: Result<u32, (String, bool)>,
+}
+
 /// What accompanies a worker's records: descriptors, and lent memory.
 #[derive(Default)]
 pub(crate) struct Extras {
@@ -112,6 +120,8 @@ pub(crate) struct Extras {
     pub(crate) is_direct: bool,
     /// The tree of its own tasks: text, and JSON.
     pub(crate) tree: Option<(Box<str>, Box<str>)>,
+    /// What a fork server has answered.
+    pub(crate) forked: Vec<Forked>,
     /// Held by other threads while they decode from memory that the worker has lent.
     pub(crate) hold: Arc<()>,
 }

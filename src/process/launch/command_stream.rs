@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fd::OwnedFd;
 
-use super::launched::{Launched, Newborn, Started, stream};
+use super::launched::{Born, Launched, Newborn, Started, stream};
 use crate::sys::pipe_end::PipeEnd;
 use trefoil_os::host::inheritance::only_standard_streams;
 
@@ -77,7 +77,7 @@ impl Launched {
         drop(command); // with its copies of the child's end
         let pid = child.id();
         let stderr = child.stderr.take();
-        let child = Newborn(Some(child));
+        let child = Newborn(Some(Born::Started(child)));
         Ok(Self(Started {
             child,
             stderr: stderr.map(PipeEnd::reader).transpose()?,

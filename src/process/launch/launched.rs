@@ -1,16 +1,20 @@
 //! A worker that has been started, before its link: the end of its stream, and its process.
 //!
-//! `parent::start_child` starts one as a child of this process; a [`Launcher`](super::Launcher) makes a
+//! `parent::start_child` starts one as a child of this process, a fork server makes one as such; a
+//! [`Launcher`](super::Launcher) makes a
 //! [`Launched`] of its own. If nothing takes its process over, the process is killed and reaped.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/launcher.rs`.
 
 use std::io;
 use std::process::Child;
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
+use crate::reaper::{Orphan, adopt};
+use crate::sys::child::{self, Handle, Id, Signal};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::failed;
 use crate::sys::sockets;
@@ -37,16 +41,58 @@ pub(crate) struct Started {
 
 /// A process that is killed and reaped, unless it is taken.
 #[derive(Debug)]
-pub(crate) struct Newborn(pub(crate) Option<Child>);
+pub(crate) struct Newborn(pub(crate) Option<Born>);
+
+/// Who has made a process.
+#[derive(Debug)]
+pub(crate) enum Born {
+    Started(Child),
+    /// A fork server, as a child of this process.
+    Forked(Id),
+}
+
+impl Born {
+    /// Its number.
+    pub(crate) fn id(&self) -> Result<Id, child::Error> {
+        match self {
+            Self::Started(started) => child::id(started),
+            #[allow(clippy::clone_on_copy)] // it is not a number on every system
+            Self::Forked(id) => Ok(id.clone()),
+        }
+    }
+
+    /// It, and what it starts.
+    pub(crate) fn group(&self) -> io::Result<Option<ProcessGroup>> {
+        match self {
+            Self::Started(started) => ProcessGroup::of(started),
+            #[allow(clippy::clone_on_copy)]
+            Self::Forked(id) => Ok(ProcessGroup::led_by(id.clone())),
+        }
+    }
+}
 
 impl Drop for Newborn {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            if let Ok(Some(group)) = ProcessGroup::of(child) {
-                group.kill();
+        match &mut self.0 {
+            Some(Born::Started(child)) => {
+                if let Ok(Some(group)) = ProcessGroup::of(child) {
+                    group.kill();
+                }
+                let _ = child.kill();
+                let _ = child.wait();
             }
-            let _ = child.kill();
-            let _ = child.wait();
+            // (It runs no code of the user's yet, and leads no group. It may already have been
+            // reaped by other code, and its number be another process's.)
+            Some(Born::Forked(id)) => {
+                #[allow(clippy::clone_on_copy)]
+                if let Ok(process) = Handle::open(id.clone())
+                    && process.has_its_number()
+                {
+                    let _ = process.signal(Signal::KILL);
+                    adopt(Orphan::Held(Arc::new(process)));
+                }
+            }
+            None => {}
         }
     }
 }

@@ -62,6 +62,10 @@ pub(crate) const LONGEST_PAUSE_AFTER_KILLS: u64 = 50;
 /// `trefoil-machines` state it.
 pub(crate) const ONE_MORE_WORKER: f64 = 300e6;
 
+/// How long a fork server waits for a thread that an initializer has left, and that may be about to
+/// end, until the pool fails with an error that names it.
+pub(crate) const ALONE_WITHIN: Duration = Duration::from_secs(2);
+
 // ---- how long an end may take -------------------------------------------
 
 /// How long an item may still run after it was cancelled or timed out, until its worker is killed:

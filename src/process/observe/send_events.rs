@@ -18,7 +18,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool; // set before a second thread runs: no protocol
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -33,6 +34,7 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::{Event, Record};
+use crate::sys::fork::PerProcess;
 use crate::sys::poll::poll;
 use trefoil_os::host::worker::write;
 
@@ -46,7 +48,10 @@ const LONGEST_PLACE: usize = 256;
 /// How long the worker waits between two frames until it can report that events were dropped.
 const REPORTS_FOR: Duration = Duration::from_secs(1);
 
-static SENDER: OnceLock<Sender> = OnceLock::new();
+static SENDER: PerProcess<Option<Sender>> = PerProcess::new();
+
+/// [`Recorder`] is the subscriber: in this process, or in the one that it is a copy of.
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 per_thread! {
     /// The spans that this thread is in, the innermost last.
@@ -110,20 +115,27 @@ pub(crate) fn start(
     let Some(level) = LEVELS.into_iter().nth(usize::from(level).wrapping_sub(1)) else {
         return;
     };
-    let sender = SENDER.get_or_init(|| Sender {
-        descriptor,
-        send: Box::new(send),
-        at: Mutex::default(),
-        dropped: AtomicU64::new(0),
+    let mut own = Some((descriptor, Box::new(send)));
+    SENDER.get_or_init(|| {
+        own.take().map(|(descriptor, send)| Sender {
+            descriptor,
+            send,
+            at: Mutex::default(),
+            dropped: AtomicU64::new(0),
+        })
     });
+    if IS_INSTALLED.load(Ordering::Relaxed) {
+        return;
+    }
     let recorder = Recorder {
         level,
-        sender,
         last: AtomicU64::new(0),
         open: Mutex::default(),
     };
-    if subscriber::set_global_default(recorder).is_err() {
-        sender.send(Event {
+    if subscriber::set_global_default(recorder).is_ok() {
+        IS_INSTALLED.store(true, Ordering::Relaxed);
+    } else {
+        send_event(Event {
             kind: EVENT,
             level: 2,
             target: TARGET,
@@ -134,17 +146,24 @@ pub(crate) fn start(
     }
 }
 
+/// Sends an event. (A process that an item has forked sends what its worker would.)
+fn send_event(event: Event<'_>) {
+    if let Some(Some(sender)) = SENDER.inherited() {
+        sender.send(event);
+    }
+}
+
 /// The next item of a batch begins, its `begun`th.
 #[inline]
 pub(crate) fn item_begins(sequence: u64, begun: u64) {
-    if let Some(sender) = SENDER.get() {
+    if let Some(Some(sender)) = SENDER.inherited() {
         *sender.at.lock() = (sequence, begun);
     }
 }
 
 /// Reports that events were dropped, if some were.
 pub(crate) fn report_dropped() {
-    if let Some(sender) = SENDER.get()
+    if let Some(Some(sender)) = SENDER.inherited()
         && sender.dropped.load(Ordering::Relaxed) > 0
         && has_room(&sender.descriptor, REPORTS_FOR)
     {
@@ -155,7 +174,6 @@ pub(crate) fn report_dropped() {
 /// The worker's subscriber.
 struct Recorder {
     level: Level,
-    sender: &'static Sender,
     /// The number of the newest span.
     last: AtomicU64,
     /// The open spans: how many handles each has, and what it is.
@@ -168,7 +186,7 @@ impl Recorder {
         let level = LEVELS.iter().position(|level| level == metadata.level());
         let target = fields.log_target.as_deref().unwrap_or(metadata.target());
         let file = fields.log_file.as_deref().or(metadata.file());
-        self.sender.send(Event {
+        send_event(Event {
             kind,
             span,
             parent,
@@ -221,7 +239,7 @@ impl Subscriber for Recorder {
     fn record(&self, span: &Id, values: &Values<'_>) {
         let mut fields = Fields::new("");
         values.record(&mut fields);
-        self.sender.send(Event {
+        send_event(Event {
             kind: SPAN_HAS_FIELDS,
             span: span.into_u64(),
             fields: &fields.others.text,
@@ -269,7 +287,7 @@ impl Subscriber for Recorder {
         }
         open.remove(&number);
         drop(open);
-        self.sender.send(Event {
+        send_event(Event {
             kind: SPAN_ENDS,
             span: number,
             ..Event::default()

@@ -15,8 +15,8 @@
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). Behind these words are the notes of a crash
-//! (`crash_notes`). *Ring*: small frames (`shared_ring`).
+//! (`process::parent::worker_stderr`). Behind these words are what a fork server notes of its copies
+//! ([`CopyNote`]), and the notes of a crash (`crash_notes`). *Ring*: small frames (`shared_ring`).
 //! *Area*: room for large results (`process::value::lent_arrays`); it is sparse, and missing
 //! where files may not be so long.
 //!
@@ -46,7 +46,7 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::pages::gate::{GATES, Gate};
@@ -83,6 +83,35 @@ struct LedgerHead {
     length: AtomicU64,
     marked: AtomicU64,
     parent: Words,
+    copy: CopyNote,
+}
+
+/// What a fork server writes before, and the kernel while, it makes a copy of itself: which of its
+/// parent's requests that is for, and the number of the copy. So the parent knows its child even if
+/// the server is killed before it can say so.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct CopyNote {
+    request: AtomicU64,
+    number: AtomicU32,
+}
+
+impl CopyNote {
+    /// A copy will be made now for this request. Returns where its number is to be stored.
+    pub(crate) fn begin(&self, request: u64) -> &AtomicU32 {
+        // In this order: no number counts for another request, whenever this process is killed.
+        self.number.store(0, Ordering::Release);
+        self.request.store(request, Ordering::Release);
+        &self.number
+    }
+
+    /// The number of the copy that was made for this request, if it was made and is the last one.
+    /// (The server is gone.)
+    #[must_use]
+    pub(crate) fn of(&self, request: u64) -> Option<u32> {
+        let number = self.number.load(Ordering::Acquire);
+        (self.request.load(Ordering::Acquire) == request && number != 0).then_some(number)
+    }
 }
 
 /// The words that the parent writes besides the gates.
@@ -128,6 +157,12 @@ impl Front {
         // SAFETY: H22, H23: a `LedgerHead` at least (`map`, `own`), aligned, zeroed at first,
         // atomics only.
         unsafe { &*head }
+    }
+
+    /// What a fork server notes of its copies.
+    #[must_use]
+    pub(crate) fn copy_note(&self) -> &CopyNote {
+        &self.head().copy
     }
 
     /// The gate with this number.

@@ -59,6 +59,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
+use super::forks::Forks;
 use super::link::{Link, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::peer::{CallerPath, Next};
@@ -230,7 +231,7 @@ impl Wake for LaunchWaker {
 /// The driver's state.
 pub(crate) struct Driver {
     pub(super) shared: Arc<PoolState>,
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     /// What the launcher was asked for, by slot.
@@ -242,6 +243,9 @@ pub(crate) struct Driver {
     ahead: Vec<u8>,
     /// How many tasks are being completed at this moment, without the engine's lock.
     pub(super) finishing: usize,
+    /// The fork server, if the pool has one, and what it was asked for (`forking`).
+    pub(super) server: Option<Box<Driver>>,
+    pub(super) forks: Forks,
     /// Why the last process could not be started.
     pub(super) refused: Option<io::Error>,
     /// While the thread sleeps: when it wakes up at the latest.
@@ -260,27 +264,38 @@ type Descriptor = dyn AsFd + Send + Sync;
 
 /// The descriptors that the thread sleeps on, while other threads can lock the engine.
 pub(super) struct PollSet {
-    sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)>,
+    sources: Vec<(Owner, EventSource, Arc<Descriptor>, PollFlags)>,
     pub(super) timeout: Option<Duration>,
 }
 
 impl PollSet {
     /// Sleeps until a source is ready, or the time is up.
-    pub(super) fn sleep(self) -> Vec<(EventSource, PollFlags)> {
+    pub(super) fn sleep(self) -> Vec<News> {
         let mut fds = Vec::with_capacity(self.sources.len());
-        for (_, descriptor, events) in &self.sources {
+        for (_, _, descriptor, events) in &self.sources {
             fds.push(PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
         }
         poll_patiently(&mut fds, self.timeout);
         let mut ready = Vec::new();
         for (at, fd) in fds.iter().enumerate() {
             if !fd.revents().is_empty() {
-                ready.push((self.sources[at].0, fd.revents()));
+                let (owner, source, ..) = self.sources[at];
+                ready.push((owner, source, fd.revents()));
             }
         }
         ready
     }
 }
+
+/// Whose descriptor it is: that of this driver, or of its fork server's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Pool,
+    Server,
+}
+
+/// A descriptor that is ready.
+pub(super) type News = (Owner, EventSource, PollFlags);
 
 /// What a descriptor belongs to.
 #[derive(Clone, Copy)]
@@ -312,6 +327,8 @@ impl Driver {
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
             finishing: 0,
+            server: None,
+            forks: Forks::default(),
             refused: None,
             sleeps_until: None,
             callers_active_until: epoch.instant,
@@ -319,16 +336,29 @@ impl Driver {
     }
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
-    pub(super) fn work(&mut self, news: Vec<(EventSource, PollFlags)>) -> Option<PollSet> {
-        self.handle(news);
+    pub(super) fn work(&mut self, news: Vec<News>) -> Option<PollSet> {
+        self.hear(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
         // (A task that is just being completed has not ended; the thread that completes it wakes
         // this one afterwards.)
-        if self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed()) {
+        let is_over = self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed());
+        if is_over && self.server_is_over() {
             return None;
         }
         Some(self.prepare_sleep())
+    }
+
+    /// Processes what has happened to the workers, and to the fork server.
+    fn hear(&mut self, news: Vec<News>) {
+        let of = |owner| {
+            let all = news.iter().filter(move |(whose, ..)| *whose == owner);
+            all.map(|(_, source, events)| (*source, *events)).collect()
+        };
+        if let Some(server) = &mut self.server {
+            server.handle(of(Owner::Server));
+        }
+        self.handle(of(Owner::Pool));
     }
 
     /// Does everything that is due, and everything that follows from it.
@@ -350,7 +380,8 @@ impl Driver {
                 self.read_unsent(index);
             }
             self.sched.tick(now);
-            if !self.carry_out_actions() {
+            let acts = self.carry_out_actions();
+            if !self.serve_forks() && !acts {
                 return;
             }
         }
@@ -377,7 +408,10 @@ impl Driver {
                 Action::Ring(index) => {
                     self.links[index].iter().for_each(|link| link.peer.cancel());
                 }
-                Action::Withdraw(index) => self.launches[index] = None,
+                Action::Withdraw(index) => {
+                    self.launches[index] = None;
+                    self.forks.withdraw(index);
+                }
                 Action::Abandon { index, surely } => {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(|link| surely || !link.is_dying()) {
@@ -407,6 +441,9 @@ impl Driver {
     fn start(&mut self, index: usize) {
         if let Err(refused) = self.sched.chaos.start(index) {
             return self.starts(index, Err(refused));
+        }
+        if self.server.is_some() {
+            return self.ask_for_fork(index);
         }
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
@@ -447,7 +484,7 @@ impl Driver {
     }
 
     /// Worker `index` has a process, or could not be started.
-    fn starts(&mut self, index: usize, link: io::Result<Link>) {
+    pub(super) fn starts(&mut self, index: usize, link: io::Result<Link>) {
         let now = Instant::now();
         match link {
             Ok(mut link) => {
@@ -497,6 +534,21 @@ impl Driver {
 
     /// Determines what to sleep on, and for how long.
     fn prepare_sleep(&mut self) -> PollSet {
+        let server = self.server.as_mut();
+        let theirs = server.map(|server| (server.own_sleep(), server.sleeps_until));
+        let mut set = self.own_sleep();
+        if let Some((theirs, until)) = theirs {
+            self.sleeps_until = earlier(self.sleeps_until, until);
+            set.timeout = set.timeout.into_iter().chain(theirs.timeout).min();
+            let theirs = theirs.sources.into_iter();
+            let of_server = |(_, source, file, events)| (Owner::Server, source, file, events);
+            set.sources.extend(theirs.map(of_server));
+        }
+        set
+    }
+
+    /// The same, without the fork server.
+    fn own_sleep(&mut self) -> PollSet {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
@@ -514,10 +566,10 @@ impl Driver {
         self.sleeps_until = if asleep { due } else { Some(now) };
         let timeout = self.sleeps_until.map(|until| until - now);
         let bell = self.shared.mailbox.bell.clone();
-        let mut sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)> =
-            vec![(EventSource::Bell, bell, PollFlags::IN)];
+        let mut sources: Vec<(Owner, EventSource, Arc<Descriptor>, PollFlags)> =
+            vec![(Owner::Pool, EventSource::Bell, bell, PollFlags::IN)];
         let mut add = |source, descriptor: Arc<Descriptor>, events| {
-            sources.push((source, descriptor, events));
+            sources.push((Owner::Pool, source, descriptor, events));
         };
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
@@ -728,6 +780,10 @@ impl Driver {
                 }
                 link.peer
                     .processed_all_but(link.partial.len(), &mut link.extras);
+                let forked = std::mem::take(&mut link.extras.forked);
+                if self.settings.serves_forks {
+                    self.forks.answers.extend(forked);
+                }
                 if let Some((text, json)) = link.extras.tree.take() {
                     link.trees.answered((&text, &json));
                 }
@@ -852,6 +908,11 @@ impl Driver {
         }
         drop(link);
         self.shared.pids.lock()[index] = 0;
+        if self.settings.serves_forks {
+            let mut of_no_worker = exit.clone();
+            of_no_worker.pid = 0;
+            self.forks.last_exit = Some(of_no_worker);
+        }
         self.sched.died(index, &exit, broken, Instant::now());
     }
 }

@@ -62,15 +62,24 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     panic::install_hook();
     fork::register_handler();
     standard_streams::fill();
-    let settings = Arc::new(settings);
-    let shared = Arc::new(PoolState::new(&settings)?);
+    let (workers, server) = settings.of_processes();
+    let shared = Arc::new(PoolState::new(&Arc::new(settings))?);
+    let server = server.map(Arc::new);
+    let server = server.map(|own| Ok((Arc::new(PoolState::new(&own)?), own)));
+    let server: Option<(Arc<PoolState>, Arc<Settings>)> =
+        server.transpose().map_err(PoolError::Start)?;
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
     events::register(asked);
     let (ready, started) = bounded(1);
     let theirs = shared.clone();
     let work: Box<dyn FnOnce() + Send> = Box::new(move || {
         let _acting = ActingDriver::new();
-        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        let deferred = panic::catch(|| {
+            let mut driver = Driver::new(theirs.clone(), Arc::new(workers));
+            let server = server.map(|(state, own)| Box::new(Driver::new(state, own)));
+            driver.server = server;
+            run(driver, &ready)
+        });
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         let driver = theirs.engine.lock().take();
@@ -105,7 +114,9 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
     let _role = events::role(events::Role::Driver { pool });
     driver.turn();
     let missing = driver.links.iter().any(Option::is_none);
-    let refused = driver.refused.take().filter(|_| missing);
+    let server = driver.server.as_mut();
+    let server = server.and_then(|server| server.refused.take());
+    let refused = driver.refused.take().or(server).filter(|_| missing);
     if refused.is_some() {
         shared.mailbox.close();
         driver.sched.stop(How::Kill.into(), Instant::now());

@@ -42,7 +42,7 @@ use super::worker_stdout::{Output, OutputPipe};
 use crate::events::Question;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
-use crate::process::launch::launched::Started;
+use crate::process::launch::launched::{Born, Started};
 use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
 #[cfg(test)]
@@ -59,7 +59,6 @@ use crate::sys::sockets::Stream;
 use crate::task::WorkerExit;
 use trefoil_os::host::activity::{Activity, peak_memory, wants_processor};
 use trefoil_os::host::handover::CARRIES;
-use trefoil_os::host::process_group::ProcessGroup;
 
 /// One worker process.
 pub(crate) struct Link {
@@ -174,8 +173,8 @@ impl Link {
             stderr,
         } = started;
         let child = newborn.0.as_ref();
-        let group = child.map(ProcessGroup::of).transpose()?.flatten();
-        let id = child.map(child::id).transpose();
+        let group = child.map(Born::group).transpose()?.flatten();
+        let id = child.map(Born::id).transpose();
         let id = id.map_err(failed(child::CALLS[0]))?;
         let process = match id.clone().map(Handle::open) {
             // (If other code has reaped the child, its number may be another process's.)

@@ -3,12 +3,15 @@
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
 //! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
-//! results that take time. Callers may do some of the driver's work (`shortcut`).
+//! results that take time. Callers may do some of the driver's work (`shortcut`). `forking` gets
+//! workers from a fork server, which is asked in the order of `forks`.
 
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
+mod forking;
+mod forks;
 pub(super) mod link;
 pub(super) mod mailbox;
 mod peer;

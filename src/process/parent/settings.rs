@@ -43,6 +43,32 @@ pub enum WorkerStdout {
     Capture,
 }
 
+/// How the workers of a [`ProcessPool`](crate::ProcessPool) come into being.
+///
+/// ```
+/// use trefoil::ProcessPool;
+/// use trefoil::process::StartMethod;
+///
+/// # trefoil::init();
+/// # if !cfg!(all(target_os = "linux", target_env = "gnu")) { return Ok(()); }
+/// let procs = ProcessPool::builder().workers(2).start_method(StartMethod::ForkServer).build()?;
+/// assert_eq!(procs.map(0..3, |n: u32| n + 1)?, [1, 2, 3]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Each is the program, started again: it runs `main` up to [`init`](crate::init), and then
+    /// the initializer.
+    #[default]
+    Spawn,
+    /// The pool starts one more process, the *fork server*, which runs `main` up to
+    /// [`init`](crate::init) and the initializer, once. Each worker is a copy of it (`fork`), and
+    /// shares all memory with it that neither of them writes to. Linux with the GNU C library only.
+    /// [`start_method`](crate::ProcessPoolBuilder::start_method) says what follows from that.
+    ForkServer,
+}
+
 /// The variables of one worker, by its index.
 pub(crate) type VariablesFor = Arc<dyn Fn(usize) -> Vec<(OsString, OsString)> + Send + Sync>;
 
@@ -71,6 +97,11 @@ pub(crate) struct Settings {
     #[cfg(feature = "tracing")]
     pub(crate) events: Option<EventListener>,
     pub(crate) policy: Policy,
+    pub(crate) start_method: StartMethod,
+    /// What every worker calls after the initializers.
+    pub(crate) after_fork: Option<Initializer>,
+    /// These are the settings of a fork server, and not of workers.
+    pub(crate) serves_forks: bool,
     /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,
     /// The workers may write core files.
@@ -135,6 +166,32 @@ impl Settings {
         }
         self.policy.initializers.push(initializer);
         Ok(())
+    }
+
+    /// What the driver needs for the workers, and for their fork server, if they have one: that runs
+    /// the initializers in their place.
+    pub(crate) fn of_processes(&self) -> (Self, Option<Self>) {
+        let mut workers = self.clone();
+        let server = (self.start_method == StartMethod::ForkServer).then(|| {
+            let mut server = Self {
+                workers: 1,
+                serves_forks: true,
+                variables_for: None,
+                processors_for: None,
+                memory: None,
+                ..self.clone()
+            };
+            server.policy = Policy {
+                grace: self.policy.grace,
+                patience: self.policy.patience,
+                initializers: std::mem::take(&mut workers.policy.initializers),
+                ..Policy::default()
+            };
+            server
+        });
+        let after_fork = workers.after_fork.take();
+        workers.policy.initializers.extend(after_fork);
+        (workers, server)
     }
 
     /// The defaults.

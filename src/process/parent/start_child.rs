@@ -15,7 +15,7 @@ use std::io;
 use std::process::Command;
 
 use super::settings::{Settings, WorkerStdout};
-use crate::process::launch::launched::{Newborn, Started, stream};
+use crate::process::launch::launched::{Born, Newborn, Started, stream};
 use crate::process::launch::pool_error::not_started;
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::{pipe_end, sockets, stdio};
@@ -30,10 +30,17 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
     let mut command = Command::new(&program);
     process_group::prepare(&mut command);
     let name = settings.own.as_ref().map_or("", |own| &*own.name);
+    let invitation = if settings.serves_forks {
+        invitation::fork_server(settings.depth)
+    } else {
+        invitation::variable(settings.depth, name)
+    };
+    let mut all = settings.variables.clone();
+    all.extend(variables_of(index, settings)?);
     command
         .args(std::env::args_os().skip(1))
-        .envs(variables(index, settings)?)
-        .env(VARIABLE, invitation::variable(settings.depth, name))
+        .envs(all)
+        .env(VARIABLE, invitation)
         .stdin(sockets::to_child(theirs)?);
     let (stderr, theirs) = pipe_end::pair()?;
     command.stderr(theirs);
@@ -63,25 +70,26 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
         socket: ours.into(),
         kept,
         pid: child.id(),
-        child: Newborn(Some(child)),
+        child: Newborn(Some(Born::Started(child))),
         output,
         stderr: Some(stderr),
     })
 }
 
-/// The variables of worker `index`, each with a name that an environment can have. (`Command` takes
-/// others, and makes something else of them.)
-fn variables(index: usize, settings: &Settings) -> io::Result<Vec<(OsString, OsString)>> {
-    let mut all = settings.variables.clone();
-    if let Some(own) = &settings.variables_for {
-        all.extend(own(index));
-    }
-    for (name, value) in &all {
+/// The variables of worker `index` alone. All that it will have are checked: each has a name that
+/// an environment can have. (`Command` takes others, and makes something else of them.)
+pub(super) fn variables_of(
+    index: usize,
+    settings: &Settings,
+) -> io::Result<Vec<(OsString, OsString)>> {
+    let own = settings.variables_for.as_ref();
+    let own = own.map(|variables| variables(index)).unwrap_or_default();
+    for (name, value) in settings.variables.iter().chain(&own) {
         if let Some(message) = refusal(name, value, &format_args!("worker {index}")) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
     }
-    Ok(all)
+    Ok(own)
 }
 
 /// Why the environment `of` a worker cannot have this variable.
@@ -103,7 +111,7 @@ pub(crate) fn refusal(name: &OsStr, value: &OsStr, of: &dyn Display) -> Option<S
 }
 
 /// What worker `index` inherits if it is started now: it may run on these processors only.
-fn pin_to(index: usize, processors: &[usize]) -> io::Result<Pinned> {
+pub(super) fn pin_to(index: usize, processors: &[usize]) -> io::Result<Pinned> {
     pin(processors).map_err(|error| {
         let message =
             format!("worker {index} cannot be pinned to the processors {processors:?}: {error}");

@@ -34,6 +34,9 @@ pub(crate) enum StartFailure {
     /// It answered, and is another build or another program.
     #[error("it runs another build of this program")]
     Foreign,
+    /// Nothing can make it.
+    #[error("the pool's fork server has ended too often")]
+    Unforked,
     /// Its stream had ended, and the process lived on.
     #[error("it closed its connection to the pool before it had begun, and lived on")]
     Closed,
@@ -42,7 +45,7 @@ pub(crate) enum StartFailure {
 /// The weight of one fruitless death; `failed_start`: why the worker never reached `init`.
 pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {
     match failed_start {
-        Some(StartFailure::Computes) => GIVE_UP,
+        Some(StartFailure::Computes | StartFailure::Unforked) => GIVE_UP,
         Some(_) => LATE_WEIGHT,
         None if killed => KILLED_WEIGHT,
         None => ENDED_WEIGHT,

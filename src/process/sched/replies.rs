@@ -13,7 +13,7 @@ use super::Sched;
 use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
-use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
+use crate::process::job::reading::{Chore, DecodedPart, Extras, Forked, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope::{self, Decoding};
@@ -87,6 +87,19 @@ impl Sched {
                 Record::Event(event) => self.event(worker, &event, extras),
                 Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
                 Record::Retire { asked } => self.worker_retires(worker, asked, now),
+                Record::Forked {
+                    request,
+                    pid,
+                    is_final,
+                    why,
+                } => extras.forked.push(Forked {
+                    request,
+                    made: if pid > 0 {
+                        Ok(pid)
+                    } else {
+                        Err((why.to_owned(), is_final))
+                    },
+                }),
             }
             used += length;
         }

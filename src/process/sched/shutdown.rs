@@ -172,7 +172,7 @@ impl Sched {
     }
 
     /// An initializer has failed, or too many workers have died: everything fails, now and later.
-    pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
+    pub(crate) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
         for id in self.ids() {
             let error = match self.jobs.get(&id).filter(|job| job.is_one()) {
@@ -185,6 +185,11 @@ impl Sched {
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
             worker.stage = Stage::Retiring;
         }
+    }
+
+    /// The error that everything fails with, if the pool has broken down.
+    pub(crate) fn failure(&self) -> Option<&TaskError> {
+        self.broken.as_ref()
     }
 
     /// Whether no worker lives long enough to do anything, as the death of worker `index` has

@@ -3,7 +3,8 @@
 //! It is an environment variable with these parts: the name of the copy of this crate that it is
 //! for (`host::image`), the depth, the parent's process id, the descriptors of the stream if it is
 //! not the socket on standard input (or the function to call in place of serving), and the worker's
-//! name (or that function's argument). The first three parts are the same in all versions of this
+//! name (or that function's argument). For a fork server the word `fork` is in the place of the
+//! descriptors. The first three parts are the same in all versions of this
 //! crate. `entry` says which process accepts one, and when.
 //!
 //! **Elsewhere.** A worker that a launcher starts (`launch`) has its stream in two descriptors,
@@ -33,6 +34,8 @@ pub(crate) struct Invitation {
     pub(crate) discards: bool,
     /// The function to call in place of serving (`launch::raw_program`).
     pub(crate) entry: Option<u64>,
+    /// The process is a fork server, and no worker.
+    pub(crate) forks: bool,
     /// The worker's name, or the function's argument; may be empty.
     pub(crate) name: String,
 }
@@ -96,8 +99,17 @@ fn parse(value: &str) -> Option<Invitation> {
         stream: number(input).zip(number(output)).map(<[i32; 2]>::from),
         discards: kept.is_some(),
         entry: entry.and_then(|offset| u64::from_str_radix(offset, 16).ok()),
+        forks: stream == FORKS,
         name: parts.next().unwrap_or_default().to_owned(),
     })
+}
+
+/// In place of the descriptors of a stream: the process is a fork server.
+const FORKS: &str = "fork";
+
+/// The value of the variable for a fork server.
+pub(crate) fn fork_server(depth: u32) -> String {
+    text(depth, std::process::id(), FORKS, "")
 }
 
 /// The value of the variable for a worker on this machine.
@@ -148,8 +160,11 @@ mod tests {
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!((read.name.as_str(), read.stream), (name, None));
             assert!(!read.is_of_another_build());
-            assert!(read.is_ours());
+            assert!(read.is_ours() && !read.forks);
         }
+        let server = parse(&fork_server(3)).unwrap();
+        assert_eq!((server.depth, server.parent), (4, std::process::id()));
+        assert!(server.is_ours() && server.forks && !server.is_launched());
         for discards in [false, true] {
             let called = parse(&entry(1, 0xab, discards, "[::1]:5,$0")).unwrap();
             assert_eq!((called.entry, &*called.name), (Some(0xab), "[::1]:5,$0"));

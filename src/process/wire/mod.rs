@@ -276,6 +276,17 @@ pub(crate) enum Frame<'a> {
     Tree,
     /// What is to happen to items of the next batch (`crate::chaos`).
     Chaos(Vec<[u64; 3]>),
+    /// To a fork server: make worker `index`. Its stream, its standard error and, if that is
+    /// captured, its standard output come with the first byte.
+    Fork {
+        request: u64,
+        index: u64,
+        captures: bool,
+        /// The processors that it may use; none: all that the server may use.
+        processors: Vec<u64>,
+        /// What its environment has besides the server's.
+        variables: Vec<(Vec<u8>, Vec<u8>)>,
+    },
 }
 
 /// The most arrays that a value can be encoded without: as many as a worker lends at a time if it
@@ -345,6 +356,14 @@ pub(crate) enum Record<'a> {
     Tree {
         text: &'a str,
         json: &'a str,
+    },
+    /// From a fork server: the worker that was asked for is a child of the parent now, with this
+    /// process id. 0: it could not be made, because of `why`; and if `is_final`, none ever can.
+    Forked {
+        request: u64,
+        pid: u32,
+        is_final: bool,
+        why: &'a str,
     },
 }
 
@@ -488,6 +507,7 @@ kinds! { Frame:
     11 Keep(numbers),
     12 Tree,
     13 Chaos(plan),
+    14 Fork { request, index, captures, processors, variables },
 }
 
 kinds! { Record:
@@ -506,6 +526,7 @@ kinds! { Record:
     13 Event(event),
     14 Tree { text, json },
     15 Late { nanos },
+    16 Forked { request, pid, is_final, why },
 }
 
 /// The fields of a type that is a field, in order.

@@ -28,6 +28,12 @@ fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
         Record::Direct,
+        Record::Forked {
+            request: 300,
+            pid: 77_000,
+            is_final: false,
+            why: "no",
+        },
         Record::Tree {
             text: "process 1, 0 tasks",
             json: "{}",
@@ -172,6 +178,13 @@ fn frames_come_out_as_they_went_in() {
         Frame::Home,
         Frame::Tree,
         Frame::Chaos(vec![[1, 2, 3 << 32 | 4]]),
+        Frame::Fork {
+            request: 300,
+            index: 2,
+            captures: true,
+            processors: vec![0, 300],
+            variables: vec![(b"A".to_vec(), b"\xff".to_vec())],
+        },
         Frame::Bye,
     ] {
         let bytes = frame.head(0);

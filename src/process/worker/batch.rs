@@ -52,21 +52,34 @@ pub(crate) struct Serving {
     /// What the worker of an actor has loaded.
     pub(crate) actor: Option<Box<dyn Any>>,
     pub(crate) memory: Option<MemoryLimit>,
-    reports: Arc<PanicReports>,
+    /// `None`: no item here has a time limit.
+    reports: Option<Arc<PanicReports>>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
+    /// The fork generation of this process.
+    born: u32,
 }
 
 impl Serving {
     pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
         Self {
-            reports: PanicReports::new((*outlet.pages).clone()),
+            reports: Some(PanicReports::new((*outlet.pages).clone())),
+            memory,
+            ..Self::of_server(outlet, calls)
+        }
+    }
+
+    /// That of a fork server, which runs initializers only. (No hook stays in its copies.)
+    pub(super) fn of_server(outlet: Outlet, calls: Calls) -> Self {
+        Self {
             outlet,
             calls,
             contexts: Contexts::default(),
             actor: None,
-            memory,
+            memory: None,
+            reports: None,
             retiring: false,
+            born: fork::generation(),
         }
     }
 }
@@ -97,7 +110,9 @@ impl<'a> Batch<'a> {
         arrived: u64,
         state: &'a mut Serving,
     ) -> Self {
-        state.reports.frame(head.sequence);
+        if let Some(reports) = &state.reports {
+            reports.frame(head.sequence);
+        }
         Self {
             items: Reader(items),
             head,
@@ -305,7 +320,7 @@ impl<'a> Batch<'a> {
     /// but only the worker itself may write to the stream.
     #[inline]
     fn end_child(&self) {
-        if fork::generation() != 0 {
+        if fork::generation() != self.state.born {
             std::process::exit(0);
         }
     }

@@ -12,7 +12,11 @@
 //!    that holds more is replaced, so that what items leave behind does not add up.
 //! 3. Reading these values costs two microseconds, so items that follow one another closely share
 //!    one reading.
-//! 4. While a panic is reported there is no limit: a backtrace needs memory. If it gets none, the
+//! 4. A copy of a fork server shares pages with it until one of the two writes there; only pages of
+//!    its own count. The kernel counts those by looking at each page, so that is done only where
+//!    they may be too many: since the last count there were so many page faults, and so much more
+//!    became resident.
+//! 5. While a panic is reported there is no limit: a backtrace needs memory. If it gets none, the
 //!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
 //!    backtraces.
 //!
@@ -27,6 +31,7 @@ use std::panic;
 use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
+use trefoil_os::host::own_memory;
 use trefoil_os::host::private_memory::{self, Allowance, Meter};
 
 /// Items that follow one another this closely share one reading.
@@ -37,6 +42,8 @@ pub(crate) struct MemoryLimit {
     limit: u64,
     meter: Meter,
     looked: Option<Instant>,
+    /// In a copy of a fork server: what of its memory is its own.
+    own: Option<OwnMemory>,
 }
 
 impl MemoryLimit {
@@ -46,10 +53,19 @@ impl MemoryLimit {
             limit,
             meter: Meter::new()?,
             looked: None,
+            own: None,
         };
         let (_, data) = memory.meter.read().ok_or(io::ErrorKind::InvalidData)?;
         memory.allow(data)?;
         lift_for_panics();
+        Ok(memory)
+    }
+
+    /// Limits this process, a copy of a fork server: what it shares with that does not count.
+    pub(crate) fn in_copy(limit: u64) -> io::Result<Self> {
+        let mut memory = Self::new(limit)?;
+        let (resident, _) = memory.meter.read().ok_or(io::ErrorKind::InvalidData)?;
+        memory.own = Some(OwnMemory::none(resident));
         Ok(memory)
     }
 
@@ -61,9 +77,12 @@ impl MemoryLimit {
             return true;
         }
         let first = self.looked.replace(now).is_none();
-        let Some((resident, data)) = self.meter.read() else {
+        let Some((mut resident, data)) = self.meter.read() else {
             return true;
         };
+        if let Some(own) = &mut self.own {
+            resident = own.count(resident, self.limit.saturating_add(arrived));
+        }
         // The first item of a process runs in any case; otherwise none might ever run.
         if !first && resident.saturating_sub(arrived) > self.limit {
             return false;
@@ -75,6 +94,45 @@ impl MemoryLimit {
     /// Lets the next item allocate up to the limit, above the `data` bytes that are allocated now.
     fn allow(&self, data: u64) -> io::Result<()> {
         private_memory::allow(data.saturating_add(self.limit))
+    }
+}
+
+/// How many bytes were this process's own at the last count, and what has changed since.
+struct OwnMemory {
+    bytes: u64,
+    resident: u64,
+    faults: u64,
+}
+
+impl OwnMemory {
+    /// Of a process that has just been copied.
+    fn none(resident: u64) -> Self {
+        Self {
+            bytes: 0,
+            resident,
+            faults: own_memory::faulted(),
+        }
+    }
+
+    /// How many bytes of the `resident` ones are its own; possibly more than there are, if these
+    /// are no more than `enough`.
+    fn count(&mut self, resident: u64, enough: u64) -> u64 {
+        // Each fault may have made one page its own that was shared; memory that was not there
+        // before is resident now, however few faults brought it.
+        let faults = own_memory::faulted();
+        let copied = faults.saturating_sub(self.faults);
+        let grown = resident.saturating_sub(self.resident);
+        let most = (self.bytes + copied + grown).min(resident);
+        if most <= enough {
+            return most;
+        }
+        let bytes = own_memory::own().unwrap_or(most);
+        *self = Self {
+            bytes,
+            resident,
+            faults,
+        };
+        bytes
     }
 }
 

@@ -40,16 +40,16 @@ type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 macro_rules! call_form {
     (
         $(#[$docs:meta])*
-        $name:ident<$($generic:ident: $bound:path),+>: $function:ty;
+        $name:ident<$($generic:ident: $bound:path),*>: $function:ty;
         |$call:ident, $batch:pat_param, $argument:ident: $type:ty| $answer:expr
     ) => {
         $(#[$docs])*
-        pub(crate) fn $name<$($generic: $bound + 'static),+>(
+        pub(crate) fn $name<$($generic: $bound + 'static),*>(
             function: $function,
         ) -> Result<CodeRef, TaskError> {
             /// # Safety
             /// W6, W7: `function` is the address of a function of this type in this image.
-            unsafe fn run<$($generic: $bound + 'static),+>(
+            unsafe fn run<$($generic: $bound + 'static),*>(
                 function: usize,
                 batch: &mut Batch<'_>,
             ) {
@@ -59,7 +59,7 @@ macro_rules! call_form {
                 let $call = unsafe { std::mem::transmute::<*const (), $function>(function) };
                 batch.run(|$batch, $argument: $type| $answer);
             }
-            code_ref::<$function>(run::<$($generic),+>, function as usize)
+            code_ref::<$function>(run::<$($generic),*>, function as usize)
         }
     };
 }
@@ -93,6 +93,16 @@ call_form! {
         let state = batch.state::<S>();
         let state = state.map_err(|detail| (CodecOf::Context, detail))?;
         Ok(function(argument, state))
+    }
+}
+
+call_form! {
+    /// For a function without an argument: it is called with none.
+    code_of_bare<>: fn();
+    |function, _, argument: ()| {
+        let () = argument;
+        function();
+        Ok(())
     }
 }
 

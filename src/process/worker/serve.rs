@@ -36,11 +36,14 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::process::exit;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::{Batch, QUICK, Serving};
 use super::cancel::begins_nothing;
+use super::fork_server::{self, NUMBERS, Order};
 use super::memory_limit::MemoryLimit;
+use super::peer::outlet::Outlet;
 use super::peer::{Inlet, meet};
 use super::raw_call;
 use super::stream::{Received, Stream, end_process};
@@ -63,14 +66,17 @@ use trefoil_os::host::worker::{
 };
 
 /// Descriptors below this one are left to the program, which may expect certain numbers there.
-const FIRST_FD: i32 = 10;
+pub(super) const FIRST_FD: i32 = 10;
 
 /// Serves the parent that has sent this invitation, until the end of this process.
 pub(crate) fn serve(invitation: &Invitation) -> ! {
     unblock_all_signals();
     set_name(&invitation.name);
     match settle_in(invitation) {
-        Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
+        Ok((mut inlet, mut state)) => {
+            work(&mut inlet, &mut state, &mut Kept::default());
+            exit(1) // a worker is asked for no other
+        }
         Err(error) => end_process("begin", &error),
     }
 }
@@ -124,8 +130,8 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     let ends_with_it =
         has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
     let is_one = is_one_socket(&input, &output);
-    let hold_on = || hold_on(invitation.parent);
-    let parents_end = ends_with_it.then(hold_on).flatten();
+    let parents_end = ends_with_it.then(|| hold_on(invitation.parent));
+    let parents_end = parents_end.flatten();
     if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }
@@ -135,33 +141,74 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     fork::register_handler();
 
     let received = Received::new(input, parents_end);
+    if !invitation.forks {
+        return begin(received, output, is_one, MemoryLimit::new);
+    }
+    let seat = fork_server::serve(received, output)?; // from here on, this is a copy of the server
+    let parents_end = hold_on(invitation.parent);
+    if is_child_of(invitation.parent) == Some(false) {
+        exit(1);
+    }
+    lead();
+    let input = Stream::new(seat.stream);
+    let output = input.try_clone()?;
+    let received = Received::new(input, parents_end);
+    let (inlet, mut state) = begin(received, output, true, MemoryLimit::in_copy)?;
+    state.actor = seat.actor;
+    Ok((inlet, state))
+}
+
+/// Waits for the welcome, and answers it.
+fn begin(
+    received: Received,
+    output: Stream,
+    is_one: bool,
+    limited: fn(u64) -> io::Result<MemoryLimit>,
+) -> io::Result<(Inlet, Serving)> {
     let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
-    let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
+    let memory = (limit > 0).then(|| limited(limit)).transpose()?;
+    say_hello(&mut outlet);
+    Ok((inlet, Serving::new(outlet, calls, memory)))
+}
+
+/// Says that this process is ready for its first batch.
+pub(super) fn say_hello(outlet: &mut Outlet) {
     outlet.mark(); // what `main` has written so far belongs to no item
     let copy = image().name().as_bytes();
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    Ok((inlet, Serving::new(outlet, calls, memory)))
 }
 
-pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
-    let mut home = None;
-    // The attachments of the next frame.
-    let mut next_descriptors = Descriptors::default();
-    let mut copies = Copies::default();
-    // The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an
-    // item that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
-    let mut mappings = HashMap::new();
+/// What stays from frame to frame, besides what items use.
+#[derive(Default)]
+pub(super) struct Kept {
+    home: Option<Arc<View>>,
+    /// The attachments of the next frame.
+    next_descriptors: Descriptors,
+    copies: Copies,
+    /// The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an
+    /// item that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
+    mappings: HashMap<u64, Arc<Mapped>>,
+}
+
+/// Does what the frames ask for, until one asks a fork server for a worker.
+pub(super) fn work(inlet: &mut Inlet, state: &mut Serving, kept: &mut Kept) -> Order {
+    let Kept {
+        home,
+        next_descriptors,
+        copies,
+        mappings,
+    } = kept;
     loop {
-        let descriptors = std::mem::take(&mut next_descriptors);
+        let descriptors = std::mem::take(next_descriptors);
         match inlet.next() {
             Frame::Descriptors(numbers) => {
-                next_descriptors = inlet.claim(&numbers, &copies);
+                *next_descriptors = inlet.claim(&numbers, copies);
             }
             Frame::Keep(numbers) => {
                 let map = |id| Some((id, Mapped::open(descriptors.find(id).ok()?, 0).ok()?));
                 mappings.extend(numbers.into_iter().filter_map(map));
-                next_descriptors = descriptors;
+                *next_descriptors = descriptors;
             }
             Frame::Copy { of, bytes } => copies.part(of, bytes),
             Frame::Release(numbers) => {
@@ -170,9 +217,26 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
             }
             Frame::Nudge | Frame::Tree => {}
             Frame::Chaos(plan) => chaos::planned(plan),
-            Frame::Home => home = inlet.claim(&[0], &copies).find(0).ok().map(View::of),
+            Frame::Home => *home = inlet.claim(&[0], copies).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
+            Frame::Fork {
+                request,
+                index,
+                captures,
+                processors,
+                variables,
+            } => {
+                let come = inlet.claim(&NUMBERS[..2 + usize::from(captures)], copies);
+                return Order {
+                    request,
+                    index,
+                    captures,
+                    processors,
+                    variables,
+                    come,
+                };
+            }
             Frame::Context { id, bytes } => {
                 let bytes = Reader(bytes).bytes().unwrap_or_default();
                 state.contexts.keep(id, bytes, descriptors);
@@ -182,7 +246,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
                 state.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
-                let missing = Missing::new(&lent, items, home.as_ref(), &mut copies);
+                let missing = Missing::new(&lent, items, home.as_ref(), copies);
                 let arrived = missing.as_ref().map_or(0, Missing::here);
                 let mut batch = Batch::new(batch, items, arrived, state);
                 let mut own = Decoding::new(descriptors, missing);

@@ -28,7 +28,9 @@
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
+//! | `own_memory`: how much a copy of a process does not share | `/proc/self/smaps_rollup`, `getrusage` | there are no copies | the same |
 //! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error that explains why | what it has committed; the limit of a job |
+//! | `sibling`: a copy of this process, as a child of its parent | `clone` | an error that explains why | the same |
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 

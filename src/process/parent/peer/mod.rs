@@ -148,6 +148,12 @@ impl Peer {
         })
     }
 
+    /// Queues a request to a fork server, with the descriptors that go with it. (`send` it.)
+    pub(super) fn ask_to_fork(&mut self, files: Vec<Arc<AttachedFile>>, request: &Frame<'_>) {
+        let head = request.head(0);
+        self.stream.wait(files, head, stream::Body::Nothing);
+    }
+
     /// Queues the numbers of the memory that the worker need not keep any more. True: `send` them.
     pub(super) fn forget_freed(&mut self) -> bool {
         self.queues(|stream, _| drop(stream.remember(&[])))

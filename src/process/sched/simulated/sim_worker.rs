@@ -107,6 +107,7 @@ impl World {
             | Frame::Release(_)
             | Frame::Nudge
             | Frame::Tree
+            | Frame::Fork { .. }
             | Frame::Home => unreachable!(),
             Frame::Chaos(_) => {} // accidents are this simulation's own business
         }

@@ -33,7 +33,7 @@ use crate::loom::thread;
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
 use crate::process::pages::raw_ledger::Pages;
-use crate::process::value::attachments::Descriptors;
+use crate::process::value::attachments::{AttachedFile, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::wire::{Frame, Record};
 use crate::sys::refused::refused;
@@ -99,11 +99,54 @@ pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
 /// from which the frames come.
 pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::Result<Parts> {
+    let welcome = welcome(&mut received)?;
+    let _ = INDEX.set(welcome.index as usize);
+    let (inlet, outlet, calls) = if welcome.has_pages {
+        let (parts, server) = on_pages(received, output, welcome.level)?;
+        let (inlet, outlet, (calls, canceller)) = parts;
+        let Server { bell, lifeline } = server;
+        std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
+        let socket = inlet.received.stream.try_clone()?.into_descriptor();
+        start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;
+        (Inlet(InletPath::Pages(inlet)), outlet, calls)
+    } else {
+        on_stream(received, output, is_one, welcome.level)?
+    };
+    Ok((inlet, outlet, calls, welcome.limit))
+}
+
+/// What a fork server keeps open for its parent: both close in its copies.
+pub(super) struct Server {
+    bell: Arc<AttachedFile>,
+    lifeline: Arc<AttachedFile>,
+}
+
+/// The same for a fork server: it has pages, and no watcher.
+pub(super) fn meet_as_server(
+    mut received: Received,
+    output: Stream,
+) -> io::Result<(Inlet, Outlet, Calls, Server)> {
+    let welcome = welcome(&mut received)?;
+    let (parts, server) = on_pages(received, output, welcome.level)?;
+    let (inlet, outlet, (calls, _)) = parts;
+    Ok((Inlet(InletPath::Pages(inlet)), outlet, calls, server))
+}
+
+/// What the first frame says.
+struct Welcome {
+    index: u64,
+    has_pages: bool,
+    limit: u64,
+    level: u8,
+}
+
+/// Waits for the first frame.
+fn welcome(received: &mut Received) -> io::Result<Welcome> {
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let (length, _) = received.wait_for_frame();
     let own_copy = image().name().as_bytes();
-    let (has_pages, limit, level) = match whole(received.consume(length)) {
+    match whole(received.consume(length)) {
         Frame::Welcome {
             copy,
             index,
@@ -112,23 +155,20 @@ pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::
             has_pages,
             events,
         } if copy == own_copy => {
-            let _ = INDEX.set(index as usize);
             if !cores {
                 leave_no_core();
             }
-            (has_pages, memory, events)
+            Ok(Welcome {
+                index,
+                has_pages,
+                limit: memory,
+                level: events,
+            })
         }
-        _ => {
-            let why = "the parent's first message is not a welcome";
-            return Err(io::Error::other(why));
-        }
-    };
-    let (inlet, outlet, calls) = if has_pages {
-        on_pages(received, output, level)?
-    } else {
-        on_stream(received, output, is_one, level)?
-    };
-    Ok((inlet, outlet, calls, limit))
+        _ => Err(io::Error::other(
+            "the parent's first message is not a welcome",
+        )),
+    }
 }
 
 /// Sets up the stream alone.
@@ -165,22 +205,19 @@ fn on_stream(
     Ok((Inlet(InletPath::Stream(inlet, Vec::new())), outlet, calls))
 }
 
+/// What is on the pages, what cancels its calls included.
+type OnPages = (PagesInlet, Outlet, (Calls, Canceller));
+
 /// Sets up the pages, whose descriptors came with the first frame.
-fn on_pages(
-    mut received: Received,
-    output: Stream,
-    _level: u8,
-) -> io::Result<(Inlet, Outlet, Calls)> {
+fn on_pages(mut received: Received, output: Stream, _level: u8) -> io::Result<(OnPages, Server)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let find = |number| come.find(number).map_err(io::Error::other);
     let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);
-    std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
+    let server = Server { bell, lifeline };
     let pages = Pages::map(&*memory)?;
     #[cfg(feature = "backtrace")]
     note_crashes((*pages).clone());
-    let (calls, canceller) = watched_calls(&pages);
-    let socket = received.stream.try_clone()?.into_descriptor();
-    start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;
+    let calls = watched_calls(&pages);
     let inlet = PagesInlet::new(received, (*pages).clone());
     panic::install_hook();
     #[cfg(feature = "tracing")]
@@ -188,7 +225,7 @@ fn on_pages(
         send_events::start_with_pipe(_level, pipe)?;
     }
     let outlet = Outlet::on_pages(output, pages);
-    Ok((Inlet(InletPath::Pages(inlet)), outlet, calls))
+    Ok(((inlet, outlet, calls), server))
 }
 
 /// The calls of this process, and what cancels them.

@@ -158,9 +158,11 @@ pub fn is_noted(signal: i32) -> bool {
 /// thread. (Where the system refuses something, there is less in the notes.)
 pub fn note_crashes(pages: impl CrashPages + 'static) {
     let pages: Arc<dyn CrashPages> = Arc::new(pages);
+    // (The copy of a process that notes its crashes finds this handler installed.)
+    let before = HANDLER.inherited().map(|handler| handler.previous);
     let handler = HANDLER.get_or_init(|| Handler {
         pages: pages.clone(),
-        previous: SIGNALS.map(|signal| action(signal, null())),
+        previous: before.unwrap_or_else(|| SIGNALS.map(|signal| action(signal, null()))),
         is_gone: [const { AtomicBool::new(false) }; SIGNALS.len()],
         noted: AtomicU64::new(0),
         noted_at: AtomicUsize::new(0),

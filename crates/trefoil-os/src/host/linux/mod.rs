@@ -38,7 +38,11 @@ pub mod lifeline;
 #[cfg(not(trefoil_port))]
 pub mod memory_file;
 #[cfg(not(trefoil_port))]
+pub mod own_memory;
+#[cfg(not(trefoil_port))]
 pub mod private_memory;
+#[cfg(not(trefoil_port))]
+pub mod sibling;
 #[cfg(not(trefoil_port))]
 #[cfg(trefoil_port)]
 pub use super::portable::*;

@@ -19,5 +19,7 @@ pub mod handover;
 pub mod kernel_kills;
 pub mod lifeline;
 pub mod memory_file;
+pub mod own_memory;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
 pub mod private_memory;
+pub mod sibling;

@@ -51,6 +51,12 @@ impl ProcessGroup {
         Ok(Some(Self(Pid::from_child(child))))
     }
 
+    /// The group that the process with this number leads, or is about to.
+    #[must_use]
+    pub fn led_by(id: Pid) -> Option<Self> {
+        Some(Self(id))
+    }
+
     /// Kills all processes of the group. Its first one must not have been reaped.
     pub fn kill(&self) {
         let _ = rustix::process::kill_process_group(self.0, Signal::KILL);

@@ -24,6 +24,7 @@ use windows_sys::Win32::System::Console::GetConsoleCP;
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
 use super::job::Job;
+use crate::sys::child::Id;
 
 /// The system call that starts a worker.
 pub const STARTS: &str = "CreateProcess";
@@ -58,6 +59,12 @@ impl ProcessGroup {
         let job = Job::new()?;
         job.ends_with_us()?;
         Ok(job.adopt(child)?.then_some(Self(job)))
+    }
+
+    /// The group that a process leads: a job has no leader.
+    #[must_use]
+    pub fn led_by(_id: Id) -> Option<Self> {
+        None
     }
 
     /// Ends the worker and everything that it started.

@@ -21,10 +21,12 @@
 //! place, and may find a value there whose threads it does not have: so long a chain of forks is
 //! not supported. A place has a pointer to its value, because it is in the file of every program.
 //!
-//! A child made by the bare system call, without the C library, is not noticed.
+//! A child made by the bare system call, without the C library, is not noticed, unless that code
+//! calls [`cloned`] in the child (`host::sibling` does).
 //!
 //! - **Y30** A handler that runs in the child before `fork` returns touches plain memory only: no
 //!   lock, no allocation.
+//! - **Y56** [`HANDLERS`] holds null, or a pointer that was made of an `extern "C" fn()`.
 //! - **Y54** A place of a [`PerProcess`] of `T` is null or points to a `T` that is never dropped;
 //!   it is not null once it was filled.
 //!
@@ -62,11 +64,36 @@ extern "C" fn count() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
+/// The handlers, for [`cloned`]. (This crate and those above it register fewer.)
+static HANDLERS: [AtomicPtr<()>; 16] = [const { AtomicPtr::new(ptr::null_mut()) }; 16];
+
 /// Makes `fork` call `handler` in each child, on its one thread, before it returns (Y30).
 pub fn in_child(handler: extern "C" fn()) {
+    let own = handler as *mut ();
+    // (Each place is written once, and read in a child: no protocol.)
+    let takes = |place: &AtomicPtr<()>| {
+        let free = ptr::null_mut();
+        match place.compare_exchange(free, own, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(other) => other == own,
+        }
+    };
+    let _ = HANDLERS.iter().any(takes);
     // SAFETY: Y30: the handler is a safe function of this program, which is never unloaded. If
     // there is no memory to note it, children go unnoticed.
     let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
+}
+
+/// In a child that was made without `fork`, on its one thread: does what `fork` would have done.
+pub fn cloned() {
+    for place in &HANDLERS {
+        let handler = place.load(Ordering::Relaxed);
+        if !handler.is_null() {
+            // SAFETY: Y56: it was made of such a function.
+            let handler = unsafe { std::mem::transmute::<*mut (), extern "C" fn()>(handler) };
+            handler();
+        }
+    }
 }
 
 /// How many generations have places of their own.
