@@ -348,6 +348,20 @@ so had the one before it: true
     );
 }
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))] // elsewhere there is no fork server
+#[test]
+fn preload() {
+    shows(
+        "preload",
+        "
+Spawn: * MB; the first answer after *,
+  after crashes of all workers the next one came after *
+ForkServer: * MB; the first answer after *,
+  after crashes of all workers the next one came after *
+",
+    );
+}
+
 #[cfg(target_os = "linux")] // elsewhere processes share no permits
 #[test]
 fn loaded_once() {

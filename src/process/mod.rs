@@ -34,6 +34,7 @@
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
 //! | learn where an item has crashed | `WorkerExit::backtrace` (feature `backtrace`) |
 //! | learn which item's time was up | [`Late`](crate::Late), [`TaskError::item`](crate::TaskError::item) |
+//! | load something once for all workers, and replace them at once | [`start_method`](ProcessPoolBuilder::start_method) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
 //! | give each worker a device, a port, a directory of its own | [`env_for`](ProcessPoolBuilder::env_for), [`worker_index`] |
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
@@ -60,6 +61,7 @@
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
 //! | [`permits`](ProcessPool::permits), [`SharedAtomics`], [`Attachment`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
 //! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
+//! | [`start_method`](ProcessPoolBuilder::start_method): a fork server (Linux, GNU C library) | no | no |
 //! | `WorkerExit::backtrace` (feature `backtrace`) | no | no |
 //!
 //! # Instead of locks between processes
@@ -126,8 +128,8 @@
 // Below them is the operating system, `trefoil_os::host` (`crates/trefoil-os/`).
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
-// signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
-// program with threads cannot do soundly.
+// signal handler in the parent (deaths are read from descriptors); `fork` without `exec` of the
+// program itself, which cannot do that soundly if it has threads. (A fork server has none.)
 
 mod api;
 pub mod channel;

@@ -192,8 +192,8 @@ impl ProcessPoolBuilder {
     /// How workers come into being. Default: [`StartMethod::Spawn`].
     ///
     /// With [`StartMethod::ForkServer`] (on Linux) the pool starts one more process. It runs `main`
-    /// up to [`init`](crate::init) and the [initializer](Self::initializer) once, and is then copied
-    /// for each worker: a new worker takes a fraction of a millisecond, however long the
+    /// up to [`init`](crate::init) and the [initializer](Self::initializer) once, and is then
+    /// copied for each worker: a new worker takes a fraction of a millisecond, however long the
     /// initializer took, and all workers share the memory that it has filled, until they write to
     /// it. If the server dies, running workers go on, and a new one is started.
     ///
@@ -202,17 +202,19 @@ impl ProcessPoolBuilder {
     /// waited for two seconds, the pool fails, and the error of each call names the thread: start
     /// it in [`after_fork`](Self::after_fork) instead.
     ///
-    /// **What workers share.** They begin with the same memory and the same addresses; with the same
-    /// state of random generators, of `HashMap`'s keys and of thread-locals of the first thread;
-    /// with the same open files, whose positions they share; and with the environment and the
-    /// working directory that the server has. What is registered by `pthread_atfork` is not called.
+    /// **What workers share.** They begin with the same memory and the same addresses; with the
+    /// same state of random generators, of `HashMap`'s keys and of thread-locals of the first
+    /// thread; with the same open files, whose positions they share; and with the environment and
+    /// the working directory that the server has. What is registered by `pthread_atfork` is not
+    /// called.
     ///
     /// **What differs.** [`worker_index`](crate::process::worker_index) is `None` in the
     /// initializer, and known in `after_fork`; [`env_for`](Self::env_for) and
     /// [`pin_to`](Self::pin_to) hold from `after_fork` on. A
     /// [`memory_limit`](Self::memory_limit) counts what a worker does not share with the server,
     /// and does not hold for the initializer. What the initializer prints goes to `on_output` with
-    /// the server's process id, which is not among [`worker_pids`](crate::ProcessPool::worker_pids).
+    /// the server's process id, which is not among [`worker_pids`](crate::ProcessPool::worker_pids);
+    /// that list is empty until the initializer has ended.
     /// A child process that the initializer starts ends with the server.
     ///
     /// `build` fails on other systems and C libraries and with [plain](Self::plain_workers) workers

@@ -15,8 +15,9 @@
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). Behind these words are what a fork server notes of its copies
-//! ([`CopyNote`]), and the notes of a crash (`crash_notes`). *Ring*: small frames (`shared_ring`).
+//! (`process::parent::worker_stderr`). Behind these words are what a fork server notes of its
+//! copies ([`CopyNote`]), and the notes of a crash (`crash_notes`). *Ring*: small frames
+//! (`shared_ring`).
 //! *Area*: room for large results (`process::value::lent_arrays`); it is sparse, and missing
 //! where files may not be so long.
 //!

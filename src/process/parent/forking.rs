@@ -3,8 +3,8 @@
 //! **Job.** The server is the one process of a small pool within the pool: a [`Driver`] with one
 //! slot, whose initializers are those of the pool, and which has no items. So it is started,
 //! watched, read, killed and reaped as a worker is, with the same pauses after deaths, and its
-//! initializers fail in the same words. This driver does that one's work between its own, on its own
-//! thread: the workers, like the server, are children of that thread, whoever has made them.
+//! initializers fail in the same words. This driver does that one's work between its own, on its
+//! own thread: the workers, like the server, are children of that thread, whoever has made them.
 //!
 //! **Protocol.**
 //! 1. The scheduler wants a worker (`Action::Spawn`): [`Driver::ask_for_fork`]. Its slot stays
@@ -29,7 +29,6 @@ use std::time::Instant;
 use super::driver::Driver;
 use super::forks::{Sent, Waiting};
 use super::link::Link;
-use super::settings::WorkerStdout;
 use super::start_child::{pin_to, variables_of};
 use crate::process::job::reading::Forked;
 use crate::process::launch::launched::{Born, Newborn, Started, stream};
@@ -141,7 +140,7 @@ impl Driver {
         let (stderr, their_error) = sibling::pipe()?;
         let mut files = vec![sibling::to_send(theirs)?, their_error];
         let mut output = None;
-        if self.settings.stdout == WorkerStdout::Capture {
+        if self.settings.stdout.is_captured() {
             let (ours, theirs) = sibling::pipe()?;
             files.push(theirs);
             output = Some(ours);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::child::Own;
 use super::worker_stdout::OutputHook;
+pub use super::worker_stdout::WorkerStdout;
 use crate::process::job::Initializer;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
@@ -29,19 +30,6 @@ use crate::process::value::permits::AllPermits;
 use crate::process::value::scope::ONLY_BYTES;
 use crate::task::{CodecDirection, Hook, TaskError};
 use trefoil_os::host::handover::CARRIES;
-
-/// Where a worker's standard output goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WorkerStdout {
-    /// It is the parent's when the worker starts: a task's `println!` appears there.
-    #[default]
-    Inherit,
-    /// It is discarded.
-    Null,
-    /// It goes to the pool's [hook](crate::ProcessPoolBuilder::on_output).
-    Capture,
-}
 
 /// How the workers of a [`ProcessPool`](crate::ProcessPool) come into being.
 ///
@@ -168,8 +156,8 @@ impl Settings {
         Ok(())
     }
 
-    /// What the driver needs for the workers, and for their fork server, if they have one: that runs
-    /// the initializers in their place.
+    /// What the driver needs for the workers, and for their fork server, if they have one: that
+    /// runs the initializers in their place.
     pub(crate) fn of_processes(&self) -> (Self, Option<Self>) {
         let mut workers = self.clone();
         let server = (self.start_method == StartMethod::ForkServer).then(|| {

@@ -4,8 +4,8 @@
 //! a result of the same worker: an item's output is passed on before its task ends. The hook runs
 //! on the driver's thread; a panic in it goes no further.
 //!
-//! Whether it is captured, and where it goes otherwise: `WorkerStdout` (`settings.rs`), which
-//! `start_child` applies.
+//! Whether it is captured, and where it goes otherwise: [`WorkerStdout`], which `start_child` and
+//! `forking` apply.
 //!
 //! Tests: `tests/process/limits.rs`.
 
@@ -17,6 +17,25 @@ use rustix::io::Errno;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 use crate::sys::transfer;
 use crate::task::panic;
+
+/// Where a worker's standard output goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerStdout {
+    /// It is the parent's when the worker starts: a task's `println!` appears there.
+    #[default]
+    Inherit,
+    /// It is discarded.
+    Null,
+    /// It goes to the pool's [hook](crate::ProcessPoolBuilder::on_output).
+    Capture,
+}
+
+impl WorkerStdout {
+    pub(crate) fn is_captured(self) -> bool {
+        self == Self::Capture
+    }
+}
 
 /// The hook, which gets a worker's process id and its output.
 pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;

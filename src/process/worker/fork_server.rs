@@ -30,28 +30,15 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 
 use super::batch::Serving;
+use super::frames::{Kept, NUMBERS, Order, say_hello, work};
 use super::peer::{Inlet, Server, meet_as_server};
-use super::serve::{FIRST_FD, Kept, say_hello, work};
-use super::stream::{Received, Stream};
+use super::stream::{FIRST_FD, Received, Stream};
 use crate::process::limits::ALONE_WITHIN;
-use crate::process::value::attachments::{AttachedFile, Descriptors};
+use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Record;
 use trefoil_os::host::affinity::pin;
 use trefoil_os::host::itself::is_alone;
 use trefoil_os::host::sibling;
-
-/// What the parent asks for, and what came with it.
-pub(super) struct Order {
-    pub(super) request: u64,
-    pub(super) index: u64,
-    pub(super) captures: bool,
-    pub(super) processors: Vec<u64>,
-    pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) come: Descriptors,
-}
-
-/// The descriptors of a request, as it numbers them: the stream, standard error, standard output.
-pub(super) const NUMBERS: [u64; 3] = [0, 1, 2];
 
 /// What a copy becomes a worker with.
 pub(super) struct Seat {

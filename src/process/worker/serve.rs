@@ -32,41 +32,25 @@
 //! Tests: `tests/process/pool.rs::{no_worker_outlives_its_parent, printing_corrupts_nothing,
 //! a_worker_is_a_clean_place}`.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::process::exit;
-use std::sync::Arc;
-use std::time::Instant;
 
-use super::batch::{Batch, QUICK, Serving};
-use super::cancel::begins_nothing;
-use super::fork_server::{self, NUMBERS, Order};
+use super::batch::Serving;
+use super::fork_server;
+use super::frames::{Kept, say_hello, work};
 use super::memory_limit::MemoryLimit;
-use super::peer::outlet::Outlet;
 use super::peer::{Inlet, meet};
-use super::raw_call;
-use super::stream::{Received, Stream, end_process};
-use crate::chaos;
-use crate::process::value::attachments::Descriptors;
-use crate::process::value::copies::Copies;
-use crate::process::value::lent_arrays::{Missing, View};
-use crate::process::value::mapped::Mapped;
-use crate::process::value::scope::{self, Decoding};
+use super::stream::{FIRST_FD, Received, Stream, end_process};
 use crate::process::wire::invitation::{ANY, Invitation};
-use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
 use trefoil_os::host::broken_pipe;
-use trefoil_os::host::image::image;
 use trefoil_os::host::itself;
 use trefoil_os::host::lifeline::hold_on;
 use trefoil_os::host::worker::{
     close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
     is_socket_of, join_output, lead, restore_interrupts, standard_input, unblock_all_signals,
 };
-
-/// Descriptors below this one are left to the program, which may expect certain numbers there.
-pub(super) const FIRST_FD: i32 = 10;
 
 /// Serves the parent that has sent this invitation, until the end of this process.
 pub(crate) fn serve(invitation: &Invitation) -> ! {
@@ -169,110 +153,4 @@ fn begin(
     let memory = (limit > 0).then(|| limited(limit)).transpose()?;
     say_hello(&mut outlet);
     Ok((inlet, Serving::new(outlet, calls, memory)))
-}
-
-/// Says that this process is ready for its first batch.
-pub(super) fn say_hello(outlet: &mut Outlet) {
-    outlet.mark(); // what `main` has written so far belongs to no item
-    let copy = image().name().as_bytes();
-    outlet.record(&Record::Hello { copy }.bytes());
-    outlet.flush();
-}
-
-/// What stays from frame to frame, besides what items use.
-#[derive(Default)]
-pub(super) struct Kept {
-    home: Option<Arc<View>>,
-    /// The attachments of the next frame.
-    next_descriptors: Descriptors,
-    copies: Copies,
-    /// The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an
-    /// item that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
-    mappings: HashMap<u64, Arc<Mapped>>,
-}
-
-/// Does what the frames ask for, until one asks a fork server for a worker.
-pub(super) fn work(inlet: &mut Inlet, state: &mut Serving, kept: &mut Kept) -> Order {
-    let Kept {
-        home,
-        next_descriptors,
-        copies,
-        mappings,
-    } = kept;
-    loop {
-        let descriptors = std::mem::take(next_descriptors);
-        match inlet.next() {
-            Frame::Descriptors(numbers) => {
-                *next_descriptors = inlet.claim(&numbers, copies);
-            }
-            Frame::Keep(numbers) => {
-                let map = |id| Some((id, Mapped::open(descriptors.find(id).ok()?, 0).ok()?));
-                mappings.extend(numbers.into_iter().filter_map(map));
-                *next_descriptors = descriptors;
-            }
-            Frame::Copy { of, bytes } => copies.part(of, bytes),
-            Frame::Release(numbers) => {
-                copies.release(&numbers);
-                numbers.iter().for_each(|id| drop(mappings.remove(id)));
-            }
-            Frame::Nudge | Frame::Tree => {}
-            Frame::Chaos(plan) => chaos::planned(plan),
-            Frame::Home => *home = inlet.claim(&[0], copies).find(0).ok().map(View::of),
-            Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
-            Frame::Bye => exit(0),
-            Frame::Fork {
-                request,
-                index,
-                captures,
-                processors,
-                variables,
-            } => {
-                let come = inlet.claim(&NUMBERS[..2 + usize::from(captures)], copies);
-                return Order {
-                    request,
-                    index,
-                    captures,
-                    processors,
-                    variables,
-                    come,
-                };
-            }
-            Frame::Context { id, bytes } => {
-                let bytes = Reader(bytes).bytes().unwrap_or_default();
-                state.contexts.keep(id, bytes, descriptors);
-            }
-            Frame::Forget { id } => state.contexts.forget(id),
-            Frame::Batch { batch, lent, items } => {
-                state.outlet.release();
-                let begin = Instant::now();
-                let BatchHead { sequence, code, .. } = batch;
-                let missing = Missing::new(&lent, items, home.as_ref(), copies);
-                let arrived = missing.as_ref().map_or(0, Missing::here);
-                let mut batch = Batch::new(batch, items, arrived, state);
-                let mut own = Decoding::new(descriptors, missing);
-                if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
-                    exit(1);
-                }
-                if begins_nothing() {
-                    batch.asks_to_retire(true);
-                }
-                let begun = batch.begun;
-                let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
-                #[cfg(feature = "tracing")]
-                crate::process::observe::send_events::report_dropped();
-                let end = Record::End {
-                    sequence,
-                    begun,
-                    nanos,
-                };
-                state.outlet.record(&end.bytes());
-                if nanos >= QUICK {
-                    state.outlet.mark();
-                }
-                if !inlet.has_more(&state.outlet) {
-                    state.outlet.flush();
-                }
-            }
-        }
-    }
 }

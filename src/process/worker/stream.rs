@@ -28,6 +28,9 @@ use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
 use trefoil_os::host::worker::{self, end_all, is_socket};
 
+/// Descriptors below this one are left to the program, which may expect certain numbers there.
+pub(super) const FIRST_FD: i32 = 10;
+
 /// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
 /// and the number of attempts if there are descriptors.
 const CROWDED: Duration = Duration::from_millis(2);

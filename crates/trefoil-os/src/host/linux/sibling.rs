@@ -7,9 +7,10 @@
 //! **What `fork` of the C library does besides,** and where it is done here:
 //! - It has the kernel write the new thread's number where the library keeps it (`pthread_kill`,
 //!   locks of priority and robust locks read it there). The same flags are set here
-//!   (`CLONE_CHILD_SETTID`, `CLONE_CHILD_CLEARTID`). The kernel knows the place, because the library
-//!   has registered it at the start of the program (`PR_GET_TID_ADDRESS`); that it is the place is
-//!   checked: the number there is this thread's. (musl registers another place, and is refused.)
+//!   (`CLONE_CHILD_SETTID`, `CLONE_CHILD_CLEARTID`). The kernel knows the place, because the
+//!   library has registered it at the start of the program (`PR_GET_TID_ADDRESS`); that it is the
+//!   place is checked: the number there is this thread's. (musl registers another place, and is
+//!   refused.)
 //! - It registers the list of robust locks again: the same call here.
 //! - It takes and releases, or renews, locks of the library (memory, streams, names): with one
 //!   thread none is held. It forgets the stacks of other threads: there are none.
@@ -19,8 +20,8 @@
 //!
 //! **The number of the copy** is stored by the kernel (`CLONE_PARENT_SETTID`) before the call
 //! returns, where the caller says: in memory that the parent sees, too. So the parent knows its new
-//! child, and can reap it, even if this process is killed before its next instruction. (A descriptor
-//! of the child from `CLONE_PIDFD` would be lost then.)
+//! child, and can reap it, even if this process is killed before its next instruction. (A
+//! descriptor of the child from `CLONE_PIDFD` would be lost then.)
 //!
 //! It is `clone` and not `clone3`, because container runtimes forbid the latter, whose flags their
 //! filters cannot read. The order of its last two arguments differs between processors; the one

@@ -1,7 +1,7 @@
 //! A copy of this process that is its sibling: there is none here.
 
 use std::io;
-use std::sync::atomic::AtomicU32; // as on Linux
+use std::sync::atomic::AtomicU32; // as on Linux: no protocol
 
 use rustix::fd::OwnedFd;
 
