@@ -519,16 +519,19 @@ tests! {
         let notes = Scratch::new("server");
         let procs = forked(2).initializer((10, notes.text()), make).build().unwrap();
         let first = server(&procs);
+        // (A worker that has just been made is still of the server's process group.)
+        let both = |_: u32| { std::thread::sleep(Duration::from_millis(1)); id() };
+        until(|| procs.map(0..8, both).unwrap().into_iter().collect::<HashSet<_>>().len() == 2);
         let slow = procs.spawn((), |()| { std::thread::sleep(Duration::from_millis(300)); made_by() });
         kill(first);
         until(|| servers(&procs).iter().any(|pid| *pid != first));
         assert_eq!(slow.join().unwrap(), first, "it went on");
         // Those that come later are of the next one.
-        died(procs.spawn((), |()| -> () { std::process::abort() }).join());
-        died(procs.spawn((), |()| -> () { std::process::abort() }).join());
+        procs.worker_pids().into_iter().for_each(kill);
+        until(|| procs.stats().died == 2);
         let next = server(&procs);
         assert_ne!(next, first);
-        until(|| procs.map(0..4, |_: u32| made_by()).unwrap().iter().all(|made| *made == next));
+        assert!(procs.map(0..8, |_: u32| made_by()).unwrap().iter().all(|made| *made == next));
         assert_eq!(procs.stats().died, 2);
         assert_eq!(notes.notes().len(), 2);
         // A server that stands still delays workers, and nothing else.
@@ -664,8 +667,8 @@ fn kill_all_the_time(kills: u64) {
                         kill(server);
                         servers_killed.fetch_add(1, Ordering::Relaxed);
                     }
-                } else if let [first, ..] = procs.worker_pids()[..] {
-                    kill(first);
+                } else if let workers @ [_, ..] = &procs.worker_pids()[..] {
+                    kill(workers[dice.roll(workers.len() as u64) as usize]);
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -691,7 +694,7 @@ fn kill_all_the_time(kills: u64) {
     });
     let (killed, servers_killed) = (killed.into_inner(), servers_killed.into_inner());
     println!("{items} items, {killed} kills, {servers_killed} of servers, {failed} failed");
-    assert!(failed * 1000 <= items, "{failed} of {items}");
+    assert!(failed * 20 <= items, "{failed} of {items}"); // those that were hit four times
     assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
     assert!(procs.stats().died <= killed);
     drop(procs);

@@ -15,7 +15,9 @@
 //!    welcome, a hello.
 //! 4. The server ends before it has answered: its pages say whether it had made the worker of the
 //!    first request (`ledger::CopyNote`). If so, that worker is taken as if the answer had come, so
-//!    no process is left that nobody knows. The other requests wait for the next server.
+//!    no process is left that nobody knows. The other requests wait for the next server. (What is
+//!    left of the server's process group is killed. So is a worker that was just made and has not
+//!    begun a session of its own; it has run nothing, and is replaced.)
 //! 5. An initializer fails, or the answer is final: the pool breaks down with that error. The
 //!    server ends again and again before it is ready: the slots that wait are given up, as if their
 //!    own workers had died so often, until there is work again.
