@@ -828,6 +828,7 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     }
     policy.patience = policy.patience.max(PATIENCE_ELSEWHERE);
     policy.grace = policy.grace.saturating_add(can.latency);
+    settings.unenforced = can.unenforced;
     settings.launcher = Some(launcher.into());
     Ok(most)
 }

@@ -144,6 +144,7 @@ pub struct Capabilities {
     pub(crate) slots: usize,
     pub(crate) elastic: Option<(usize, Duration)>,
     pub(crate) latency: Duration,
+    pub(crate) unenforced: Vec<String>,
 }
 
 impl Capabilities {
@@ -153,6 +154,7 @@ impl Capabilities {
             slots,
             elastic: None,
             latency: Duration::ZERO,
+            unenforced: Vec::new(),
         }
     }
 
@@ -167,6 +169,14 @@ impl Capabilities {
     /// [grace period](crate::ProcessPoolBuilder::grace). Default: 0.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// What this launcher should keep workers from, and cannot here, one sentence each, where the
+    /// user has allowed that: the pool's [statistics](crate::ProcessStats::unenforced) say it.
+    /// Default: nothing.
+    pub fn unenforced(mut self, what: impl IntoIterator<Item = String>) -> Self {
+        self.unenforced.extend(what);
         self
     }
 }
@@ -184,6 +194,10 @@ pub struct Ending {
     pub stderr: String,
     /// Anything else that is known, as text.
     pub note: Option<String>,
+    /// Whether the kernel has killed it because memory ran out, for certain: its control group's
+    /// count says so, for example. Then its item's error is
+    /// [`out_of_memory`](crate::WorkerExit::out_of_memory). At first: false.
+    pub out_of_memory: bool,
     /// Whether the worker may have sent records that did not arrive. Then every item that it had
     /// counts as begun, and fails unless it has a [`retry`](crate::ProcessCall::retry): otherwise
     /// an item could run twice. At first: false if the other end of the pool's socket was the

@@ -181,7 +181,7 @@ impl PoolState {
         Ok(Self {
             settings: Mutex::new(Some(settings.clone())),
             mailbox: Mailbox::new()?,
-            counters: Arc::new(Counters::new()),
+            counters: Arc::new(Counters::new(&settings.unenforced)),
             width: settings.workers,
             pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),

@@ -437,7 +437,9 @@ impl Link {
         let ran_out;
         (ending.stderr, ran_out) = self.stderr.last();
         ended(&mut ending);
-        let memory = if ran_out || worker_stderr::says_out_of_memory(&ending.stderr) {
+        let memory = if ending.out_of_memory {
+            Memory::KernelKilled
+        } else if ran_out || worker_stderr::says_out_of_memory(&ending.stderr) {
             Memory::AllocationFailed
         } else {
             Memory::Unknown

@@ -98,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) launcher: Option<Arc<dyn Launcher>>,
+    /// What the launcher cannot enforce here.
+    pub(crate) unenforced: Vec<String>,
     /// The permits of this pool and of its actors.
     #[cfg(not(loom))]
     pub(crate) permits: AllPermits,

@@ -182,7 +182,7 @@ impl World {
             on_failed: (seed % 4 < 2).then(|| OnFailedItem::new(|_| {})),
         };
         let replace_after = policy.replace_after;
-        let counters = Arc::new(Counters::new());
+        let counters = Arc::new(Counters::new(&[]));
         let book = Book {
             counters: Some(counters.clone()),
             ..Book::default()

@@ -24,12 +24,15 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(unenforced: &[String]) -> Self {
         static POOLS: AtomicU32 = AtomicU32::new(1); // no protocol
         Self {
             pool: POOLS.fetch_add(1, Ordering::Relaxed),
             chaos: chaos::next_pool(),
-            stats: Mutex::default(),
+            stats: Mutex::new(ProcessStats {
+                unenforced: unenforced.to_vec(),
+                ..ProcessStats::default()
+            }),
         }
     }
 
@@ -103,4 +106,8 @@ pub struct ProcessStats {
     pub started: u64,
     /// How many of them have died or were killed, without having been dismissed.
     pub died: u64,
+    /// What the pool's [launcher](crate::ProcessPoolBuilder::launcher) cannot enforce on this
+    /// machine, although it was asked to, as text; empty if there is nothing.
+    /// ([`Capabilities::unenforced`](crate::process::launch::Capabilities::unenforced).)
+    pub unenforced: Vec<String>,
 }

@@ -8,12 +8,13 @@
 //! |---|---|
 //! | it aborted, or its status is lost, and the item's output says that an allocation failed | [`Cause::Allocation`] |
 //! | it reports that its initializers keep more than the limit | the same |
+//! | its launcher knows that the kernel has killed it for want of memory | [`Cause::Kernel`] |
 //! | it was killed or has no status, and its pool has killed it | [`Cause::Pool`] |
 //! | it was killed, and the kernel has killed somebody for want of memory | [`Cause::Kernel`] |
 //! | it was killed otherwise | [`Cause::Outside`] |
 //! | anything else: an exit, a crash, a status that nobody knows | [`Cause::Itself`] |
 //!
-//! The kernel counts whom it kills, and does not name them, so each kill explains one death, the
+//! Otherwise the kernel counts whom it kills, and does not name them, so each kill explains one death, the
 //! next one that has no other cause (`host::kernel_kills`). Which items are blamed for a death is
 //! decided in `deaths`.
 //!
@@ -55,6 +56,8 @@ pub(crate) enum Memory {
     AllocationFailed,
     /// It lives, and what its initializers keep exceeds the pool's limit.
     InitializersKeep,
+    /// The kernel has killed it because its control group's memory ran out: its launcher knows.
+    KernelKilled,
 }
 
 /// What is known of a worker that has died, besides what its [`WorkerExit`] has: how it ended (from
@@ -83,6 +86,7 @@ pub(crate) fn verdict(
     let has_status = exit.code.is_some() || exit.signal.is_some();
     exit.cause = match (evidence.memory, evidence.killed) {
         (Memory::InitializersKeep, _) => Cause::Allocation,
+        (Memory::KernelKilled, _) => Cause::Kernel,
         (Memory::AllocationFailed, _) if aborted => Cause::Allocation,
         // (It may have no status: then it was given up.)
         (_, Some(_)) if !has_status => Cause::Pool,
@@ -116,6 +120,7 @@ mod tests {
     const KILL: Option<i32> = Some(SIGKILL);
     const FAILED: Memory = Memory::AllocationFailed;
     const NONE: Memory = Memory::Unknown;
+    const KERNEL: Memory = Memory::KernelKilled;
 
     #[test]
     fn each_cause_has_its_evidence() {
@@ -146,6 +151,8 @@ mod tests {
             ((None, KILL), None, FAILED, 0, Cause::Outside, ""),
             ((None, KILL), None, NONE, 1, Cause::Kernel, ""),
             ((None, KILL), None, FAILED, 2, Cause::Kernel, ""),
+            ((None, KILL), None, KERNEL, 0, Cause::Kernel, ""),
+            ((None, KILL), asked, KERNEL, 0, Cause::Kernel, ""),
             (
                 (None, KILL),
                 asked,
