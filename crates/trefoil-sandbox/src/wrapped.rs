@@ -109,7 +109,7 @@ impl Wrapped {
 
     /// The variables for a worker. A command that does not pass its environment on gets the limits
     /// that this process has, too.
-    fn variables(program: &Program) -> Vec<(OsString, OsString)> {
+    pub(crate) fn variables(program: &Program) -> Vec<(OsString, OsString)> {
         let invitation = program.invitation(WorkerStream::Stdio);
         let processors = processors();
         let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! Workers in a sandbox, and behind other command lines.
+//! Workers in a sandbox, with limits, and behind other command lines.
 //!
 //! This program is its own worker, as `tests/process/main.rs` of trefoil is.
 #![allow(
@@ -8,6 +8,10 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+#[cfg(target_os = "linux")]
+mod attacks;
+#[cfg(target_os = "linux")]
+mod limits;
 #[cfg(target_os = "linux")]
 #[allow(clippy::module_inception)]
 mod sandbox;
@@ -19,8 +23,12 @@ fn main() {
     support::sleep();
     trefoil::init();
     #[cfg(target_os = "linux")]
-    sandbox::helpers();
+    support::helper(&[sandbox::HELPERS, attacks::HELPERS, limits::HELPERS].concat());
     support::main(&[
+        #[cfg(target_os = "linux")]
+        attacks::TESTS,
+        #[cfg(target_os = "linux")]
+        limits::TESTS,
         #[cfg(target_os = "linux")]
         sandbox::TESTS,
         wrapped::TESTS,

@@ -1,0 +1,220 @@
+//! What the workers of a sandbox are restricted to, found out once, when the pool is built.
+//!
+//! The kernel is asked what it can do, and then tried: a process does to itself what workers will,
+//! and must find that it can open no folder and make no socket.
+//!
+//! Tests: `tests/sandbox/sandbox.rs`, `tests/sandbox/attacks.rs`.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use seccompiler::BpfProgram;
+use trefoil::process::launch::Program;
+
+use super::calls::{self, Allowed};
+use super::needed_files::{COMMON, NULL, libraries, loader, mapped};
+use super::raw_child::{Confinement, Namespaces, Restriction, landlock_version};
+use super::ruleset::{FileAccess, Rule, ruleset};
+use crate::sandbox::Wishes;
+use crate::wrapped::Wrapped;
+
+/// The variables that a worker has, besides those that the pool sets: where programs and libraries
+/// are, the language, what this crate and the standard library read.
+const KEPT: [&str; 8] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+];
+const KEPT_PREFIXES: [&str; 2] = ["LC_", "TREFOIL_"];
+
+#[derive(Debug)]
+pub(crate) struct Restrictions {
+    program: Program,
+    rules: Vec<Rule>,
+    network: bool,
+    filters: Vec<BpfProgram>,
+    namespaces: Option<Arc<Namespaces>>,
+}
+
+fn c_string(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// The rules for what the program and the user need.
+fn rules(wishes: &Wishes, exe: &Path) -> io::Result<Vec<Rule>> {
+    let mut all = Vec::new();
+    let mut add = |path: &Path, access| {
+        all.push(Rule::new(path, access)?);
+        Ok::<_, io::Error>(())
+    };
+    add(exe, FileAccess::Execute)?;
+    if let Some(loader) = loader(exe)? {
+        add(&loader, FileAccess::Execute)?;
+    }
+    for library in mapped()? {
+        add(&library, FileAccess::Read)?;
+    }
+    let there = |path: &&&str| Path::new(path).exists();
+    for path in COMMON.iter().filter(there) {
+        add(Path::new(path), FileAccess::Read)?;
+    }
+    for path in NULL.iter().filter(there) {
+        add(Path::new(path), FileAccess::Write)?;
+    }
+    for path in &wishes.read {
+        add(path, FileAccess::Read)?;
+    }
+    for path in &wishes.write {
+        add(path, FileAccess::Write)?;
+    }
+    for path in &wishes.executed {
+        add(path, FileAccess::Execute)?;
+        if path.is_dir() {
+            continue;
+        }
+        if let Some(loader) = loader(path)? {
+            add(&loader, FileAccess::Execute)?;
+            for library in libraries(path, &loader)? {
+                add(&library, FileAccess::Read)?;
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What this version of Landlock leaves open, and no filter can close.
+fn gaps(wishes: &Wishes, rules: &[Rule], version: u32) -> Vec<String> {
+    let mut all = Vec::new();
+    if version == 0 {
+        all.push(
+            "that it reads and writes files: the kernel has no Landlock (Linux 5.13, with \
+             `landlock` among its security modules, `lsm=`)"
+                .to_owned(),
+        );
+    }
+    if version < 6 && !wishes.executed.is_empty() {
+        all.push(
+            "that programs it may start send signals to this user's processes, which takes \
+             version 6 (Linux 6.12)"
+                .to_owned(),
+        );
+    }
+    let is_device = |rule: &Rule| {
+        let is_named = [&wishes.read, &wishes.write].into_iter().flatten();
+        let mut is_named = is_named.filter_map(|path| path.canonicalize().ok());
+        let devices = Path::new("/dev");
+        (rule.path.starts_with(devices) || devices.starts_with(&rule.path))
+            && is_named.any(|path| path == rule.path)
+    };
+    if version < 5 && rules.iter().any(is_device) {
+        all.push(
+            "that it controls the devices it may open (`ioctl`), which takes version 5 (Linux \
+             6.10)"
+                .to_owned(),
+        );
+    }
+    all
+}
+
+impl Restrictions {
+    /// Those for this program, and what they do not prevent. That is an error, unless the user lets
+    /// some be missing.
+    pub(crate) fn new(wishes: &Wishes, program: &Program) -> Result<(Self, Vec<String>), String> {
+        let version = landlock_version();
+        let say = |error: io::Error| error.to_string();
+        let exe = program.path().map_err(say)?;
+        let rules = rules(wishes, &exe).map_err(say)?;
+        let mut missing = gaps(wishes, &rules, version);
+        let allowed = Allowed {
+            network: wishes.network,
+            processes: !wishes.executed.is_empty(),
+            calls: wishes.calls.clone(),
+            signals_are_scoped: version >= 6,
+        };
+        // (Where there can be none, nothing that was promised is missing.)
+        let namespaces = Namespaces::new(!wishes.network).ok().map(Arc::new);
+        let mut all = Self {
+            program: program.clone(),
+            rules,
+            network: wishes.network,
+            filters: calls::filters(&allowed).map_err(say)?,
+            namespaces,
+        };
+        let opens_root = all.rules.iter().any(|rule| rule.path == Path::new("/"));
+        let sockets = wishes.calls.contains(&libc::SYS_socket);
+        loop {
+            let tried = all.restriction(None).map_err(say)?;
+            let has_files = tried.ruleset.is_some() && !opens_root;
+            let has_filters = !tried.filters.is_empty() && !sockets;
+            let trial = Confinement {
+                group: None,
+                restriction: Some(tried),
+            };
+            match trial.try_out(has_files, has_filters) {
+                Ok(()) => break,
+                Err(_) if all.namespaces.take().is_some() => {}
+                Err((what, error)) if wishes.may_miss && !all.filters.is_empty() => {
+                    all.filters.clear();
+                    missing.push(format!("system calls: {what}: {error}"));
+                }
+                Err((what, error)) => return Err(format!("{what}: {error}")),
+            }
+        }
+        if missing.is_empty() || wishes.may_miss {
+            return Ok((all, missing));
+        }
+        let missing = missing.join("; ");
+        Err(format!(
+            "this kernel (Landlock version {version}) cannot prevent {missing}. Use a newer \
+             kernel, or go on without (`best_effort`)"
+        ))
+    }
+
+    /// For a worker with this temporary folder.
+    fn restriction(&self, folder: Option<&Path>) -> io::Result<Restriction> {
+        let own = folder
+            .map(|path| Rule::new(path, FileAccess::Write))
+            .transpose()?;
+        let rules = || self.rules.iter().chain(&own);
+        let written = rules()
+            .filter(|rule| rule.is_written() && !NULL.contains(&&*rule.path.to_string_lossy()));
+        let writable: io::Result<_> = written.map(|rule| c_string(&rule.path)).collect();
+        let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        Ok(Restriction {
+            namespaces: self.namespaces.clone(),
+            writable: writable?,
+            directory: c_string(&directory)?,
+            ruleset: ruleset(rules(), self.network)?,
+            filters: self.filters.clone(),
+            parent: rustix::process::getpid().as_raw_nonzero().get(),
+        })
+    }
+
+    /// The command that starts a worker, and what its process is restricted to.
+    pub(crate) fn command(&self, folder: Option<&Path>) -> io::Result<(Command, Restriction)> {
+        let mut command = Command::new(self.program.path()?);
+        command.args(self.program.arguments()).env_clear();
+        for (name, value) in std::env::vars_os() {
+            let is_kept = name.to_str().is_some_and(|name| {
+                KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|some| name.starts_with(some))
+            });
+            if is_kept {
+                command.env(name, value);
+            }
+        }
+        if let Some(folder) = folder {
+            command.env("TMPDIR", folder);
+        }
+        command.envs(Wrapped::variables(&self.program));
+        Ok((command, self.restriction(folder)?))
+    }
+}
