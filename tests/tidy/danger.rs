@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 15] = [
+const LETTERS: [(char, &str); 16] = [
     ('Y', "sys"),
     ('H', "host"),
     ('S', "parking"),
@@ -25,6 +25,7 @@ const LETTERS: [(char, &str); 15] = [
     ('E', "postcard-described"),
     ('J', "trefoil-cache"),
     ('K', "trefoil-capsules"),
+    ('B', "trefoil-sandbox"),
 ];
 
 pub(crate) const ATTRIBUTE: &str = "allow(unsafe_code)";

@@ -127,7 +127,10 @@ impl Places {
     pub(crate) fn ended(&self, index: usize, ending: &mut Ending) {
         let current = self.current();
         let leaf = current.get(&index).and_then(|place| place.leaf.as_deref());
-        ending.out_of_memory |= leaf.is_some_and(group::ran_out);
+        // (Somebody above may have killed one of its children before, which it survived.)
+        let is_killed =
+            ending.signal == Some(libc::SIGKILL) || (ending.signal, ending.code) == (None, None);
+        ending.out_of_memory |= is_killed && leaf.is_some_and(group::ran_out);
         drop(current);
         self.clear(index);
     }

@@ -1,10 +1,10 @@
 //! What happens to a new process before it becomes a worker: between `fork` and `exec`.
 //!
-//! Everything is prepared in the parent ([`Confinement`]): descriptors, paths, filters. The child
+//! Everything is prepared in the parent ([`Confinement`]): descriptors, paths, a filter. The child
 //! makes system calls, in this order: it moves to its control group; enters its namespaces, where
 //! all mounts become read-only but what it may write to; can gain no capability by `exec`; asks to
-//! be killed with its parent; can gain no rights; is restricted by Landlock; and by filters of
-//! system calls, last, because they refuse most of the others.
+//! be killed with its parent; can gain no rights; is restricted by Landlock; and by a filter of
+//! system calls, last, because it refuses most of the others.
 //!
 //! - **B1** A closure that runs between `fork` and `exec` makes system calls, and nothing else: it
 //!   allocates nothing and takes no lock. (Its vectors have their room.)
@@ -25,9 +25,8 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use seccompiler::BpfProgram;
 
-use super::calls::OWN;
+use super::calls::{Instruction, OWN};
 
 /// What the closure of a trial ends with if all went well.
 const TRIED: i32 = libc::ECANCELED;
@@ -77,7 +76,8 @@ pub(crate) struct Restriction {
     pub(crate) directory: CString,
     /// A ruleset of Landlock; `None`: the kernel has none.
     pub(crate) ruleset: Option<OwnedFd>,
-    pub(crate) filters: Vec<BpfProgram>,
+    /// A filter of system calls; empty: none.
+    pub(crate) filter: Vec<Instruction>,
     /// The process that starts it.
     pub(crate) parent: i32,
 }
@@ -238,11 +238,11 @@ impl Restriction {
             .as_raw_nonzero()
             .get()
             .cast_unsigned();
-        for filter in &mut self.filters {
-            for instruction in filter.iter_mut().filter(|one| one.k == OWN) {
-                instruction.k = own;
-            }
-            install(filter).map_err(named(FILTER))?;
+        for instruction in self.filter.iter_mut().filter(|one| one.operand == OWN) {
+            instruction.operand = own;
+        }
+        if !self.filter.is_empty() {
+            install(&mut self.filter).map_err(named(FILTER))?;
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ fn allow_itself(ruleset: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn install(filter: &mut BpfProgram) -> io::Result<()> {
+fn install(filter: &mut [Instruction]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_mut_ptr().cast(),

@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use seccompiler::BpfProgram;
 use trefoil::process::launch::Program;
 
-use super::calls::{self, Allowed};
+use super::calls::{self, Allowed, Instruction};
 use super::needed_files::{COMMON, NULL, libraries, loader, mapped};
 use super::raw_child::{Confinement, Namespaces, Restriction, landlock_version};
 use super::ruleset::{FileAccess, Rule, ruleset};
@@ -41,7 +40,7 @@ pub(crate) struct Restrictions {
     program: Program,
     rules: Vec<Rule>,
     network: bool,
-    filters: Vec<BpfProgram>,
+    filter: Vec<Instruction>,
     namespaces: Option<Arc<Namespaces>>,
 }
 
@@ -146,7 +145,7 @@ impl Restrictions {
             program: program.clone(),
             rules,
             network: wishes.network,
-            filters: calls::filters(&allowed).map_err(say)?,
+            filter: calls::filter(&allowed),
             namespaces,
         };
         let opens_root = all.rules.iter().any(|rule| rule.path == Path::new("/"));
@@ -154,16 +153,16 @@ impl Restrictions {
         loop {
             let tried = all.restriction(None).map_err(say)?;
             let has_files = tried.ruleset.is_some() && !opens_root;
-            let has_filters = !tried.filters.is_empty() && !sockets;
+            let has_filter = !tried.filter.is_empty() && !sockets;
             let trial = Confinement {
                 group: None,
                 restriction: Some(tried),
             };
-            match trial.try_out(has_files, has_filters) {
+            match trial.try_out(has_files, has_filter) {
                 Ok(()) => break,
                 Err(_) if all.namespaces.take().is_some() => {}
-                Err((what, error)) if wishes.may_miss && !all.filters.is_empty() => {
-                    all.filters.clear();
+                Err((what, error)) if wishes.may_miss && !all.filter.is_empty() => {
+                    all.filter.clear();
                     missing.push(format!("system calls: {what}: {error}"));
                 }
                 Err((what, error)) => return Err(format!("{what}: {error}")),
@@ -194,7 +193,7 @@ impl Restrictions {
             writable: writable?,
             directory: c_string(&directory)?,
             ruleset: ruleset(rules(), self.network)?,
-            filters: self.filters.clone(),
+            filter: self.filter.clone(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
         })
     }

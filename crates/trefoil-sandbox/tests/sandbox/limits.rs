@@ -61,7 +61,7 @@ fn own_group(_: ()) -> PathBuf {
 /// A child that has more memory than it may.
 fn overrun(_: ()) -> bool {
     let mut shell = Command::new("/bin/sh");
-    let tail = "head -c 400000000 /dev/zero | tail -c 300000000 >/dev/null";
+    let tail = "head -c 200000000 /dev/zero | tail -c 100000000 >/dev/null";
     shell
         .args(["-c", tail])
         .status()
@@ -139,15 +139,15 @@ tests! {
             leave(());
             forever::<()>();
         };
-        let call = procs.call(endless).timeout(Duration::from_secs(1));
-        let tasks = [call.spawn(()), call.spawn(())];
+        let tasks = [procs.spawn((), endless), procs.spawn((), endless)];
         until(|| marked(&mark).len() == 4);
         for pid in marked(&mark) {
             let of = group_of(&pid.to_string()).unwrap();
             assert_eq!(of.parent(), leaf.parent(), "{pid}");
         }
         for task in tasks {
-            assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
+            assert!(task.cancel());
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
         }
         until(|| marked(&mark).len() <= 2);
         until(|| !leaf.exists());
@@ -251,7 +251,7 @@ tests! {
             return;
         }
         let items = if std::env::var_os("TREFOIL_FULL").is_some() { 1000 } else { 60 };
-        let limits = Limits::new().memory(64 << 20).swap(0).processes(50);
+        let limits = Limits::new().memory(24 << 20).swap(0).processes(50);
         let procs = ProcessPool::builder().workers(2).launcher(limits).build().unwrap();
         let leaf = procs.spawn((), own_group).join().unwrap();
         let run = |n: u64| if n % 3 == 0 { u64::from(overrun(())) } else { n };
@@ -275,7 +275,7 @@ tests! {
         if !is_limited() {
             return;
         }
-        let limits = Limits::new().memory(64 << 20).swap(0);
+        let limits = Limits::new().memory(24 << 20).swap(0);
         let procs = ProcessPool::builder().workers(1).launcher(limits).build().unwrap();
         let own = |bytes: usize| black_box(vec![1_u8; bytes]).len();
         for task in [procs.spawn(200 << 20, own), procs.spawn(200 << 20, fill_file)] {
@@ -295,19 +295,18 @@ tests! {
             return;
         }
         let mark = mark();
-        let limits = Limits::new().processes(30).cpu(0.3);
-        let procs = marked_pool(limits, &mark).workers(3).build().unwrap();
+        let procs = marked_pool(Limits::new().processes(30), &mark).workers(3).build().unwrap();
         let leaf = procs.spawn((), own_group).join().unwrap();
-        let bomb = procs.call(bomb).timeout(Duration::from_secs(2)).spawn(());
-        let busy = procs.call(|()| forever::<()>()).timeout(Duration::from_secs(2)).spawn(());
+        let bomb = procs.spawn((), bomb);
+        let busy = procs.spawn((), |()| forever::<()>());
         until(|| marked(&mark).len() > 25);
-        assert!(marked(&mark).len() <= 3 * 30);
-        let begin = Instant::now();
+        // (Each process counts, and the second thread of each worker.)
+        assert!(marked(&mark).len() <= 30 + 2);
         assert_eq!(procs.spawn(4, |n: u64| n + 1).join().unwrap(), 5);
         assert!(Command::new("true").status().unwrap().success());
-        println!("(beside both, an item took {:?}) ", begin.elapsed());
         for task in [bomb, busy] {
-            assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
+            assert!(task.cancel());
+            assert!(matches!(task.join(), Err(TaskError::Cancelled)));
         }
         until(|| marked(&mark).len() <= 3);
         drop(procs);
@@ -325,9 +324,9 @@ tests! {
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_secs(2) {}
             let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+            (Duration::new(time.tv_sec as u64, time.tv_nsec as u32), begin.elapsed())
         };
-        let used = procs.spawn((), spin).join().unwrap();
-        assert!(used < Duration::from_secs(1), "{used:?}");
+        let (used, passed) = procs.spawn((), spin).join().unwrap();
+        assert!(used < passed / 3, "{used:?} in {passed:?}");
     }
 }
