@@ -63,7 +63,6 @@ const MADE: &[c_long] = &[
     libc::SYS_flock,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    libc::SYS_sync_file_range,
     libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
@@ -262,10 +261,16 @@ const ALSO_MADE: &[c_long] = &[
     libc::SYS_alarm,
     libc::SYS_pause,
     libc::SYS_time,
+    libc::SYS_sync_file_range,
     453, // map_shadow_stack
 ];
 #[cfg(target_arch = "aarch64")]
-const ALSO_MADE: &[c_long] = &[libc::SYS_renameat, libc::SYS_getrlimit, libc::SYS_setrlimit];
+const ALSO_MADE: &[c_long] = &[
+    libc::SYS_renameat,
+    libc::SYS_getrlimit,
+    libc::SYS_setrlimit,
+    84, // sync_file_range
+];
 
 /// Calls that are refused, whatever their arguments.
 const REFUSED: &[c_long] = &[

@@ -327,6 +327,6 @@ tests! {
             (Duration::new(time.tv_sec as u64, time.tv_nsec as u32), begin.elapsed())
         };
         let (used, passed) = procs.spawn((), spin).join().unwrap();
-        assert!(used < passed / 3, "{used:?} in {passed:?}");
+        assert!(used < passed / 2, "{used:?} in {passed:?}"); // (where a processor is emulated it may stand still)
     }
 }

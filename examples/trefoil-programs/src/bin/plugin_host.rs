@@ -1,4 +1,5 @@
-//! `plugin_host [N]`: runs N scripts of strangers (10,000), and says what became of each kind.
+//! `plugin_host [N [MS]]`: runs N scripts of strangers (10,000), each for so many milliseconds at most
+//! (100), and says what became of each kind.
 //!
 //! The scripts are in Lua, with its whole library, `io` and `os` included. Most compute; the others
 //! do what strangers' scripts do: loop, fill the memory, overflow the stack, open files and
@@ -16,10 +17,8 @@ use mlua::Lua;
 use trefoil::{ProcessPool, TaskError};
 use trefoil_sandbox::{Limits, Sandbox};
 
-/// How long a script may run.
-const TIME: Duration = Duration::from_millis(100);
 /// How much memory it may have, for its own values.
-const MEMORY: u64 = 32 << 20;
+const MEMORY: u64 = 128 << 20;
 
 /// What each kind of script is called, of 100 how many there are, and its text.
 const KINDS: [(&str, usize, &str); 10] = [
@@ -93,7 +92,7 @@ fn outcome(result: Result<Result<String, String>, TaskError>) -> String {
     match result {
         Ok(Ok(value)) => format!("the value {value}"),
         Ok(Err(error)) => format!("its error: {error}"),
-        Err(TaskError::TimedOut(_)) => format!("ended after {TIME:?}"),
+        Err(TaskError::TimedOut(_)) => "its time was up".to_owned(),
         Err(TaskError::WorkerDied(exit)) if exit.out_of_memory() => "out of memory".to_owned(),
         Err(TaskError::WorkerDied(exit)) => match (exit.code(), exit.signal()) {
             (Some(code), _) => format!("its worker ended with code {code}"),
@@ -105,8 +104,8 @@ fn outcome(result: Result<Result<String, String>, TaskError>) -> String {
 
 /// A pool in a sandbox, with control groups if there are some.
 fn pool() -> Result<ProcessPool, Box<dyn Error>> {
-    let builder = || ProcessPool::builder().memory_limit(MEMORY as usize);
-    let limits = Limits::new().memory(4 * MEMORY).swap(0).processes(4);
+    let builder = || ProcessPool::builder().memory_limit(MEMORY);
+    let limits = Limits::new().memory(2 * MEMORY).swap(0).processes(4);
     match builder().launcher(limits.sandbox(Sandbox::new())).build() {
         Ok(pool) => Ok(pool),
         Err(why) => {
@@ -118,14 +117,17 @@ fn pool() -> Result<ProcessPool, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     trefoil::init();
-    let count = std::env::args()
-        .nth(1)
-        .map_or(Ok(10_000), |count| count.parse())?;
+    let number = |at, otherwise| {
+        let given = std::env::args().nth(at);
+        given.map_or(Ok(otherwise), |given| given.parse())
+    };
+    let (count, time) = (number(1, 10_000)?, number(2, 100)?);
+    let time = Duration::from_millis(time as u64);
     let text = |number: usize| KINDS[kind_of(number)].2.to_owned();
     let procs = pool()?;
 
     let begin = Instant::now();
-    let call = procs.call(script).timeout(TIME);
+    let call = procs.call(script).timeout(time);
     let tasks: Vec<_> = (0..count)
         .map(|number| (number, call.spawn(text(number))))
         .collect();
