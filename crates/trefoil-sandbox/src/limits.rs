@@ -71,8 +71,8 @@ pub enum Cpu {
     /// In proportion to other groups, while they need it: from 1 to 10,000; a group has 100 unless
     /// somebody says otherwise.
     Share(u32),
-    /// So many processors at most, on average over a tenth of a second: 0.5 is half of one. At least
-    /// 0.01.
+    /// So many processors at most, on average over a tenth of a second: 0.5 is half of one. At
+    /// least 0.01.
     Quota(f64),
 }
 

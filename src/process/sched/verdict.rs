@@ -14,9 +14,9 @@
 //! | it was killed otherwise | [`Cause::Outside`] |
 //! | anything else: an exit, a crash, a status that nobody knows | [`Cause::Itself`] |
 //!
-//! Otherwise the kernel counts whom it kills, and does not name them, so each kill explains one death, the
-//! next one that has no other cause (`host::kernel_kills`). Which items are blamed for a death is
-//! decided in `deaths`.
+//! Otherwise the kernel counts whom it kills, and does not name them, so each kill explains one
+//! death, the next one that has no other cause (`host::kernel_kills`). Which items are blamed for a
+//! death is decided in `deaths`.
 //!
 //! Tests: below; `tests/process/deaths.rs`.
 

@@ -11,8 +11,8 @@
 //! A worker moves to its leaf itself, before `exec` (`raw_child`), and cannot leave it: in a
 //! sandbox it writes to no file of a group, and without one it has the rights of its user.
 //!
-//! Tests: below, on a made-up tree; `tests/sandbox/limits.rs`, and in `.ci/long cgroups` on a kernel
-//! that has the controllers.
+//! Tests: below, on a made-up tree; `tests/sandbox/limits.rs`, and in `.ci/long cgroups` on a
+//! kernel that has the controllers.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,5 @@
-//! What a pool has on this machine for its workers: a control group and a temporary folder for each.
+//! What a pool has on this machine for its workers: a control group and a temporary folder for
+//! each.
 //!
 //! Both are new for each process, are removed by the [`Cleaner`] when it has ended, and those of
 //! pools that were killed are swept by the next pool.

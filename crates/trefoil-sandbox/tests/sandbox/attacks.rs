@@ -184,7 +184,7 @@ const ATTACKS: &[Attack] = &[
         fs::read(w.shared().join("../secret")).map(drop)
     }),
     ("read through the root in /proc", All, With(EACCES), |_| {
-        fs::read("/proc/self/root/etc/passwd").map(drop)
+        fs::read(Path::new("/proc/self/root").join("etc/passwd")).map(drop)
     }),
     (
         "make a hard link to a secret where it may write",

@@ -1,5 +1,5 @@
-//! `plugin_host [N [MS]]`: runs N scripts of strangers (10,000), each for so many milliseconds at most
-//! (100), and says what became of each kind.
+//! `plugin_host [N [MS]]`: runs N scripts of strangers (10,000), each for so many milliseconds at
+//! most (100), and says what became of each kind.
 //!
 //! The scripts are in Lua, with its whole library, `io` and `os` included. Most compute; the others
 //! do what strangers' scripts do: loop, fill the memory, overflow the stack, open files and
