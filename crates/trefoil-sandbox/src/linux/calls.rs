@@ -6,7 +6,7 @@
 //! libraries take another way. A program for another processor (32 bits) is killed.
 //!
 //! The kernel looks at a filter when it is installed, for each call that there is, and that is done
-//! at each start. So the filter finds a number by halving: some 30 µs. (The crate `seccompiler`
+//! at each start. So the filter finds a number by halving: 0.2 ms. (The crate `seccompiler`
 //! makes programs that compare with one number after another: 0.9 ms.)
 //!
 //! Landlock does not see everything: that a file's mode, owner, times and attributes change, that
