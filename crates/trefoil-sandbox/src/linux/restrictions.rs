@@ -33,7 +33,8 @@ const KEPT: [&str; 8] = [
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
 ];
-const KEPT_PREFIXES: [&str; 2] = ["LC_", "TREFOIL_"];
+/// (By the last ones, a program of documentation tests knows which it is to run.)
+const KEPT_PREFIXES: [&str; 3] = ["LC_", "TREFOIL_", "RUSTDOC_"];
 
 #[derive(Debug)]
 pub(crate) struct Restrictions {
