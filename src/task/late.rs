@@ -1,6 +1,6 @@
 //! What the error of a task whose time was up says of it.
 //!
-//! Who notices: `combine/timeout.rs`; in a process pool `process/sched/deadlines.rs` and
+//! Who notices: `combine/timeout.rs`; in a process pool `process/sched/timeouts.rs` and
 //! `process/worker/batch.rs`.
 
 use std::fmt;

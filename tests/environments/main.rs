@@ -401,7 +401,7 @@ fn stuck() {
     println!("after {:?}: {exit}", begin.elapsed());
     let started = procs.stats().started;
     // Longer than any pause before another start: at most 50 ms after a kill, and 256 ms after the
-    // fifth death (`pause` in `process/sched/workers.rs`).
+    // fifth death (`pause` in `process/sched/back_off.rs`).
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(
         procs.stats().started,

@@ -3,9 +3,10 @@
 //! A room is a top-level module of the library. Two of its files that import one another, directly
 //! or through others, cannot be read, tested or changed separately. A path is followed through the
 //! re-exports of a `mod.rs` to the file that it names; code that is compiled only for tests and
-//! models does not count. Nor does a method call: the methods of a type that is a room's state may
-//! stand in several files (`impl Sched` in `process/sched`, a file for each kind of event), which
-//! import the type and not one another.
+//! models does not count.
+//!
+//! Nor do files form a circle whose methods of one type call one another through `self`: no import
+//! shows that, and it is as hard to read. [`METHOD_DEBT`] has those that do.
 //!
 //! A room in [`LAYERED`] has rooms of its own. These form no circle either; each of them counts as
 //! one module, and the files beside them as one more, on top.
@@ -20,6 +21,20 @@ use crate::source::{File, Finding};
 
 /// The files that are in a circle.
 const DEBT: &[&str] = &[];
+
+/// The files whose methods call one another in a circle. It may only get shorter.
+const METHOD_DEBT: &[&str] = &[
+    "src/thread/engine/sleep/protocol.rs",
+    "src/thread/engine/sleep/quiesce.rs",
+    "src/thread/engine/sleep/spares.rs",
+    "src/thread/engine/worker/in_blocking_call.rs",
+    "src/thread/engine/worker/index.rs",
+    "src/thread/engine/worker/mod.rs",
+    "src/thread/engine/worker/scope_mark.rs",
+    "src/thread/engine/worker/search.rs",
+    "src/thread/engine/worker/thief_rest.rs",
+    "src/thread/engine/worker/wait.rs",
+];
 
 /// Rooms whose own rooms are layers.
 const LAYERED: &[&str] = &["process", "thread"];
@@ -38,7 +53,140 @@ struct Module<'a> {
 
 /// Files in circles that are not in [`DEBT`], and files in [`DEBT`] that are in no circle.
 pub(crate) fn circles(tree: &[File]) -> Vec<Finding> {
-    against(tree, DEBT)
+    let mut findings = against(tree, DEBT);
+    findings.extend(method_circles(tree, METHOD_DEBT));
+    findings
+}
+
+/// What one file has of a type: its methods, and what they call of the type.
+#[derive(Default)]
+struct Part {
+    methods: BTreeSet<String>,
+    calls: BTreeSet<String>,
+}
+
+/// Files in circles of methods that are not in `debt`, and files in `debt` that are in none.
+fn method_circles(tree: &[File], debt: &[&str]) -> Vec<Finding> {
+    // A type, by its room and its name; and its parts, by the number of their file.
+    let mut types: BTreeMap<(String, String), BTreeMap<usize, Part>> = BTreeMap::new();
+    for (at, file) in tree.iter().enumerate() {
+        let in_library = [
+            "src/",
+            "crates/trefoil-os/src/",
+            "crates/postcard-described/src/",
+        ];
+        let is_ours = in_library.iter().any(|home| file.path.starts_with(home));
+        if !is_ours || file.is_for_tests() {
+            continue;
+        }
+        let room: Vec<&str> = file.path.split('/').take(3).collect();
+        for (name, body) in impls(&production(file)) {
+            let parts = types.entry((room.join("/"), name)).or_default();
+            let part = parts.entry(at).or_default();
+            part.methods.extend(methods(&body));
+            part.calls.extend(calls(&body));
+        }
+    }
+    let mut circles: BTreeMap<usize, String> = BTreeMap::new();
+    for ((_, name), parts) in &types {
+        let files: Vec<usize> = parts.keys().copied().collect();
+        let home = |method: &String| {
+            parts
+                .values()
+                .position(|part| part.methods.contains(method))
+        };
+        let edges: Vec<BTreeSet<usize>> = parts
+            .values()
+            .enumerate()
+            .map(|(own, part)| {
+                let called = part.calls.iter().filter_map(home);
+                called.filter(|other| *other != own).collect()
+            })
+            .collect();
+        for (own, at) in files.iter().enumerate() {
+            let way = shortest(&edges, own);
+            if !way.is_empty() {
+                let way: Vec<&str> = way.iter().map(|one| &tree[files[*one]].path[..]).collect();
+                let what = format!("methods of `{name}` here call one another by way of ");
+                circles.insert(*at, what + &way.join(", "));
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    for (at, file) in tree.iter().enumerate() {
+        let (circle, is_known) = (circles.remove(&at), debt.contains(&file.path.as_str()));
+        let what = match circle {
+            Some(what) if !is_known => what,
+            None if is_known => "is in no circle of methods: take it off the list".to_owned(),
+            _ => continue,
+        };
+        findings.push(Finding::new(file, 0, "circle", what));
+    }
+    findings
+}
+
+/// The types of the `impl` blocks in `text`, and their bodies.
+fn impls(text: &str) -> Vec<(String, String)> {
+    let (mut found, mut lines) = (Vec::new(), text.lines());
+    while let Some(line) = lines.next() {
+        if !line.starts_with("impl") || !line[4..].starts_with([' ', '<']) {
+            continue;
+        }
+        let mut head = line[4..].to_owned();
+        while !head.contains(['{', ';']) {
+            let Some(more) = lines.next() else { break };
+            head += more;
+        }
+        if head.trim_end().ends_with('}') {
+            continue; // it is empty
+        }
+        let body: Vec<&str> = lines.by_ref().take_while(|line| *line != "}").collect();
+        let head = head.split('{').next().unwrap_or_default();
+        let head = head.split(" where ").next().unwrap_or_default();
+        let subject = head.rsplit(" for ").next().unwrap_or_default();
+        // Without the parameters of the block, and those of the type.
+        let mut depth = 0;
+        let outside = subject.chars().filter(|letter| {
+            depth += i32::from(*letter == '<');
+            let is_outside = depth == 0;
+            depth -= i32::from(*letter == '>');
+            is_outside
+        });
+        let path: String = outside.collect();
+        let name = path.trim().rsplit("::").next().unwrap_or_default();
+        found.push((name.to_owned(), body.join("\n")));
+    }
+    found
+}
+
+/// The methods that are defined in the body of an `impl`.
+fn methods(body: &str) -> Vec<String> {
+    let own = body.lines().filter(|line| !line.starts_with("     "));
+    let names = own.filter_map(|line| {
+        let (before, name) = line.split_once("fn ")?;
+        // (Without where it is visible.)
+        let before = before.split_once(')').map_or(before, |(_, after)| after);
+        let words = before.split_whitespace();
+        let is_method = words
+            .into_iter()
+            .all(|word| word.starts_with("pub") || ["const", "async", "unsafe"].contains(&word));
+        is_method.then(|| word_at(name))
+    });
+    names.collect()
+}
+
+/// What is called through `self` in the body of an `impl`.
+fn calls(body: &str) -> Vec<String> {
+    let called = body.split("self.").skip(1).filter_map(|after| {
+        let name = word_at(after);
+        after[name.len()..].starts_with('(').then_some(name)
+    });
+    called.collect()
+}
+
+fn word_at(text: &str) -> String {
+    let is_part = |letter: &char| *letter == '_' || letter.is_alphanumeric();
+    text.chars().take_while(is_part).collect()
 }
 
 fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
@@ -414,6 +562,25 @@ mod tests {
             found(&two, &["src/task/a.rs", "src/task/b.rs", "src/task/c.rs"]),
             1
         );
+    }
+
+    #[test]
+    fn methods_of_a_type_form_no_circle_of_files() {
+        let found = |b: &str, debt: &[&str]| {
+            let a = "impl A {\n    pub fn one(&self) {\n        self.two();\n    }\n}";
+            let files = [
+                File::new("src/task/x/a.rs", a),
+                File::new("src/task/x/b.rs", b),
+            ];
+            method_circles(&files, debt).len()
+        };
+        let back = "impl<'a, T: B> A<'a, T> {\n    fn two(&self) {\n        self.one();\n    }\n}";
+        let down = "impl A {\n    fn two(&self) {\n        self.other();\n    }\n}";
+        let other = "impl Clone for B {\n    fn two(&self) {\n        self.one();\n    }\n}";
+        assert_eq!(found(back, &[]), 2);
+        assert_eq!(found(back, &["src/task/x/a.rs", "src/task/x/b.rs"]), 0);
+        assert_eq!((found(down, &[]), found(other, &[])), (0, 0));
+        assert_eq!(found(down, &["src/task/x/b.rs"]), 1);
     }
 
     #[test]

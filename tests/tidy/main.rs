@@ -7,7 +7,7 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `heads.rs`, `skipped.rs`, `statics.rs`, `peers.rs`,
+//!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `heads.rs`, `skipped.rs`, `statics.rs`,
 //!    `examples.rs` and `book.rs` hold the rules. Each is a function from one file (and, where it
 //!    needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -24,7 +24,6 @@ mod heads;
 mod hooks;
 mod inventory;
 mod layers;
-mod peers;
 mod platforms;
 mod rooms;
 mod skipped;
@@ -88,7 +87,6 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     for file in tree {
         findings.extend(layers::imports(file));
         findings.extend(layers::facade(file));
-        findings.extend(peers::asked(file));
         findings.extend(platforms::confined(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
@@ -235,7 +233,6 @@ fn every_rule_can_fail() {
         "machine",
         "page-old",
         "path",
-        "peer",
         "picture",
         "platform",
         "skipped",

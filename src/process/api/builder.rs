@@ -22,7 +22,7 @@ use crate::process::observe::forward_events::EventListener;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, StartMethod, WorkerStdout};
 use crate::process::parent::start_child::refusal;
-use crate::process::sched::Elastic;
+use crate::process::sched::policy::Elastic;
 use crate::process::worker::raw_call::{code_of, code_of_bare, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool};
 use crate::sys::processors;

@@ -2,8 +2,8 @@
 //!
 //! A function, a pool and [`CallOptions`]; `client` and `imap` do the work.
 //!
-//! What an option does is decided elsewhere: time limits in `sched/deadlines.rs`, retries in
-//! `job/retry.rs`, the others in `sched/dispatch.rs`. Here it is decided that
+//! What an option does is decided elsewhere: time limits in `sched/timeouts.rs`, retries in
+//! `job/retry.rs`, the others in `sched/place.rs`. Here it is decided that
 //! `map` and `map_each` are refused on a thread that must not block.
 //!
 //! Tests: `tests/process/calls.rs`.

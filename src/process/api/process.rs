@@ -8,7 +8,7 @@
 //!    that job.
 //! 2. `Policy::only`: a process that dies is never replaced, and its call, begun or not, ends with
 //!    that death.
-//! 3. The task ends when the process has been reaped (`Sched::held`), not when the result arrives:
+//! 3. The task ends when the process has been reaped (`deferred_job`), not when the result arrives:
 //!    after a `join` the process does not exist any more.
 //! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared:
 //!    the kernel's parent-death signal comes when the thread that started a child ends.

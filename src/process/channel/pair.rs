@@ -1,7 +1,7 @@
 //! How a channel between processes is made, and what its two ends hold.
 //!
 //! What fits into it, and what the death of an end leaves: `channel/pipe.rs`. Which ends count as
-//! gone: `sched/ends.rs`.
+//! gone: `sched/rules/ends.rs`.
 //!
 //! Tests: `tests/process/channel.rs`.
 

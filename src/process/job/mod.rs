@@ -26,8 +26,7 @@ pub(super) mod results;
 mod retry;
 
 use std::any::TypeId;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +40,7 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Late, Task, TaskError, panic};
 use failed_item::OnFailedItem;
 use results::{CallTypes, Sink, Values};
+use retry::Retries;
 
 /// A call that every new worker makes before all others.
 #[derive(Clone, Debug)]
@@ -282,10 +282,7 @@ struct Unusual {
     failing: u64,
     /// A thread is to end it that may drop its values.
     is_handed_over: bool,
-    /// Items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
-    paused: Vec<usize>,
-    /// How often items were started that have cost a worker, or too much time.
-    starts: HashMap<usize, u32, BuildHasherDefault<DefaultHasher>>,
+    retries: Retries,
 }
 
 impl Unusual {
@@ -294,8 +291,7 @@ impl Unusual {
         readings: Vec::new(),
         failing: 0,
         is_handed_over: false,
-        paused: Vec::new(),
-        starts: HashMap::with_hasher(BuildHasherDefault::new()),
+        retries: Retries::NONE,
     };
 }
 
@@ -424,6 +420,36 @@ impl Job {
         }
     }
 
+    /// The item at `index` was running when its worker died, or it has timed out. Whether it may be
+    /// started again.
+    pub(crate) fn attempted(&mut self, index: usize) -> bool {
+        let most = self.work.options.retry;
+        most > 0 && self.retries().attempted(index, most)
+    }
+
+    /// How often the item at `index` was started in vain, if it may be started again.
+    pub(crate) fn starts(&self, index: usize) -> u32 {
+        self.unusual().retries.starts(index)
+    }
+
+    /// The item at `index` will be retried. Returns the pause before that.
+    pub(crate) fn pause(&mut self, index: usize) -> Duration {
+        let backoff = self.work.options.backoff;
+        self.retries().pause(index, backoff)
+    }
+
+    /// The pause of an item is over.
+    pub(crate) fn resume(&mut self, piece: Piece) {
+        if self.unusual.is_some() {
+            self.retries().resume(piece.first());
+        }
+        self.put_back(piece);
+    }
+
+    fn retries(&mut self) -> &mut Retries {
+        &mut self.unusual.get_or_insert_default().retries
+    }
+
     fn wanted(&self, piece: Piece) -> Option<Piece> {
         below(piece, self.limit())
     }
@@ -480,7 +506,7 @@ impl Job {
         for piece in self.waiting.iter() {
             first = first.min(piece.first());
         }
-        let paused = &self.unusual().paused;
+        let paused = &self.unusual().retries.paused;
         paused.iter().for_each(|at| first = first.min(*at));
         (first < usize::MAX).then_some(first)
     }
@@ -512,7 +538,7 @@ impl Job {
             && self.waiting.first.is_none()
             && (self.sealed && !unusual.is_handed_over || self.has_failed())
             && unusual.readings.iter().all(|first| *first >= limit)
-            && unusual.paused.iter().all(|at| *at >= limit)
+            && unusual.retries.paused.iter().all(|at| *at >= limit)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -61,6 +61,7 @@ use rustix::fd::AsFd;
 
 use super::forks::Forks;
 use super::link::{Link, Records};
+use super::link_due::LinkDue;
 use super::mailbox::{Mail, Mailbox};
 use super::peer::{CallerPath, Next};
 use super::settings::Settings;
@@ -374,11 +375,6 @@ impl Driver {
                     self.sched.kill(index, now);
                 }
             }
-            for index in self.sched.overdue(now) {
-                // It may have ended in time.
-                self.receive(index, false);
-                self.read_unsent(index);
-            }
             self.sched.tick(now);
             let acts = self.carry_out_actions();
             if !self.serve_forks() && !acts {
@@ -407,6 +403,10 @@ impl Driver {
                 }
                 Action::Ring(index) => {
                     self.links[index].iter().for_each(|link| link.peer.cancel());
+                }
+                Action::Hear(index) => {
+                    self.receive(index, false);
+                    self.read_unsent(index);
                 }
                 Action::Withdraw(index) => {
                     self.launches[index] = None;
@@ -555,12 +555,8 @@ impl Driver {
         let mut due = earlier(self.sched.deadline(), check);
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
-            due = earlier(due, link.peer.stream.crowded_until);
-            due = earlier(due, link.abandon_at);
-            due = earlier(due, link.finish_at);
-            if self.sched.workers[index].is_starting() {
-                due = earlier(due, link.startup.as_ref().map(|looks| looks.next));
-            }
+            let own = link.next_due(self.sched.workers[index].is_starting());
+            due = earlier(due, own.map(|(at, _)| at));
         }
         let due = due.map(|due| due.max(now));
         self.sleeps_until = if asleep { due } else { Some(now) };
@@ -641,26 +637,38 @@ impl Driver {
         }
         // (After the news: what has ended meanwhile is not late, however late this thread is.)
         for index in 0..self.links.len() {
-            let Some(link) = &mut self.links[index] else {
-                continue;
-            };
-            if link.peer.stream.crowded_until.is_some_and(|at| at <= now) {
-                link.send();
-            }
-            if self.sched.workers[index].is_starting()
-                && let Some(looks) = &mut link.startup
-                && let Some(why) = looks.look(link.child.pid, now)
-            {
-                self.sched.failed_to_start(index, why, now);
-            }
-            if link.finish_at.take_if(|at| *at <= now).is_some() {
-                link.finish_off();
-                if self.sched.workers[index].is_starting() {
-                    self.sched.failed_to_start(index, StartFailure::Closed, now);
+            self.do_what_is_due(index, now);
+        }
+    }
+
+    /// Does what is due with a worker's process.
+    fn do_what_is_due(&mut self, index: usize, now: Instant) {
+        while let Some(link) = &mut self.links[index] {
+            let is_starting = self.sched.workers[index].is_starting();
+            let due = link.next_due(is_starting).filter(|(at, _)| *at <= now);
+            let failed = match due {
+                None => return,
+                Some((_, LinkDue::Send)) => {
+                    link.send();
+                    None
                 }
-            }
-            if link.abandon_at.is_some_and(|at| at <= now) {
-                self.abandon(index, now);
+                Some((_, LinkDue::LookAtStart)) => {
+                    let pid = link.child.pid;
+                    let watch = link.startup.as_mut();
+                    watch.and_then(|watch| watch.look(pid, now))
+                }
+                Some((_, LinkDue::FinishOff)) => {
+                    link.finish_at = None;
+                    link.finish_off();
+                    is_starting.then_some(StartFailure::Closed)
+                }
+                Some((_, LinkDue::Abandon)) => {
+                    self.abandon(index, now);
+                    None
+                }
+            };
+            if let Some(why) = failed {
+                self.sched.failed_to_start(index, why, now);
             }
         }
     }

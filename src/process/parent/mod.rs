@@ -13,6 +13,7 @@ pub(super) mod driving;
 mod forking;
 mod forks;
 pub(super) mod link;
+mod link_due;
 pub(super) mod mailbox;
 mod peer;
 pub(super) mod readers;

@@ -231,21 +231,21 @@ impl Driver {
             .flatten()
             .any(|link| link.peer.stream.is_sending());
         // (Work that stays in the queue waits for a worker, whose answer will wake the driver.)
-        !sends && !self.oversleeps() && !self.sched.needs_driver_thread()
+        !sends && !self.oversleeps(now) && !self.sched.needs_driver()
     }
 
-    /// Whether something is due before the driver wakes by itself.
-    fn oversleeps(&self) -> bool {
+    /// Whether something is due now, or before the driver wakes by itself.
+    fn oversleeps(&self, now: Instant) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(until), Some(due)) => until > due + CLOCK_CHECK,
+            (Some(until), Some(due)) => due <= now || until > due + CLOCK_CHECK,
         }
     }
 
     /// Called after another thread has done some of the driver's work: wakes the driver if needed.
     pub(super) fn wake_if_needed(&self) {
-        if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
+        if self.oversleeps(Instant::now()) || self.sched.needs_driver() {
             self.shared.mailbox.wake();
         }
     }

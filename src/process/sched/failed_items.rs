@@ -8,10 +8,8 @@
 //! Tests: `tests/process/failures.rs`; `src/process/sched/simulated.rs`.
 
 use std::cell::RefCell;
-use std::time::Instant;
 
-use super::Sched;
-use crate::process::job::Job;
+use super::state::Sched;
 use crate::process::job::failed_item::FailedItem;
 use crate::process::job::reading::Chore;
 #[cfg(feature = "backtrace")]
@@ -19,77 +17,57 @@ use crate::process::job::reading::Naming;
 use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
-impl Sched {
-    /// Whether a hook gets the items of the job `id` that fail.
-    pub(super) fn reports_failures(&self, id: u64) -> bool {
-        let own = self.jobs.get(&id).map(|job| &job.work.options.on_failed);
-        own.is_some_and(|own| own.is_some() || self.policy.on_failed.is_some())
-    }
+/// Whether a hook gets the items of the job `id` that fail.
+pub(super) fn reports_failures(sched: &Sched, id: u64) -> bool {
+    let own = sched.jobs.get(id).map(|job| &job.work.options.on_failed);
+    own.is_some_and(|own| own.is_some() || sched.policy.on_failed.is_some())
+}
 
-    /// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
-    /// thread do that, which brings the error later ([`reported`](Self::reported)). Otherwise
-    /// returns the error.
-    pub(super) fn report(
-        &mut self,
-        id: u64,
-        at: usize,
-        error: TaskError,
-        piece: Option<Piece>,
-    ) -> Option<TaskError> {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| at < job.limit()) else {
-            return Some(error);
-        };
-        let hook = job.work.options.on_failed.as_ref();
-        let hook = hook.or(self.policy.on_failed.as_ref());
-        let (Some(hook), Some(piece), true) = (hook, piece, FailedItem::is_for(&error)) else {
-            #[cfg(feature = "backtrace")]
-            if error.needs_names() {
-                let naming = Naming {
-                    job: id,
-                    at,
-                    error,
-                    is_given_up: false,
-                };
-                job.begins_to_fail(at);
-                self.chores.push(Chore::Name(naming));
-                return None;
-            }
-            return Some(error);
-        };
-        let error = job.error_of(at, error);
-        let failed = FailedItem {
-            job: id,
-            at,
-            error,
-            hook: hook.clone(),
-            code: job.work.code,
-            argument_type: (job.work.types.names)().0,
-            name: job.work.options.name.clone(),
-            piece,
-            context: job.work.context().cloned(),
-            note: RefCell::default(),
-            is_given_up: false,
-        };
-        job.begins_to_fail(at);
-        self.chores.push(Chore::Fail(Box::new(failed)));
-        None
-    }
-
-    /// The error of the item at `at` of the job `id` is complete, as far as possible. Returns a job
-    /// that this thread must end.
-    pub(crate) fn reported(
-        &mut self,
-        id: u64,
-        at: usize,
-        error: TaskError,
-        now: Instant,
-    ) -> Option<Box<Job>> {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.has_failed_at(at);
+/// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
+/// thread do that, which brings the error later ([`reported`](Self::reported)). Otherwise
+/// returns the error.
+pub(super) fn report(
+    sched: &mut Sched,
+    id: u64,
+    at: usize,
+    error: TaskError,
+    piece: Option<Piece>,
+) -> Option<TaskError> {
+    let Some(job) = sched.jobs.get_mut(id).filter(|job| at < job.limit()) else {
+        return Some(error);
+    };
+    let hook = job.work.options.on_failed.as_ref();
+    let hook = hook.or(sched.policy.on_failed.as_ref());
+    let (Some(hook), Some(piece), true) = (hook, piece, FailedItem::is_for(&error)) else {
+        #[cfg(feature = "backtrace")]
+        if error.needs_names() {
+            let naming = Naming {
+                job: id,
+                at,
+                error,
+                is_given_up: false,
+            };
+            job.begins_to_fail(at);
+            sched.chores.push(Chore::Name(naming));
+            return None;
         }
-        self.ending = Some(None);
-        self.item_ends(id, at, error, now);
-        self.finish_if_settled(id);
-        self.ending.take().flatten()
-    }
+        return Some(error);
+    };
+    let error = job.error_of(at, error);
+    let failed = FailedItem {
+        job: id,
+        at,
+        error,
+        hook: hook.clone(),
+        code: job.work.code,
+        argument_type: (job.work.types.names)().0,
+        name: job.work.options.name.clone(),
+        piece,
+        context: job.work.context().cloned(),
+        note: RefCell::default(),
+        is_given_up: false,
+    };
+    job.begins_to_fail(at);
+    sched.chores.push(Chore::Fail(Box::new(failed)));
+    None
 }

@@ -1,7 +1,7 @@
 //! How the parent knows what a worker has begun, and takes back what it has not.
 //!
-//! There are two paths to a worker, and nothing outside of a `peer` asks on which of them it is
-//! reached:
+//! A peer is given orders (take back, cancel) and reports what follows from what it knows. There
+//! are two paths to a worker, and only a `peer` knows on which of them it is reached:
 //! - *stream*, the protocol as it works everywhere: the worker reports what it begins, and gates of
 //!   the parent's own follow its reports. To take items back, the parent asks (`Recall`), and the
 //!   answer says how far the worker got. A worker that does not answer within
@@ -12,9 +12,10 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/plain.rs`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::sent_frame::SentFrame;
+use crate::process::limits::{FORWARDER_CHECK, NUDGE_AFTER};
 use crate::process::pages::raw_ledger::Front;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
@@ -26,6 +27,24 @@ pub(super) enum Cancel {
     Ring,
     /// It is asked, and reports what it has begun of its other frames.
     Ask,
+}
+
+/// What comes back of a frame.
+pub(super) enum Back {
+    Items(Piece),
+    /// Everything has begun.
+    Nothing,
+    /// The worker must be asked, and gives all that it has not begun with its answer.
+    Asked,
+}
+
+/// What is done with a worker that does not begin its items.
+pub(super) enum Stall {
+    Wait,
+    /// It is asked how far it got.
+    Ask,
+    /// It was stopped, or its gates say what is not so: others get its items.
+    Kill,
 }
 
 /// A worker, as the scheduler knows it.
@@ -61,26 +80,67 @@ impl Peer {
         }
     }
 
-    /// Whether items come back only after an answer. (Gates give them at any moment.)
-    pub(super) fn must_be_asked(&self) -> bool {
-        !self.has_pages
+    /// How many items a frame may have whose running item may cost the worker: one, if it may die
+    /// before it can report what it has not begun.
+    pub(super) fn most_at_risk(&self) -> usize {
+        if self.has_pages { usize::MAX } else { 1 }
     }
 
-    /// Whether it may have begun an item of which nothing is known yet. (Gates say it at once.)
-    pub(super) fn may_run_unseen(&self) -> bool {
-        !self.has_pages
+    /// Whether the results of a worker's first frame wait for the items after them, although each
+    /// is waited for separately. (On the stream each is sent before the next item begins.)
+    pub(super) fn holds_back_results(&self, front: &SentFrame) -> bool {
+        self.has_pages && front.wanted && front.each && front.end - front.done > 1
     }
 
-    /// Whether what forwards its stream finds out only by passing something on that it has lost the
-    /// worker.
-    pub(super) fn is_forwarded(&self) -> bool {
-        self.is_forwarded
+    /// How long after the last nudge the worker gets the next, which has had the frame `front` for
+    /// `waited`. What forwards the stream may have lost it, and sees that only when it is to pass
+    /// on something. One with pages that has not begun may sleep although it claims to be awake
+    /// (`shared_ring`); it is woken after ever longer times.
+    pub(super) fn nudge_after(&self, front: &SentFrame, waited: Duration) -> Option<Duration> {
+        if self.is_forwarded {
+            return Some(FORWARDER_CHECK);
+        }
+        let may_sleep = self.has_pages && front.begun() == 0;
+        may_sleep.then(|| NUDGE_AFTER.max(waited))
     }
 
-    /// Whether the worker sends each result before it begins the next item, if each is waited for
-    /// separately.
-    pub(super) fn sends_each_result(&self) -> bool {
-        !self.has_pages
+    /// Since when the end of the answered frame `front` has been due; `needed`: since when
+    /// something waits behind it. (On the stream a worker of which all items were taken back may be
+    /// busy with something else that it was told, so it is left alone until then.)
+    pub(super) fn ends_since(&self, front: &SentFrame, needed: Option<Instant>) -> Option<Instant> {
+        match front.end {
+            0 if self.has_pages => None,
+            0 => front.answered_at.max(needed).filter(|_| needed.is_some()),
+            _ => front.answered_at,
+        }
+    }
+
+    /// Whether the worker may run an item of `frame`. (On the stream it may not have reported what
+    /// it has begun.)
+    pub(super) fn may_run(&self, frame: &SentFrame) -> bool {
+        !self.has_pages || frame.runs()
+    }
+
+    /// Whether the worker may have begun an item of `frame` of which nothing is known. (Gates say
+    /// it at once.)
+    pub(super) fn may_have_begun(&self, frame: &SentFrame) -> bool {
+        !self.has_pages && frame.done < frame.end
+    }
+
+    /// Whether a worker that seems to be between two items of `frame` must run the next: there it
+    /// does nothing, so its gates deny it.
+    pub(super) fn denies(&self, frame: &SentFrame) -> bool {
+        self.has_pages && frame.begun() > 0 && frame.done < frame.end
+    }
+
+    /// What follows if a worker does not begin a frame. `is_silent`: it is its first, and it has
+    /// reported nothing for long. `is_stuck`: its gates have shown nothing for long.
+    pub(super) fn does_not_begin(&self, is_silent: bool, is_stuck: bool) -> Stall {
+        match self.has_pages {
+            true if is_stuck => Stall::Kill,
+            false if is_silent => Stall::Ask,
+            _ => Stall::Wait,
+        }
     }
 
     /// Whether an item goes to this worker only when it is idle, because what is queued there comes
@@ -97,15 +157,21 @@ impl Peer {
     }
 
     /// Takes back the items of `frame` from index `from` on that have not begun. `is_first`: it is
-    /// the worker's first frame. `None`: the worker must be asked, and gives all that it has not
-    /// begun.
+    /// the worker's first frame.
     pub(super) fn take_back(
         &self,
         frame: &mut SentFrame,
         from: u32,
         is_first: bool,
-    ) -> Option<Option<Piece>> {
-        self.has_pages.then(|| frame.take_back(from, is_first))
+        now: Instant,
+    ) -> Back {
+        if !self.has_pages {
+            return Back::Asked;
+        }
+        match frame.take_back(from, is_first, now) {
+            Some(piece) => Back::Items(piece),
+            None => Back::Nothing,
+        }
     }
 
     /// Marks what runs of `frame` as unwanted. (On the stream the worker may have begun any item

@@ -60,6 +60,8 @@ pub(crate) struct SentFrame {
     pub(crate) done: u32,
     /// How many items the frame has, without those taken back.
     pub(crate) end: u32,
+    /// Since when nothing of it is left to be answered.
+    pub(super) answered_at: Option<Instant>,
     /// How many nanoseconds the frame should take; [`UNKNOWN_COST`] if that is not known.
     pub(crate) cost: u64,
     /// Whether the worker may begin this frame before it sends earlier results.
@@ -69,7 +71,7 @@ pub(crate) struct SentFrame {
     /// Whether each result is waited for separately.
     pub(crate) each: bool,
     /// Whether its one item, or the context, has ends of channels (`ends`).
-    pub(super) has_ends: bool,
+    pub(super) goes_alone: bool,
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
     pub(super) watch: Watch,
@@ -81,14 +83,12 @@ pub(crate) struct SentFrame {
     seen: Cell<u32>,
 }
 
-/// What checks of a frame's time have shown (`deadlines`).
+/// What checks of a frame's time have shown (`timeouts`).
 #[derive(Default)]
 pub(super) struct Watch {
     /// The last check: how many results had come, whether the next item had begun, and since when
     /// both have been so, as far as checks have shown.
     stands: Option<(u32, bool, Instant)>,
-    /// Since when the frame's end has been due, as far as checks have shown.
-    pub(super) ends_since: Option<Instant>,
     /// Since when the worker should have been killed because of this frame.
     pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.
@@ -119,11 +119,12 @@ impl SentFrame {
             end: piece.len() as u32,
             piece,
             done: 0,
+            answered_at: None,
             cost: UNKNOWN_COST,
             brief: false,
             wanted: true,
             each: false,
-            has_ends: false,
+            goes_alone: false,
             recall: Recall::NotAsked,
             sent: now,
             watch: Watch::default(),
@@ -214,21 +215,44 @@ impl SentFrame {
         }
     }
 
+    /// The results of the next `count` items have come.
+    pub(super) fn advance(&mut self, count: u32, now: Instant) {
+        self.done += count;
+        self.note_answer(now);
+    }
+
+    fn note_answer(&mut self, now: Instant) {
+        if self.done == self.end {
+            self.answered_at.get_or_insert(now);
+        }
+    }
+
     /// A plain worker has answered that it begins no more than the first `end` items: the others.
-    pub(super) fn answered(&mut self, end: u32, is_first: bool) -> Piece {
+    pub(super) fn answered(&mut self, end: u32, is_first: bool, now: Instant) -> Piece {
         let piece = self.rest(end, is_first);
         self.end = self.gate().recall(end, self.seal);
+        self.note_answer(now);
         piece
+    }
+
+    /// How many items another worker may take over.
+    pub(super) fn can_give(&self) -> u32 {
+        let is_free = self.wanted && !self.recall.was_asked();
+        if is_free { self.end - self.begun() } else { 0 }
     }
 
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     /// `is_first`: it is the worker's first frame.
-    pub(crate) fn take_back(&mut self, from: u32, is_first: bool) -> Option<Piece> {
+    pub(crate) fn take_back(&mut self, from: u32, is_first: bool, now: Instant) -> Option<Piece> {
         let begun = self.begun();
         let end = self.gate().recall(from.max(begun), self.seal);
         let end = end.max(begun).min(self.end);
         let piece = (end < self.end).then(|| self.rest(end, is_first));
+        if from < end {
+            self.has_seen(end); // the gate has said so
+        }
         self.end = end;
+        self.note_answer(now);
         piece
     }
 

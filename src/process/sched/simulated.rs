@@ -17,6 +17,7 @@
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
+//! - before something is due nothing happens, and then something does (`sim_due`);
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -25,8 +26,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::due;
 use super::peer::Peer;
-use super::{Action, Elastic, Feed, How, Policy, Sched};
+use super::policy::Elastic;
+use super::{Action, Feed, How, Policy, Sched};
 use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
@@ -48,6 +51,7 @@ use trefoil_os::host::shared_clock::Epoch;
 mod sim_book;
 mod sim_calls;
 mod sim_deaths;
+mod sim_due;
 mod sim_jobs;
 mod sim_stopped;
 mod sim_worker;
@@ -149,6 +153,10 @@ struct World {
     failed: u64,
     /// How many frames a worker had at once.
     most_frames: usize,
+    /// After one in how many steps some time passes in which nothing is due.
+    passes_by: u64,
+    /// How often time has passed until that was due.
+    hit: HashMap<String, u32>,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -221,6 +229,8 @@ impl World {
             failing: Vec::new(),
             failed: 0,
             most_frames: 0,
+            passes_by: 4,
+            hit: HashMap::new(),
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -247,19 +257,40 @@ impl World {
     }
 
     fn act(&mut self) {
-        self.book.lock().unwrap().now = Some(self.now);
-        for index in self.sched.overdue(self.now) {
-            self.hear(index, true);
+        let mut rounds = 0;
+        let is_due = |world: &Self| world.sched.deadline().is_some_and(|at| at <= world.now);
+        while self.turn() || is_due(self) {
+            rounds += 1;
+            assert!(
+                rounds < 1000,
+                "{:?} remains due",
+                due::next_due(&self.sched)
+            );
         }
-        self.sched.tick(self.now);
         // (While a hook has an item, its error is on its way.)
-        let jobs = self.sched.jobs.values();
+        let jobs = self.sched.jobs.all();
         let jobs = jobs.filter(|job| !job.is_read());
         let next = jobs.filter_map(|job| job.work.options.until).min();
         assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
         let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);
         assert!(next.is_none_or(wakes), "nobody would end it");
-        for action in self.sched.actions() {
+        if self.chance(self.passes_by) {
+            self.pass_by();
+        }
+    }
+
+    /// One round of a driver's turn. False: there was nothing to do.
+    fn turn(&mut self) -> bool {
+        self.book.lock().unwrap().now = Some(self.now);
+        self.sched.tick(self.now);
+        let actions = self.sched.actions();
+        let some = !actions.is_empty();
+        self.carry_out(actions);
+        some
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
                     self.sched.died(index, &WorkerExit::new(0), false, self.now);
@@ -305,6 +336,7 @@ impl World {
                         _ => self.read(worker, &head),
                     }
                 }
+                Action::Hear(index) => self.hear(index, true),
                 Action::Ring(index) => self.ring(index),
                 Action::Nudge(_) => self.nudges += 1,
                 Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
@@ -349,6 +381,7 @@ impl World {
             _ => self.work(worker),
         }
         self.act();
+        self.leap();
     }
 
     /// A hook gets failed items on another thread, some time later.
@@ -443,7 +476,7 @@ impl World {
         let stats = self.counters.read(0, false);
         assert_eq!(stats.pending, 0, "nothing is left, and nothing was lost");
         assert!(stats.retired <= self.asked, "{stats:?}");
-        let limits = self.sched.limits.len();
+        let (limits, _) = self.sched.jobs.times();
         assert_eq!(limits, 0, "those of ended jobs are forgotten");
     }
 }

@@ -20,11 +20,12 @@
 //!
 //! Tests: below; `tests/process/deaths.rs`.
 
-use super::SIGKILL;
 use super::back_off::StartFailure;
 use crate::process::launch::pool_error::not_begun;
 use crate::sys::child::{is_abort, is_unwanted};
 use crate::task::{Cause, WorkerExit};
+
+const SIGKILL: i32 = 9;
 
 /// Why the pool has killed a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

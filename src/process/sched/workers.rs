@@ -25,7 +25,7 @@
 //! How long a slot stays empty after a death, and when it is given up: `back_off`.
 //!
 //! How long a start, an exit or a death may take, and from when idle workers take items over:
-//! `limits` has these numbers. What is done when a time is up: `Sched::time_is_up`
+//! `limits` has these numbers. What is done when a time is up: `time_is_up`
 //! (`sched/shutdown.rs`). This is the scheduler's view, without processes and descriptors.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
@@ -38,8 +38,7 @@ use super::back_off::{self, StartFailure};
 use super::peer::Peer;
 use super::sent_frame::SentFrame;
 use crate::process::limits::{
-    ASK_OTHERS_AFTER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
-    START_LIMIT, TAKE_OVER_AFTER,
+    ASK_OTHERS_AFTER, LEAVE_LIMIT, MOST_MOVES, RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
 };
 use crate::process::pages::gate::GATES;
 use crate::process::value::chunk::Piece;
@@ -49,6 +48,9 @@ pub(crate) const INITIALIZE: u64 = 0;
 
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
+
+/// How soon items that results wait for are taken back again, if they still have not ended.
+const RELIEVE_AGAIN: Duration = Duration::from_millis(1);
 
 /// Whether this is less time, in nanoseconds, than a wake-up takes.
 pub(super) fn is_brief(cost: u64) -> bool {
@@ -90,14 +92,6 @@ impl Stage {
     pub(crate) fn is_down(&self) -> bool {
         matches!(self, Self::Down(_) | Self::Asked)
     }
-
-    /// When to start a process, if there is none.
-    pub(crate) fn start_at(&self) -> Option<Instant> {
-        match self {
-            Self::Down(at) => *at,
-            _ => None,
-        }
-    }
 }
 
 /// One slot of the pool, and its worker.
@@ -116,6 +110,8 @@ pub(crate) struct Worker {
     pub(crate) front_since: Instant,
     /// When it was last sent a frame that says nothing.
     pub(crate) nudged_at: Instant,
+    /// When what it had not begun was last taken back so that results need not wait.
+    pub(crate) relieved_at: Option<Instant>,
     /// When the socket of any worker last took some bytes.
     pub(crate) moved_at: Instant,
     /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
@@ -147,6 +143,7 @@ impl Worker {
             seals: RandomState::new(),
             front_since: now,
             nudged_at: now,
+            relieved_at: None,
             moved_at: now,
             context_travels: Duration::ZERO,
             kill_at: None,
@@ -269,27 +266,12 @@ impl Worker {
         since + travels + self.context_travels
     }
 
-    /// When to send it a frame that says nothing, again and again. What forwards the stream of one
-    /// that has a frame may have lost the worker, and sees that only when it is to pass on
-    /// something. One with pages that has not begun its first frame may sleep although it claims to
-    /// be awake (`shared_ring`); it is woken after ever longer times.
+    /// When to send it a frame that says nothing, again and again (`Peer::nudge_after`).
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
         let last = self.nudged_at.max(self.front_since);
-        if self.peer.is_forwarded() {
-            return Some(last + FORWARDER_CHECK);
-        }
-        let may_sleep = !self.peer.may_run_unseen() && front.begun() == 0;
-        may_sleep.then(|| last + NUDGE_AFTER.max(last - self.front_since))
-    }
-
-    /// When to check whether it must be killed, or one of its items has run for too long.
-    pub(crate) fn next_check(&self) -> Option<Instant> {
-        let mut next = self.kill_due();
-        for frame in &self.frames {
-            next = earlier(next, frame.watch.check_at);
-        }
-        next
+        let pause = self.peer.nudge_after(front, last - self.front_since)?;
+        Some(last + pause)
     }
 
     /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
@@ -315,6 +297,20 @@ impl Worker {
         first
     }
 
+    /// When it has not answered how far it got for so long that it must have been stopped, and it
+    /// runs no wanted item.
+    pub(crate) fn silent_at(&self) -> Option<Instant> {
+        let by = self.answer_due()?;
+        let runs = |frame: &SentFrame| frame.wanted && frame.runs();
+        if matches!(self.stage, Stage::Dying { .. }) || self.frames.iter().any(runs) {
+            return None;
+        }
+        // A cancelled item that runs has its grace period.
+        let front_runs = self.frames.front().is_some_and(SentFrame::runs);
+        let grace = self.kill_at.filter(|_| front_runs);
+        Some(grace.map_or(by, |(at, _)| at.max(by)))
+    }
+
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
         let at = self.answer_due()?;
@@ -322,15 +318,15 @@ impl Worker {
     }
 
     /// When to take back the items that it has not begun, because results may wait for them: those
-    /// of the first frame, if each is waited for separately (a plain worker sends each before the
-    /// next item begins), or those of a frame that should have been brief.
+    /// of the first frame, if each is waited for separately, or those of a frame that should have
+    /// been brief.
     pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
-        let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for && !self.peer.sends_each_result()
+        let holds_up = self.peer.holds_back_results(front)
             || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
-        holds_up.then_some(self.front_since + RESULTS_WAIT)
+        let again = self.relieved_at.map(|at| at + RELIEVE_AGAIN);
+        holds_up.then(|| again.max(Some(self.front_since + RESULTS_WAIT)))?
     }
 
     /// The process is gone: the slot is empty, and filled again after a pause.
@@ -363,5 +359,31 @@ impl Worker {
                 None
             }
         }
+    }
+
+    /// No more than the first `keep` items of a frame need begin.
+    pub(super) fn cut_off(&mut self, position: usize, keep: u32, now: Instant) {
+        if let Some(frame) = self.frames.get_mut(position) {
+            drop(self.peer.take_back(frame, keep, position == 0, now));
+        }
+    }
+
+    /// How many more items it may have, if `most` is all that it may ever have.
+    pub(crate) fn left(&self, most: Option<u64>) -> usize {
+        let Some(most) = most else { return usize::MAX };
+        let out: u64 = self.frames.iter().map(|frame| u64::from(frame.end)).sum();
+        most.saturating_sub(self.served + out) as usize
+    }
+
+    /// It gets no more items once it has all of the `most` that it may ever have.
+    pub(super) fn retire_after(&mut self, most: Option<u64>) {
+        if self.left(most) == 0 {
+            self.stage = Stage::Retiring;
+        }
+    }
+
+    /// Whether it gets no more items, and is idle.
+    pub(crate) fn is_leaver(&self) -> bool {
+        self.stage == Stage::Retiring && self.is_through()
     }
 }

@@ -1,5 +1,5 @@
 //! In the worker: how an item is run, timed and answered. (How many items a frame has is decided in
-//! `sched/dispatch.rs`; when the parent ends a late one, in `sched/deadlines.rs`.)
+//! `sched/place.rs`; when the parent ends a late one, in `sched/timeouts.rs`.)
 //!
 //! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
 //! gate; decode, call, encode; drop the result, whose destructor is a part of the item; commit what

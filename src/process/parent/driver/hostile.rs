@@ -129,13 +129,15 @@ impl World {
     /// Carries out the scheduler's wishes.
     fn act(&mut self) {
         let now = self.now();
-        for index in self.driver.sched.overdue(now) {
-            self.driver.receive(index, false);
-            self.driver.read_unsent(index);
-        }
         self.driver.sched.tick(now);
+        let mut hears = false;
         for action in self.driver.sched.actions() {
             match action {
+                Action::Hear(index) => {
+                    hears = true;
+                    self.driver.receive(index, false);
+                    self.driver.read_unsent(index);
+                }
                 Action::Spawn(index) => {
                     self.ahead += Duration::from_secs(2);
                     let (ours, theirs) = sockets::pair().unwrap();
@@ -163,6 +165,9 @@ impl World {
                 Action::Ring(_) | Action::Nudge(_) | Action::Withdraw(_) => {}
                 Action::Kill(_) | Action::Abandon { .. } => self.peer = None,
             }
+        }
+        if hears {
+            self.act(); // the tick goes on
         }
     }
 

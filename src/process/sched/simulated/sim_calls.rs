@@ -1,6 +1,7 @@
 //! Single calls, and who waits for them.
 
 use super::*;
+use crate::process::sched::start;
 use crate::process::sched::workers::Stage;
 
 /// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
@@ -44,7 +45,7 @@ fn limits_of_ended_calls_are_forgotten() {
         let ends = within(&mut world, 2);
         world.sched.cancel(ends, world.now);
         assert!(world.sched.has(lives) && !world.sched.has(ends));
-        let kept = world.sched.limits.len();
+        let (kept, _) = world.sched.jobs.times();
         assert!(kept < 100, "{kept} limits of two calls");
     }
 }
@@ -59,11 +60,28 @@ fn a_cancelled_call_changes_no_order() {
     world.sched.cancel(cancelled, world.now);
     let usual = world.call(0);
     // As after the death of its worker.
-    world.sched.queue.retain(|(_, id)| *id != usual);
-    world.sched.jobs.get_mut(&usual).unwrap().queued = false;
-    world.sched.enqueue(usual, true);
-    let order = world.sched.queue.iter().map(|(_, id)| *id);
-    let order: Vec<u64> = order.filter(|id| *id != cancelled).collect();
+    let order = |world: &World| {
+        let ids = world.sched.jobs.ids();
+        let place = |job: &Job| {
+            ids.iter()
+                .find(|id| std::ptr::eq(world.sched.jobs.get(**id).unwrap(), job))
+        };
+        let order: Vec<u64> = world
+            .sched
+            .jobs
+            .waiting()
+            .map(|job| *place(job).unwrap())
+            .collect();
+        order
+    };
+    assert_eq!(order(&world), [first, second, usual]);
+    for _ in 0..3 {
+        world.sched.jobs.dequeue();
+    }
+    for id in [usual, first, second] {
+        world.sched.jobs.enqueue(id, id == usual, world.now);
+    }
+    let order = order(&world);
     assert_eq!(order, [first, second, usual]);
 }
 
@@ -106,7 +124,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
         }
         world.now += Duration::from_millis(50);
         if failed == 5 && world.sched.workers[0].is_starting() {
-            world.sched.hello(0, world.now);
+            start::hello(&mut world.sched, 0);
         }
     }
     assert_eq!(failed, 5);

@@ -114,7 +114,8 @@ fn a_worker_that_does_not_die_is_given_up() {
         let (begin, held) = (world.now, |sim: &Sim| sim.held);
         while world.sims.iter().flatten().any(held) {
             world.step();
-            if let (Some(due), true) = (world.sched.deadline(), world.chance(20)) {
+            let waits = world.chance(20) && world.sims.iter().flatten().any(held);
+            if let (Some(due), true) = (world.sched.deadline(), waits) {
                 world.now = world.now.max(due);
             }
             let took = world.now - begin;

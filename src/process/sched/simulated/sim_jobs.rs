@@ -55,6 +55,7 @@ impl World {
         let mut options = CallOptions::default();
         options.until = known.until;
         options.retry = known.retry;
+        options.backoff = Duration::from_millis(if self.chance(2) { 3 } else { 0 });
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);

@@ -1,6 +1,7 @@
 //! What simulated workers do: they read frames, run items, answer, and die.
 
 use super::*;
+use crate::process::sched::{rules, start};
 
 impl World {
     /// A worker checks whether the item that it runs is wanted.
@@ -129,7 +130,7 @@ impl World {
         };
         if !sim.hello {
             sim.hello = true;
-            self.sched.hello(index, self.now);
+            start::hello(&mut self.sched, index);
             return;
         }
         if reads && let Some(frame) = sim.unread.pop_front() {
@@ -308,6 +309,6 @@ impl World {
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.cause = Cause::Outside;
         self.sched.died(index, &exit, false, self.now);
-        self.hopeless |= self.sched.is_hopeless(index);
+        self.hopeless |= rules::is_hopeless(&self.sched, index);
     }
 }

@@ -1,0 +1,219 @@
+//! What is due: the one list of all times, who is next, and what happens then.
+//!
+//! `tick` does what is due, one after the other, until nothing is; `deadline` is when the next is.
+//! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`]
+//! or [`next_of`], and what is done then in [`fire`].
+//!
+//! A time follows from the state alone: it is neither remembered that it was seen, nor when `tick`
+//! was called last. Whatever is done at a time changes the state so that this time is over; the
+//! simulation checks that, and that nothing is done earlier. What is not a matter of time is due
+//! *at once*, as soon as its condition holds.
+//!
+//! Some decisions depend on what a worker has answered ([`Due::asks`]). Its answers are read first
+//! ([`Action::Hear`]): no item is blamed that ended in time.
+//!
+//! **Cost.** Each search looks at all sent frames, which are at most
+//! [`GATES`](crate::process::pages::gate::GATES) per worker, mostly two.
+//!
+//! Tests: `src/process/sched/simulated/sim_due.rs`.
+
+use std::time::Instant;
+
+use super::state::Sched;
+use super::workers::{Stage, Worker};
+use super::{Action, How, place, retry, rules, shutdown, take_back, take_over, timeouts};
+
+/// Something that is done when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The time of a job is over, waiting included, or its items may not run for any time.
+    LateJob,
+    /// An item may be retried.
+    PauseIsOver,
+    /// What still runs when the pool ends is killed.
+    PoolLimit,
+    /// A worker starts for too long.
+    SlowStart(usize),
+    /// A worker exits for too long.
+    SlowExit(usize),
+    /// A killed worker does not die.
+    SlowDeath(usize),
+    /// A cancelled item has had its grace period.
+    Kill(usize),
+    /// An item of the frame at this position may have run for too long.
+    Check(usize, usize),
+    /// A worker has answered its first frame and does not end it.
+    MissingEnd(usize),
+    /// A worker does not answer how far it got.
+    Silence(usize),
+    /// Results may wait for items that have not begun.
+    TakeBack(usize),
+    /// A worker may sleep, or may be lost.
+    Nudge(usize),
+    /// Workers have been idle for too long.
+    Shrink,
+    /// At once: waiting items go to workers.
+    Place,
+    /// An idle worker takes over items of another.
+    TakeOver,
+    /// At once: a worker that gets no more items, or that has none while the pool ends, leaves.
+    Dismiss(usize),
+    /// A slot gets a process.
+    Start(usize),
+    /// At once: a process that was asked for is not wanted any more.
+    Withdraw(usize),
+}
+
+impl Due {
+    /// Whether answers of workers decide what is done: then they are read first.
+    fn asks(self, sched: &Sched) -> Vec<usize> {
+        match self {
+            Self::Kill(index)
+            | Self::Check(index, _)
+            | Self::MissingEnd(index)
+            | Self::Silence(index)
+            | Self::TakeBack(index) => vec![index],
+            Self::LateJob => timeouts::have_late_job(sched),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The earliest of several times, and what is due then.
+struct Next(Option<(Instant, Due)>);
+
+impl Next {
+    fn add(&mut self, at: Option<Instant>, what: Due) {
+        if let Some(at) = at
+            && self.0.is_none_or(|(first, _)| at < first)
+        {
+            self.0 = Some((at, what));
+        }
+    }
+}
+
+/// Time has passed, or something has happened: does whatever is due.
+pub(super) fn tick(sched: &mut Sched) {
+    while let Some((at, due)) = next_due(sched)
+        && at <= sched.now
+    {
+        let mut asked = due.asks(sched);
+        asked.retain(|index| !sched.heard.contains(index));
+        if !asked.is_empty() {
+            sched
+                .actions
+                .extend(asked.iter().copied().map(Action::Hear));
+            sched.heard.extend(asked);
+            return; // the next call goes on
+        }
+        fire(sched, due);
+    }
+    sched.heard.clear();
+    sched.count_busy();
+}
+
+/// When `tick` has something to do, if nothing happens earlier.
+pub(super) fn deadline(sched: &Sched) -> Option<Instant> {
+    next_due(sched).map(|(at, _)| at)
+}
+
+/// What is due next.
+pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
+    let mut next = Next(None);
+    next.add(sched.jobs.next_end().map(|(at, _)| at), Due::LateJob);
+    next.add(sched.jobs.resume_at(), Due::PauseIsOver);
+    next.add(sched.stop.and_then(|stop| stop.limit), Due::PoolLimit);
+    next.add(rules::shrinks_at(sched), Due::Shrink);
+    for (index, worker) in sched.workers.iter().enumerate() {
+        next_of(sched, index, worker, &mut next);
+    }
+    at_once(sched, &mut next, Due::Place, || place::can_place(sched));
+    next.add(take_over::takes_over_at(sched), Due::TakeOver);
+    // (What was placed needs no other worker.)
+    let size = rules::size(sched);
+    for (index, worker) in sched.workers.iter().enumerate() {
+        at_once(sched, &mut next, Due::Dismiss(index), || {
+            shutdown::may_leave(sched, worker)
+        });
+        match worker.stage {
+            Stage::Down(Some(at)) => {
+                let from = rules::wanted_from(sched, index, &size);
+                let at = from.map(|from| from.max(at).max(sched.now));
+                next.add(at, Due::Start(index));
+            }
+            Stage::Asked => at_once(sched, &mut next, Due::Withdraw(index), || {
+                let from = rules::wanted_from(sched, index, &size);
+                from.is_none_or(|from| from > sched.now)
+            }),
+            _ => {}
+        }
+    }
+    next.0
+}
+
+/// What is due next of one worker.
+fn next_of(sched: &Sched, index: usize, worker: &Worker, next: &mut Next) {
+    let slow = match worker.stage {
+        Stage::Leaving(_) => Due::SlowExit(index),
+        Stage::Dying { .. } => Due::SlowDeath(index),
+        _ => Due::SlowStart(index),
+    };
+    next.add(worker.limit(), slow);
+    next.add(worker.kill_due(), Due::Kill(index));
+    for (position, frame) in worker.frames.iter().enumerate() {
+        next.add(frame.watch.check_at, Due::Check(index, position));
+    }
+    next.add(timeouts::end_due(sched, worker), Due::MissingEnd(index));
+    next.add(worker.silent_at(), Due::Silence(index));
+    next.add(worker.take_back_at(), Due::TakeBack(index));
+    next.add(worker.nudge_at(), Due::Nudge(index));
+}
+
+/// Something is due as soon as its condition holds, after what has a time.
+fn at_once(sched: &Sched, next: &mut Next, what: Due, holds: impl FnOnce() -> bool) {
+    if next.0.is_none_or(|(at, _)| sched.now < at) && holds() {
+        next.0 = Some((sched.now, what));
+    }
+}
+
+/// Does what is due.
+fn fire(sched: &mut Sched, due: Due) {
+    match due {
+        Due::LateJob => timeouts::end_late_job(sched),
+        Due::PauseIsOver => retry::end_pauses(sched),
+        Due::PoolLimit => shutdown::stop(sched, How::Kill.into()),
+        Due::SlowStart(index) | Due::SlowExit(index) | Due::SlowDeath(index) => {
+            shutdown::time_is_up(sched, index);
+        }
+        Due::Kill(index) => timeouts::kill_overdue(sched, index),
+        Due::Check(index, position) => {
+            let next = timeouts::check_timeout(sched, index, position);
+            sched.workers[index].frames[position].watch.check_at = next;
+        }
+        Due::MissingEnd(index) => {
+            take_back::take_all_back(sched, index);
+            sched.kill_worker(index);
+        }
+        Due::Silence(index) => sched.kill_worker(index),
+        Due::TakeBack(index) => {
+            take_back::take_all_back(sched, index); // so that items begin in order, if possible
+            sched.workers[index].relieved_at = Some(sched.now);
+        }
+        Due::Nudge(index) => {
+            sched.workers[index].nudged_at = sched.now;
+            sched.actions.push(Action::Nudge(index));
+        }
+        Due::Start(index) => {
+            sched.workers[index].stage = Stage::Asked;
+            sched.actions.push(Action::Spawn(index));
+        }
+        Due::Shrink => rules::shrink(sched),
+        Due::Withdraw(index) => {
+            sched.workers[index].stage = Stage::Down(Some(sched.now));
+            sched.actions.push(Action::Withdraw(index));
+        }
+        Due::Dismiss(index) => shutdown::dismiss(sched, index),
+        Due::Place => place::dispatch(sched),
+        Due::TakeOver => take_over::take_over(sched),
+    }
+}

@@ -1,0 +1,211 @@
+//! When a pool whose size follows the work starts another worker, and when a worker leaves.
+//!
+//! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
+//! including those that are idle or being started. If it is known how long items take, there are
+//! only so many workers that each has [`ONE_MORE_WORKER`] of work. Workers are alike, so the first
+//! empty slots are filled. Independent of that, another worker is started when none of the existing
+//! ones has made progress for as long as [`ONE_MORE_WORKER`].
+//!
+//! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
+//! the minimum.
+//!
+//! Pools of child processes have a fixed number of workers. A launcher decides otherwise, with its
+//! minimum and how long a worker is idle before it leaves (`Capabilities::elastic`,
+//! `launch/mod.rs`); those for clusters have their defaults in `crates/trefoil-machines/`.
+//!
+//! Tests: `src/process/sched/simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
+
+use std::time::{Duration, Instant};
+
+use crate::process::limits::ONE_MORE_WORKER;
+use crate::process::sched::state::Sched;
+use crate::process::sched::workers::{Worker, earlier};
+use crate::task::{Cause, WorkerExit};
+
+/// Which slots have or should have a process.
+pub(in crate::process::sched) struct Size {
+    /// Those before this index.
+    end: usize,
+    /// From when on work has waited for long behind what the workers do.
+    lags_from: Option<Instant>,
+    /// Then those before this index.
+    later: usize,
+}
+
+/// How many of the slots have or should have a process.
+pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
+    let Some(elastic) = sched.policy.elastic else {
+        let end = sched.workers.len();
+        return Size {
+            end,
+            lags_from: None,
+            later: end,
+        };
+    };
+    let (mut coming, mut down) = (0, Vec::new());
+    for (index, worker) in sched.workers.iter().enumerate() {
+        coming += usize::from(worker.is_idle() || worker.is_on_its_way());
+        if worker.stage.is_down() {
+            down.push(index);
+        }
+    }
+    let there = sched.workers.len() - down.len();
+    let mut wanted = workers_for_work(sched).saturating_sub(coming);
+    if sched.stop.is_none() {
+        wanted = wanted.max(elastic.least.saturating_sub(there));
+    }
+    // The index after the last slot that is needed.
+    let end = |wanted: usize| match wanted.checked_sub(1) {
+        None => 0,
+        Some(more) => down
+            .get(more)
+            .map_or(sched.workers.len(), |index| index + 1),
+    };
+    Size {
+        end: end(wanted),
+        lags_from: grows_at(sched),
+        later: end(wanted.max(1)),
+    }
+}
+
+/// From when on an empty slot should have a process. All slots are filled at once, with or
+/// without work; in an elastic pool only the first ones. After a death a slot is filled at the
+/// time that `Worker::died` sets; and not if the slot is given up, or the pool ends and nothing
+/// is queued. (The one process of a `Process` is not replaced once it has run its item.)
+pub(in crate::process::sched) fn wanted_from(
+    sched: &Sched,
+    index: usize,
+    size: &Size,
+) -> Option<Instant> {
+    let always = Some(sched.epoch.instant);
+    let had_its_item = sched.policy.one_process.is_some()
+        && (sched.deferred_job.is_some() || !sched.jobs.is_empty());
+    let idle = sched.stop.is_none() && !had_its_item && !sched.workers[index].is_given_up();
+    let by_size = match index {
+        index if index < size.end => always,
+        index if index < size.later => size.lags_from,
+        _ => None,
+    };
+    let by_work = if idle || sched.jobs.wait() {
+        always
+    } else {
+        size.lags_from
+    };
+    let from = by_size?.max(by_work?);
+    sched.broken.is_none().then_some(from)
+}
+
+/// For how many workers there is waiting work, in the queue or behind running items.
+fn workers_for_work(sched: &Sched) -> usize {
+    let most = sched.workers.len();
+    let (mut items, mut nanos) = (0, 0.0);
+    for worker in &sched.workers {
+        for (function, waits) in waiting(worker) {
+            match sched.costs.of(function) {
+                None => items += waits as usize,
+                Some(item_cost) => nanos += item_cost * f64::from(waits),
+            }
+        }
+    }
+    for job in sched.jobs.waiting().take(most) {
+        match sched.costs.of(job.work.code.function) {
+            None => items += job.items(most),
+            Some(item_cost) => {
+                let many = (ONE_MORE_WORKER * most as f64 / item_cost.max(1.0)) as usize;
+                nanos += item_cost * job.items(many.max(1)) as f64;
+            }
+        }
+        if items >= most {
+            return most;
+        }
+    }
+    // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
+    // until the next dispatch.)
+    let waits = sched.jobs.waiting().any(|job| job.items(1) > 0);
+    let some = usize::from(waits && sched.workers.iter().all(Worker::is_away));
+    (items + (nanos / ONE_MORE_WORKER) as usize)
+        .max(some)
+        .min(most)
+}
+
+/// When another worker should be started, however much work there is, because something waits
+/// and no worker makes progress.
+pub(in crate::process::sched) fn grows_at(sched: &Sched) -> Option<Instant> {
+    sched.policy.elastic?;
+    let mut waits = sched.jobs.wait();
+    let mut last = None;
+    for worker in &sched.workers {
+        if worker.is_idle() || worker.is_on_its_way() {
+            return None;
+        }
+        waits |= waiting(worker).any(|(_, items)| items > 0);
+        if !worker.is_away() {
+            last = last.max(Some(worker.front_since));
+        }
+    }
+    let last = last.filter(|_| waits)?;
+    Some(last + Duration::from_nanos(ONE_MORE_WORKER as u64))
+}
+
+/// How many workers may leave, and after how long an idle time.
+fn excess(sched: &Sched) -> Option<(usize, Duration)> {
+    let elastic = sched.policy.elastic?;
+    let there = sched.workers.iter().filter(|worker| !worker.is_away());
+    let excess = there.count().saturating_sub(elastic.least);
+    (excess > 0 && !sched.jobs.wait() && sched.stop.is_none()).then_some((excess, elastic.idle))
+}
+
+/// When the next worker has been idle for too long.
+pub(in crate::process::sched) fn shrinks_at(sched: &Sched) -> Option<Instant> {
+    let (_, idle) = excess(sched)?;
+    let mut first = None;
+    for worker in &sched.workers {
+        let leaves = worker.is_idle().then(|| worker.front_since + idle);
+        first = earlier(first, leaves);
+    }
+    first
+}
+
+/// Dismisses workers that have been idle for too long.
+pub(in crate::process::sched) fn shrink(sched: &mut Sched) {
+    let Some((excess, idle)) = excess(sched) else {
+        return;
+    };
+    let mut left = excess;
+    // The last slots first, because the first ones are filled first.
+    for index in (0..sched.workers.len()).rev() {
+        let worker = &mut sched.workers[index];
+        if left > 0 && worker.is_idle() && worker.front_since + idle <= sched.now {
+            worker.fruitful = true;
+            sched.dismiss_worker(index);
+            left -= 1;
+        }
+    }
+}
+
+/// The functions of a worker's frames, and how many items of each wait for others to end. (The
+/// first of all begins at once.)
+fn waiting(worker: &Worker) -> impl Iterator<Item = (u64, u32)> {
+    let frames = worker.frames.iter().enumerate();
+    frames.map(|(position, frame)| {
+        let front = u32::from(position == 0);
+        let waits = frame.end.saturating_sub(frame.begun().max(front));
+        (frame.function, waits)
+    })
+}
+
+/// Whether no worker lives long enough to do anything, as the death of worker `index` has shown.
+pub(in crate::process::sched) fn is_hopeless(sched: &Sched, index: usize) -> bool {
+    match sched.policy.elastic {
+        None => sched.workers.iter().all(Worker::is_given_up),
+        // Some slots may never have been tried.
+        Some(_) => sched.workers[index].is_given_up() && sched.workers.iter().all(Worker::is_away),
+    }
+}
+
+/// Whether a death shows nothing of the program, because the worker was killed. On a cluster each
+/// attempt takes long, and workers that need too much memory are killed.
+pub(super) fn shows_nothing(sched: &Sched, exit: &WorkerExit) -> bool {
+    let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
+    killed && sched.policy.elastic.is_none()
+}

@@ -1,0 +1,53 @@
+//! A new worker: from its process to its first frame.
+//!
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
+
+use super::peer::Peer;
+use super::send;
+use super::state::Sched;
+use super::workers::{INITIALIZE, Stage};
+use crate::process::value::chunk::Piece;
+
+/// Worker `index` has a process, which has not said hello yet.
+pub(super) fn started(sched: &mut Sched, index: usize, pid: u32, peer: Peer) {
+    sched.counters.stats.lock().started += 1;
+    let worker = &mut sched.workers[index];
+    worker.stage = Stage::Starting(sched.now);
+    (worker.pid, worker.peer) = (pid, peer);
+}
+
+/// Worker `index` has said hello, and runs the right build.
+pub(super) fn hello(sched: &mut Sched, index: usize) {
+    let worker = &mut sched.workers[index];
+    if !matches!(worker.stage, Stage::Starting(_)) {
+        return;
+    }
+    worker.front_since = sched.now;
+    worker.stage = Stage::Preparing;
+    prepare(sched, index);
+}
+
+/// A new worker runs the next initializer; after the last one it is ready.
+pub(super) fn prepare(sched: &mut Sched, index: usize) {
+    let worker = &mut sched.workers[index];
+    let done = worker.served as usize;
+    let next = sched.policy.initializers.get(done);
+    let Some(initializer) = next.filter(|_| sched.broken.is_none()).cloned() else {
+        worker.served = 0;
+        worker.stage = if sched.broken.is_none() {
+            Stage::Ready
+        } else {
+            Stage::Retiring
+        };
+        return;
+    };
+    let piece = Piece::whole(initializer.chunk, 0);
+    let mut frame = worker.next_frame(
+        INITIALIZE,
+        initializer.code.function,
+        piece.clone(),
+        sched.now,
+    );
+    frame.wanted = false; // of no job
+    send::send_frame(sched, index, frame, initializer.code, piece, 0);
+}
