@@ -146,10 +146,11 @@ tests! {
         };
         assert_eq!(procs.spawn((), leads).join().unwrap(), (true, true));
         // What an item has started ends with its worker.
+        #[allow(clippy::zombie_processes)] // it ends with the worker
         let started = procs.call(|notes: String| -> () {
             let child = support::sleeper().spawn().unwrap();
             note(&notes, u64::from(child.id()));
-            forever()
+            forever::<()>();
         });
         let notes = Scratch::new("group");
         let late = started.timeout(Duration::from_millis(100)).spawn(notes.text()).join();
@@ -197,8 +198,10 @@ tests! {
         let procs = pool(1);
         let numbers = |()| {
             let mut clock = 0;
+            // SAFETY: it takes nothing.
+            let this = unsafe { libc::pthread_self() };
             // SAFETY: it is this thread's handle, and the number is a local variable.
-            let known = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+            let known = unsafe { libc::pthread_getcpuclockid(this, &raw mut clock) };
             // The clock's number is made of the thread's, as the C library knows it.
             ((known, !(clock >> 3)), id())
         };
@@ -720,6 +723,6 @@ pub(crate) fn helpers() {
         for call in calls {
             let _ = call.join();
         }
-        forever()
+        forever::<()>();
     })]);
 }

@@ -180,7 +180,7 @@ impl Driver {
     /// Receives what the worker has answered, whether it has sent that or not.
     fn receive_all(&mut self, index: usize) {
         let peer = self.links[index].as_ref().map(|link| &link.peer);
-        if peer.is_some_and(|peer| peer.has_sent()) {
+        if peer.is_some_and(super::peer::Peer::has_sent) {
             self.receive(index, false); // sent before the worker knew that a caller polls
         }
         self.read_unsent(index);

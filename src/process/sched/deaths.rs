@@ -56,7 +56,8 @@ pub(super) fn died(sched: &mut Sched, index: usize, exit: &WorkerExit, broken: b
             retry::run_again(sched, frame.job, piece);
         }
     }
-    if sched.policy.one_process.is_some() && !sched.jobs.all().any(|job| job.is_read()) {
+    if sched.policy.one_process.is_some() && !sched.jobs.all().any(super::super::job::Job::is_read)
+    {
         // The unfinished items of a `Process` will never end.
         shutdown::break_down(sched, &TaskError::WorkerDied(Box::new(exit.clone())));
     } else if let Some(error) = died_too_often(sched, exit, counts) {

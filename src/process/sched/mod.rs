@@ -97,25 +97,25 @@ impl Sched {
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         self.now = now;
-        deaths::died(self, index, exit, broken)
+        deaths::died(self, index, exit, broken);
     }
 
     /// A new job.
     pub(crate) fn submit(&mut self, id: u64, job: Box<Job>, now: Instant) {
         self.now = now;
-        submit::submit(self, id, job)
+        submit::submit(self, id, job);
     }
 
     /// More items of a job.
     pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
         self.now = now;
-        submit::feed(self, feed)
+        submit::feed(self, feed);
     }
 
     /// No worker can ever be had, as this error says: everything fails, now and later.
     pub(crate) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.now = now;
-        shutdown::break_down(self, error)
+        shutdown::break_down(self, error);
     }
 
     /// The error that everything fails with, if the pool has broken down.
@@ -158,7 +158,7 @@ impl Sched {
     /// Time has passed, or something has happened: does whatever is due.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.now = now;
-        due::tick(self)
+        due::tick(self);
     }
 
     /// When `tick` has something to do, if nothing happens earlier.
@@ -199,13 +199,13 @@ impl Sched {
     /// The task of a job was cancelled and has ended.
     pub(crate) fn cancel(&mut self, id: u64, now: Instant) {
         self.now = now;
-        submit::cancel(self, id)
+        submit::cancel(self, id);
     }
 
     /// Worker `index` has a process, which has not said hello yet.
     pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.now = now;
-        start::started(self, index, pid, peer)
+        start::started(self, index, pid, peer);
     }
 
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -237,13 +237,13 @@ impl Sched {
     /// The process `pid`, if it is a worker, is killed, and so another takes its place.
     pub(crate) fn replace(&mut self, pid: u32, now: Instant) {
         self.now = now;
-        retire::replace(self, pid)
+        retire::replace(self, pid);
     }
 
     /// Begins the end of the pool.
     pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
         self.now = now;
-        shutdown::stop(self, stop)
+        shutdown::stop(self, stop);
     }
 
     /// Whether everything has ended and every worker is gone.
@@ -254,20 +254,20 @@ impl Sched {
     /// A worker will not reach `init`.
     pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
         self.now = now;
-        shutdown::failed_to_start(self, index, why)
+        shutdown::failed_to_start(self, index, why);
     }
 
     /// Takes back all items that a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
         self.now = now;
-        take_back::take_all_back(self, index)
+        take_back::take_all_back(self, index);
     }
 
     /// The worker's socket has taken some bytes. A plain worker may not have received yet what was
     /// sent after these, so its answer gets more time.
     pub(crate) fn takes(&mut self, index: usize, now: Instant) {
         self.now = now;
-        replies::takes(self, index)
+        replies::takes(self, index);
     }
 
     /// Kills worker `index`, unless it has no process or was killed.

@@ -347,7 +347,7 @@ fn disown(sched: &mut Sched, id: u64) {
 /// The items of a job that may not run for any time end without having begun.
 fn refuse_all(sched: &mut Sched, id: u64) {
     let job = sched.jobs.get_mut(id);
-    for piece in job.map_or_else(Vec::new, |job| job.abandon()) {
+    for piece in job.map_or_else(Vec::new, Job::abandon) {
         sched.counters.stats.lock().timed_out += piece.len() as u64;
         for at in piece.first()..piece.first() + piece.len() {
             let late = Late::unbegun(Duration::ZERO);

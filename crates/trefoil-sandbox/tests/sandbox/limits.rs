@@ -254,7 +254,7 @@ tests! {
         let limits = Limits::new().memory(24 << 20).swap(0).processes(50);
         let procs = ProcessPool::builder().workers(2).launcher(limits).build().unwrap();
         let leaf = procs.spawn((), own_group).join().unwrap();
-        let run = |n: u64| if n % 3 == 0 { u64::from(overrun(())) } else { n };
+        let run = |n: u64| if n.is_multiple_of(3) { u64::from(overrun(())) } else { n };
         let tasks: Vec<_> = (0..items).map(|n| (n, procs.spawn(n, run))).collect();
         for (n, task) in tasks {
             match task.join() {

@@ -335,6 +335,7 @@ tests! {
         let mark = mark();
         let (procs, _) = executing("/bin/sleep", &mark);
         let start = |()| {
+            #[allow(clippy::zombie_processes)] // they end with the worker
             for _ in 0..3 {
                 Command::new("/bin/sleep").arg("10000").stdin(Stdio::null()).spawn().unwrap();
             }
@@ -367,7 +368,7 @@ tests! {
     fn a_call_that_is_allowed_is_made() {
         let seals = |()| {
             let flags = rustix::fs::MemfdFlags::CLOEXEC;
-            rustix::fs::memfd_create("x", flags).map(drop).map_err(|error| error.raw_os_error())
+            rustix::fs::memfd_create("x", flags).map(drop).map_err(rustix::io::Errno::raw_os_error)
         };
         assert_eq!(pool(Sandbox::new()).spawn((), seals).join().unwrap(), Err(libc::EPERM));
         let allowed = Sandbox::new().allow_syscall(libc::SYS_memfd_create);

@@ -39,7 +39,7 @@ pub fn faulted() -> u64 {
     }
     // SAFETY: H89: the call has succeeded.
     let usage = unsafe { usage.assume_init() };
-    (usage.ru_minflt.cast_unsigned() as u64).saturating_mul(page_size() as u64)
+    (usage.ru_minflt.unsigned_abs()).saturating_mul(page_size() as u64)
 }
 
 #[cfg(test)]
