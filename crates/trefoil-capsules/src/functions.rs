@@ -4,7 +4,7 @@
 //! says which function has which name ([`replayable`]), and one that takes types of the same names
 //! runs the item.
 //!
-//! Tests: `crates/trefoil-capsules/tests/capsules/`.
+//! Tests: `crates/trefoil-capsules/tests/capsules/main.rs::a_function_is_found_by_its_name`.
 
 use std::any::type_name;
 use std::io;

@@ -5,7 +5,8 @@
 //! group's number. So the file's length is how many there were, and its time when the last one was;
 //! to append a byte needs no lock, between threads or processes.
 //!
-//! Tests: below, and `crates/trefoil-capsules/tests/capsules/`.
+//! Tests: below, and
+//! `crates/trefoil-capsules/tests/capsules/main.rs::items_that_end_the_same_way_are_a_group`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -4,7 +4,8 @@
 //! every process of one build; a panic has its line. What depends on the machine is not in it: a
 //! process id, a message with numbers, a duration.
 //!
-//! Tests: below, and `crates/trefoil-capsules/tests/capsules/`.
+//! Tests: below, and
+//! `crates/trefoil-capsules/tests/capsules/main.rs::poisons_end_in_replay_as_they_did`.
 
 use std::fmt;
 

@@ -88,7 +88,7 @@ use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
-use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
+use crate::task::{CancelOnDrop, Hook, Task, TaskError, context, panic};
 use trefoil_os::host::free_memory;
 use trefoil_os::host::kernel_kills;
 use trefoil_os::host::shared_clock::{self, Epoch};
@@ -481,31 +481,6 @@ impl Driver {
             Link::new_to(index, Started { pid, ..started }, &self.settings)
         });
         self.starts(index, link);
-    }
-
-    /// Worker `index` has a process, or could not be started.
-    pub(super) fn starts(&mut self, index: usize, link: io::Result<Link>) {
-        let now = Instant::now();
-        match link {
-            Ok(mut link) => {
-                let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
-                link.peer.stream.memory.watched_by(shared);
-                if let Some(own) = &self.settings.own {
-                    own.runs(&link.child);
-                }
-                let pid = link.child.pid;
-                self.sched
-                    .started(index, pid, link.peer.for_sched(link.is_launched()), now);
-                self.shared.pids.lock()[index] = link.child.pid;
-                self.links[index] = Some(link);
-            }
-            Err(error) => {
-                let mut exit = WorkerExit::new(0);
-                exit.note = Some(format!("a worker process could not be started: {error}"));
-                self.refused = Some(error);
-                self.sched.died(index, &exit, false, now);
-            }
-        }
     }
 
     pub(super) fn read_mail(&mut self, mail: Vec<Mail>, now: Instant) {

@@ -15,6 +15,7 @@ mod forks;
 pub(super) mod link;
 mod link_due;
 pub(super) mod mailbox;
+mod new_worker;
 mod peer;
 pub(super) mod readers;
 pub(super) mod settings;

@@ -3,7 +3,8 @@
 //! Each is done whole before the next is looked at. A request for a copy of the process is handed
 //! to the caller, because only a fork server gets one (`fork_server`).
 //!
-//! Tests: `tests/process/pool.rs`.
+//! Tests: `tests/process/pool.rs::a_worker_that_breaks_the_protocol_is_replaced`,
+//! `tests/process/fork_server.rs`.
 
 use std::collections::HashMap;
 use std::process::exit;

@@ -11,7 +11,7 @@
 //!
 //! **Stack.** All of it runs on a thread of its own, because trees are deep.
 //!
-//! Tests: `search.rs`; `crates/trefoil-capsules/tests/shrink/`.
+//! Tests: `search.rs`; `crates/trefoil-capsules/tests/shrink/outcomes.rs`.
 
 mod search;
 mod test_text;
@@ -37,8 +37,8 @@ use crate::keep::{unguessable, write_private};
 use crate::signature::Signature;
 use crate::tree::{Tree, Variants};
 
-/// For the deepest tree, with a debug build of a type's `Deserialize`. (What is not touched takes no
-/// memory.)
+/// For the deepest tree, with a debug build of a type's `Deserialize`. (What is not touched takes
+/// no memory.)
 #[cfg(target_pointer_width = "64")]
 const STACK: usize = 512 << 20;
 #[cfg(not(target_pointer_width = "64"))]

@@ -12,7 +12,7 @@
 //! [`PATIENCE`] failures in a row a walk goes on elsewhere; the next walk has four times the
 //! patience. The last one has given up nowhere and found nothing.
 //!
-//! Tests: below; the thirty faults of `crates/trefoil-capsules/tests/shrink/`.
+//! Tests: below; the thirty faults of `crates/trefoil-capsules/tests/shrink/faults.rs`.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

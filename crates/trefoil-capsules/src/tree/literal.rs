@@ -4,7 +4,8 @@
 //! The name of the argument's type helps ([`Hint`]); inside a struct it shows nothing, and the text
 //! is a beginning that a person completes.
 //!
-//! Tests: below, and `crates/trefoil-capsules/tests/capsules/`, where what is printed is compiled.
+//! Tests: below, and
+//! `crates/trefoil-capsules/tests/shrink/outcomes.rs::a_smaller_value_is_a_file_and_a_test`.
 
 use std::fmt::Write;
 

@@ -8,7 +8,8 @@
 //! [`MOST_BYTES`] bytes of text and bytes, and [`DEEPEST`] levels, and everything that works on one
 //! is linear in its size and recursive in its depth.
 //!
-//! Tests: `writer.rs`, `crates/trefoil-capsules/tests/capsules/`.
+//! Tests: `writer.rs`,
+//! `crates/trefoil-capsules/tests/capsules/main.rs::damaged_and_foreign_files_are_refused`.
 
 mod literal;
 mod reader;

@@ -14,7 +14,7 @@
 //! 6.12), how a process of the same user is scheduled and limited. And no limit of a process counts
 //! memory that has only a descriptor, is System V's, or is mapped to be shared.
 //!
-//! Tests: `tests/sandbox/attacks.rs`.
+//! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
