@@ -247,6 +247,9 @@ mod something {
         /// A process for this slot is about to be started.
         pub(crate) fn start(&mut self, slot: usize) -> io::Result<()> {
             let Number([thread, pool]) = self.number;
+            if slot >= self.starts.len() {
+                self.starts.resize(slot + 1, 0); // the pool has become wider
+            }
             let name = [thread, pool, slot as u64, self.starts[slot]];
             self.starts[slot] += 1;
             if settings().is_some_and(|settings| settings.refuses(name)) {

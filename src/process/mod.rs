@@ -162,6 +162,7 @@ mod worker;
 #[cfg(feature = "backtrace")]
 pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
+pub use api::worker_range::WorkerRange;
 pub use channel::pair::channel;
 pub use job::encoded::Encoded;
 pub use job::failed_item::FailedItem;

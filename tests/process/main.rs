@@ -65,6 +65,7 @@ mod trees;
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
+mod width;
 mod within;
 /// (A launcher for tests of all launchers.)
 #[cfg(unix)]
@@ -159,6 +160,7 @@ fn main() {
         shared_ring::TESTS,
         chaos::TESTS,
         memory::TESTS,
+        width::TESTS,
     ];
     support::main_but(&tests, &except);
 }

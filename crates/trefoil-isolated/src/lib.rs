@@ -8,7 +8,7 @@ mod output;
 mod run;
 mod threads;
 
-/// Runs the body of a test in a process of its own: see the [crate](crate).
+/// Runs the body of a test in a process of its own: see [the crate](crate).
 ///
 /// It belongs on a function with `#[test]`, before or after it; on an `async fn` it comes first,
 /// because `#[test]` refuses those.

@@ -24,7 +24,7 @@ use crate::process::parent::settings::{Settings, StartMethod, WorkerStdout};
 use crate::process::parent::start_child::refusal;
 use crate::process::sched::policy::Elastic;
 use crate::process::worker::raw_call::{code_of, code_of_bare, code_of_load};
-use crate::process::{Actor, PoolError, Portable, ProcessPool};
+use crate::process::{Actor, PoolError, Portable, ProcessPool, WorkerRange};
 use crate::sys::processors;
 use crate::task::{TaskError, TaskReport};
 use trefoil_os::host::handover::CARRIES;
@@ -81,9 +81,34 @@ impl ProcessPoolBuilder {
 
     /// The number of processes. 0, the default: the number of processors that this process may use,
     /// or what the [launcher](Self::launcher) has room for.
+    ///
+    /// With a range there are as many as the work asks for, within these bounds: another worker is
+    /// started for items that wait longer than starting it takes (some milliseconds; with a
+    /// launcher, 300), and one that has been idle for the [`idle_timeout`](Self::idle_timeout)
+    /// leaves. [`ProcessPool::set_workers`] sets other bounds later.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(0..=2).build()?;
+    /// assert_eq!(procs.stats().workers, 0); // until there is work
+    /// assert_eq!(procs.map(0..3, |n: u32| n + 1)?, [1, 2, 3]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias("with_workers", "processes", "n_jobs", "max_workers"))]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.settings.asked = (workers > 0).then_some(workers);
+    pub fn workers(mut self, workers: impl WorkerRange) -> Self {
+        let (least, most) = workers.bounds();
+        self.settings.asked = (most > 0).then_some(most);
+        self.settings.least = (least != most).then_some(least);
+        self
+    }
+
+    /// For how long a worker is idle before it leaves, if there are more than the least of
+    /// [`workers`](Self::workers). Default: 30 seconds, or what a [launcher](Self::launcher) says.
+    /// Without a range nothing leaves.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.settings.idle = Some(idle);
         self
     }
 
@@ -716,6 +741,7 @@ impl ProcessPoolBuilder {
         }
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
+        bounded(settings.least, settings.asked)?;
         settings.plain |= self.launcher.is_some();
         if let Some(threads) = self.threads_per_worker {
             settings.limit_threads(threads, |_| true);
@@ -742,6 +768,7 @@ impl ProcessPoolBuilder {
             logical
         };
         settings.workers = checked(settings.program().width(slots))?;
+        settings.set_bounds(settings.workers);
         if settings.shares {
             let threads = share(logical, settings.workers);
             settings.limit_threads(threads, |name| std::env::var_os(name).is_none());
@@ -757,6 +784,17 @@ pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
     }
     let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
+}
+
+/// Whether the least number of workers is not above the most.
+fn bounded(least: Option<usize>, most: Option<usize>) -> Result<(), PoolError> {
+    if let (Some(least), most) = (least, most.unwrap_or(0))
+        && least > most
+    {
+        let message = format!("a pool cannot have from {least} to {most} workers");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+    }
+    Ok(())
 }
 
 /// Whether workers can be copies of a fork server.
@@ -817,8 +855,13 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     let program = settings.program();
     let can = launcher.prepare(&program)?;
     let most = program.width(can.slots);
+    if let Some((least, idle)) = can.elastic {
+        settings.policy.elastic = Some(Elastic { least, most });
+        settings.policy.idle = idle;
+    }
+    settings.set_bounds(most);
     let policy = &mut settings.policy;
-    policy.elastic = can.elastic.map(|(least, idle)| Elastic { least, idle });
+    policy.starts_far = true;
     if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
         let least = elastic.least;
         return Err(PoolError::Launcher(format!(

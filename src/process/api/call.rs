@@ -275,7 +275,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [`ProcessPool::num_workers`](crate::ProcessPool::num_workers).
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.pool.width
+        self.pool.width()
     }
 
     /// Calls `hook` with each item that has failed, in place of the pool's: see

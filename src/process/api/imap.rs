@@ -163,7 +163,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 runs: HashMap::new(),
             }),
             ended: None,
-            buffer: imap_buffer(shared.width),
+            buffer: imap_buffer(shared.width()),
             grows: Some((0, Instant::now())),
             over: false,
             shared,

@@ -9,3 +9,4 @@ pub(super) mod pool;
 pub(super) mod process;
 #[cfg(feature = "auto")]
 pub(super) mod raw_auto;
+pub(super) mod worker_range;

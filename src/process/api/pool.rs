@@ -21,8 +21,9 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use crate::loom::Mutex;
+use crate::loom::atomic::Ordering;
 use crate::process::job::CallOptions;
-use crate::process::limits::DROP_LIMIT;
+use crate::process::limits::{DROP_LIMIT, MOST_WORKERS};
 use crate::process::parent::driver::{PoolState, is_a_driver};
 use crate::process::parent::driving::{self, Driving};
 use crate::process::parent::mailbox::Mail;
@@ -31,7 +32,7 @@ use crate::process::sched::{How, Stop};
 #[cfg(not(loom))]
 use crate::process::value::permits::Permits;
 use crate::process::value::portable::Portable;
-use crate::process::{PoolError, ProcessCall, ProcessStats};
+use crate::process::{PoolError, ProcessCall, ProcessStats, WorkerRange};
 use crate::task::{Shutdown, Task, TaskError};
 
 /// A pool of worker processes.
@@ -104,11 +105,49 @@ impl ProcessPool {
         &self.end.shared
     }
 
-    /// How many workers it has, including those that are being replaced; the most, if a launcher
-    /// starts them with the work.
+    /// How many workers it has, including those that are being replaced; the most, if there are
+    /// [bounds](crate::ProcessPoolBuilder::workers).
     #[must_use]
     pub fn num_workers(&self) -> usize {
-        self.shared().width
+        self.shared().width()
+    }
+
+    /// From now on the pool has so many workers, or as many as the work asks for within a range, as
+    /// in [`workers`](crate::ProcessPoolBuilder::workers); 0 means the number that it was built
+    /// with.
+    ///
+    /// Returns at once. Workers that are too many end the items that they have begun, and leave;
+    /// what they have not begun runs elsewhere. After [`shutdown`](Self::shutdown) nothing changes.
+    ///
+    /// # Panics
+    /// If a number is more than the 65,536 that a pool can have, or the first of a range is above
+    /// the last.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// procs.set_workers(1..=3);
+    /// assert_eq!((procs.num_workers(), procs.map(0..3, |n: u32| n + 1)?.len()), (3, 3));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_workers(&self, workers: impl WorkerRange) {
+        let (mut least, mut most) = workers.bounds();
+        if most == 0 && least == 0 {
+            let Some(settings) = self.shared().settings() else {
+                return;
+            };
+            (least, most) = (settings.workers, settings.workers);
+        }
+        assert!(
+            least <= most && most <= MOST_WORKERS,
+            "trefoil: a pool cannot have from {least} to {most} workers: at most {MOST_WORKERS}"
+        );
+        let mail = [Mail::SetWorkers(least, most)];
+        if self.shared().mailbox.push(mail).is_ok() {
+            self.shared().width.store(most, Ordering::Relaxed); // a number
+        }
     }
 
     /// Runs `f(arg)` in a worker.

@@ -44,7 +44,7 @@ const CHUNKS_PER_PERMIT: usize = 4;
 impl PoolState {
     /// How far a caller that waits encodes ahead of the workers.
     pub(crate) fn ahead(&self) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(chunks_ahead(self.width)))
+        Arc::new(Semaphore::new(chunks_ahead(self.width())))
     }
 
     /// One call of a function from `A` to `R` with an argument that is not needed any more.

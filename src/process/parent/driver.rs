@@ -70,6 +70,7 @@ use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::chaos;
 use crate::events::{self, AskWorkers, Question};
+use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::job::Job;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
@@ -157,8 +158,8 @@ impl Drop for ActingDriver {
 pub(crate) struct PoolState {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
-    /// How many workers the pool should have.
-    pub(crate) width: usize,
+    /// How many workers the pool should have at most.
+    pub(crate) width: AtomicUsize,
     /// The process ids of the workers, by slot; 0: the slot has no process.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// The driver; `None` before it has begun and after it has ended.
@@ -183,7 +184,7 @@ impl PoolState {
             settings: Mutex::new(Some(settings.clone())),
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new(&settings.unenforced)),
-            width: settings.workers,
+            width: AtomicUsize::new(settings.workers),
             pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
@@ -191,6 +192,11 @@ impl PoolState {
             path: CallerPath::new(settings),
             poll_policy: PollPolicy::new(),
         })
+    }
+
+    /// How many workers the pool should have at most.
+    pub(crate) fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed) // a number
     }
 
     /// The settings of the pool. `None`: it has ended, or belongs to the process that forked this.
@@ -490,6 +496,13 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Replace(pid) => self.sched.replace(pid, now),
+                Mail::SetWorkers(least, most) => {
+                    let slots = most.max(self.links.len());
+                    self.links.resize_with(slots, || None);
+                    self.launches.resize_with(slots, || None);
+                    self.shared.pids.lock().resize(slots, 0);
+                    self.sched.set_workers(least, most, now);
+                }
                 Mail::Trees(question) => {
                     for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
                         if let (Some(link), false) = (link, worker.is_starting()) {

@@ -38,6 +38,8 @@ pub(crate) enum Mail {
     Cancel(u64),
     /// The worker with this process id is to be killed.
     Replace(u32),
+    /// From now on there are from so many to so many workers.
+    SetWorkers(usize, usize),
     /// Somebody wants the workers' own trees.
     Trees(Question),
     /// The pool must end.

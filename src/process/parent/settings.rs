@@ -10,6 +10,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::child::Own;
 use super::worker_stdout::OutputHook;
@@ -19,10 +20,11 @@ use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
 use crate::process::launch::thread_limits::names;
-use crate::process::limits::{GRACE, PATIENCE};
+use crate::process::limits::{GRACE, IDLE_TIMEOUT, PATIENCE};
 #[cfg(feature = "tracing")]
 use crate::process::observe::forward_events::EventListener;
 use crate::process::sched::Policy;
+use crate::process::sched::policy::Elastic;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 #[cfg(not(loom))]
@@ -67,8 +69,12 @@ pub(crate) type ProcessorsFor = Arc<dyn Fn(usize) -> Vec<usize> + Send + Sync>;
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
-    /// The number of workers that the user has set.
+    /// The number of workers that the user has set; the most, if there are bounds.
     pub(crate) asked: Option<usize>,
+    /// The least number, if the user has given bounds.
+    pub(crate) least: Option<usize>,
+    /// How long a worker above it is idle before it leaves.
+    pub(crate) idle: Option<Duration>,
     /// How many workers fewer there are if the user has not set their number.
     pub(crate) left_free: usize,
     /// The workers share the processors (`thread_limits`).
@@ -143,6 +149,17 @@ impl Settings {
         self.variables.extend(own);
     }
 
+    /// The bounds that the user has given, if any, for a pool with `most` workers.
+    pub(crate) fn set_bounds(&mut self, most: usize) {
+        if let Some(least) = self.least {
+            let least = least.min(most);
+            self.policy.elastic = Some(Elastic { least, most });
+        }
+        if let Some(idle) = self.idle {
+            self.policy.idle = idle;
+        }
+    }
+
     /// Adds a call that every worker makes first, after those that it makes already.
     pub(crate) fn add_initializer(
         &mut self,
@@ -194,6 +211,7 @@ impl Settings {
         };
         settings.policy.grace = GRACE;
         settings.policy.patience = PATIENCE;
+        settings.policy.idle = IDLE_TIMEOUT;
         settings
     }
 }

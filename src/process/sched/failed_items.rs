@@ -24,7 +24,7 @@ pub(super) fn reports_failures(sched: &Sched, id: u64) -> bool {
 }
 
 /// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
-/// thread do that, which brings the error later ([`reported`](Self::reported)). Otherwise
+/// thread do that, which brings the error later ([`reported`](super::finish::reported)). Otherwise
 /// returns the error.
 pub(super) fn report(
     sched: &mut Sched,

@@ -112,6 +112,12 @@ impl Sched {
         submit::feed(self, feed);
     }
 
+    /// From now on there are from `least` to `most` workers.
+    pub(crate) fn set_workers(&mut self, least: usize, most: usize, now: Instant) {
+        self.now = now;
+        rules::set_workers(self, least, most);
+    }
+
     /// No worker can ever be had, as this error says: everything fails, now and later.
     pub(crate) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.now = now;

@@ -28,17 +28,19 @@ pub(crate) struct Policy {
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
+    /// How long workers above the minimum are idle before they leave.
+    pub(crate) idle: Duration,
+    /// A launcher starts the workers, perhaps far away, which takes long.
+    pub(crate) starts_far: bool,
     /// Gets the items that have failed.
     pub(crate) on_failed: Option<OnFailedItem>,
 }
 
-/// The settings of a pool whose number of workers depends on the work.
+/// From how many to how many workers a pool has, as the work asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elastic {
-    /// The minimum number of workers.
     pub(crate) least: usize,
-    /// How long other workers are idle before they leave.
-    pub(crate) idle: Duration,
+    pub(crate) most: usize,
 }
 
 /// Which work still runs when a pool ends; later variants are stronger.

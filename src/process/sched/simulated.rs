@@ -186,6 +186,8 @@ impl World {
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             one_process: None,
             elastic: None,
+            idle: Duration::from_secs(30),
+            starts_far: false,
             max_restarts: None,
             on_failed: (seed % 4 < 2).then(|| OnFailedItem::new(|_| {})),
         };
@@ -241,8 +243,10 @@ impl World {
     fn breathe(&mut self, seed: u64) {
         self.sched.policy.elastic = (seed % 7 == 5).then_some(Elastic {
             least: seed as usize % 2,
-            idle: Duration::from_millis(1 + seed % 40),
+            most: self.sched.workers.len(),
         });
+        self.sched.policy.idle = Duration::from_millis(1 + seed % 40);
+        self.sched.policy.starts_far = seed % 2 == 0;
     }
 
     fn random(&mut self, below: u64) -> u64 {

@@ -3,9 +3,9 @@
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
 
 use super::peer::Peer;
-use super::send;
 use super::state::Sched;
 use super::workers::{INITIALIZE, Stage};
+use super::{rules, send};
 use crate::process::value::chunk::Piece;
 
 /// Worker `index` has a process, which has not said hello yet.
@@ -34,7 +34,8 @@ pub(super) fn prepare(sched: &mut Sched, index: usize) {
     let next = sched.policy.initializers.get(done);
     let Some(initializer) = next.filter(|_| sched.broken.is_none()).cloned() else {
         worker.served = 0;
-        worker.stage = if sched.broken.is_none() {
+        // (It counts among those that serve already.)
+        sched.workers[index].stage = if sched.broken.is_none() && !rules::is_surplus(sched) {
             Stage::Ready
         } else {
             Stage::Retiring

@@ -2,24 +2,28 @@
 //!
 //! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
 //! including those that are idle or being started. If it is known how long items take, there are
-//! only so many workers that each has [`ONE_MORE_WORKER`] of work. Workers are alike, so the first
-//! empty slots are filled. Independent of that, another worker is started when none of the existing
-//! ones has made progress for as long as [`ONE_MORE_WORKER`].
+//! only so many workers that each has as much work as starting another takes: [`ONE_MORE_WORKER`],
+//! or [`ONE_MORE_WORKER_HERE`] if they are children of this process. Workers are alike, so the
+//! first empty slots are filled. Independent of that, another worker is started when none of the
+//! existing ones has made progress for so long. There are never more than the maximum.
 //!
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
 //!
-//! Pools of child processes have a fixed number of workers. A launcher decides otherwise, with its
-//! minimum and how long a worker is idle before it leaves (`Capabilities::elastic`,
-//! `launch/mod.rs`); those for clusters have their defaults in `crates/trefoil-machines/`.
+//! A pool has bounds if its user has given them (`api/worker_range.rs`), or its launcher
+//! (`Capabilities::elastic`, `launch/mod.rs`); launchers for clusters have their defaults in
+//! `crates/trefoil-machines/`. If they are [set](set_workers) later, the workers above the maximum
+//! end what they have begun, and leave.
 //!
 //! Tests: `src/process/sched/simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
 
 use std::time::{Duration, Instant};
 
-use crate::process::limits::ONE_MORE_WORKER;
+use crate::process::limits::{ONE_MORE_WORKER, ONE_MORE_WORKER_HERE};
+use crate::process::sched::policy::Elastic;
 use crate::process::sched::state::Sched;
-use crate::process::sched::workers::{Worker, earlier};
+use crate::process::sched::take_back;
+use crate::process::sched::workers::{Stage, Worker, earlier};
 use crate::task::{Cause, WorkerExit};
 
 /// Which slots have or should have a process.
@@ -50,10 +54,12 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
         }
     }
     let there = sched.workers.len() - down.len();
-    let mut wanted = workers_for_work(sched).saturating_sub(coming);
+    let room = elastic.most.saturating_sub(there);
+    let mut wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
     if sched.stop.is_none() {
         wanted = wanted.max(elastic.least.saturating_sub(there));
     }
+    let wanted = wanted.min(room);
     // The index after the last slot that is needed.
     let end = |wanted: usize| match wanted.checked_sub(1) {
         None => 0,
@@ -64,7 +70,7 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
     Size {
         end: end(wanted),
         lags_from: grows_at(sched),
-        later: end(wanted.max(1)),
+        later: end(wanted.max(1).min(room)),
     }
 }
 
@@ -95,9 +101,19 @@ pub(in crate::process::sched) fn wanted_from(
     sched.broken.is_none().then_some(from)
 }
 
-/// For how many workers there is waiting work, in the queue or behind running items.
-fn workers_for_work(sched: &Sched) -> usize {
-    let most = sched.workers.len();
+/// For how long a worker should have work before another is started, in nanoseconds: about what
+/// starting it takes.
+fn one_more(sched: &Sched) -> f64 {
+    if sched.policy.starts_far {
+        ONE_MORE_WORKER
+    } else {
+        ONE_MORE_WORKER_HERE
+    }
+}
+
+/// For how many workers, of `most`, there is waiting work, in the queue or behind running items.
+fn workers_for_work(sched: &Sched, most: usize) -> usize {
+    let one_more = one_more(sched);
     let (mut items, mut nanos) = (0, 0.0);
     for worker in &sched.workers {
         for (function, waits) in waiting(worker) {
@@ -111,7 +127,7 @@ fn workers_for_work(sched: &Sched) -> usize {
         match sched.costs.of(job.work.code.function) {
             None => items += job.items(most),
             Some(item_cost) => {
-                let many = (ONE_MORE_WORKER * most as f64 / item_cost.max(1.0)) as usize;
+                let many = (one_more * most as f64 / item_cost.max(1.0)) as usize;
                 nanos += item_cost * job.items(many.max(1)) as f64;
             }
         }
@@ -123,9 +139,7 @@ fn workers_for_work(sched: &Sched) -> usize {
     // until the next dispatch.)
     let waits = sched.jobs.waiting().any(|job| job.items(1) > 0);
     let some = usize::from(waits && sched.workers.iter().all(Worker::is_away));
-    (items + (nanos / ONE_MORE_WORKER) as usize)
-        .max(some)
-        .min(most)
+    (items + (nanos / one_more) as usize).max(some).min(most)
 }
 
 /// When another worker should be started, however much work there is, because something waits
@@ -144,7 +158,7 @@ pub(in crate::process::sched) fn grows_at(sched: &Sched) -> Option<Instant> {
         }
     }
     let last = last.filter(|_| waits)?;
-    Some(last + Duration::from_nanos(ONE_MORE_WORKER as u64))
+    Some(last + Duration::from_nanos(one_more(sched) as u64))
 }
 
 /// How many workers may leave, and after how long an idle time.
@@ -152,7 +166,8 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
     let elastic = sched.policy.elastic?;
     let there = sched.workers.iter().filter(|worker| !worker.is_away());
     let excess = there.count().saturating_sub(elastic.least);
-    (excess > 0 && !sched.jobs.wait() && sched.stop.is_none()).then_some((excess, elastic.idle))
+    let leaves = excess > 0 && !sched.jobs.wait() && sched.stop.is_none();
+    leaves.then_some((excess, sched.policy.idle))
 }
 
 /// When the next worker has been idle for too long.
@@ -207,5 +222,41 @@ pub(in crate::process::sched) fn is_hopeless(sched: &Sched, index: usize) -> boo
 /// attempt takes long, and workers that need too much memory are killed.
 pub(super) fn shows_nothing(sched: &Sched, exit: &WorkerExit) -> bool {
     let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
-    killed && sched.policy.elastic.is_none()
+    killed && !(sched.policy.elastic.is_some() && sched.policy.starts_far)
+}
+
+/// From now on there are from `least` to `most` workers.
+pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, most: usize) {
+    if sched.stop.is_some() {
+        return;
+    }
+    while sched.workers.len() < most {
+        sched.workers.push(Worker::new(sched.now));
+    }
+    sched.policy.elastic = Some(Elastic { least, most });
+    // The idle ones leave first, and of all the last, because the first slots are filled first.
+    for idle in [true, false] {
+        for index in (0..sched.workers.len()).rev() {
+            if is_surplus(sched)
+                && serves(&sched.workers[index])
+                && (sched.workers[index].is_idle() == idle)
+            {
+                let worker = &mut sched.workers[index];
+                worker.fruitful = true;
+                worker.stage = Stage::Retiring;
+                take_back::take_all_back(sched, index);
+            }
+        }
+    }
+}
+
+/// Whether a worker has a place among those that the pool should have.
+fn serves(worker: &Worker) -> bool {
+    matches!(worker.stage, Stage::Ready | Stage::Preparing)
+}
+
+/// Whether more workers serve the pool than it should have.
+pub(in crate::process::sched) fn is_surplus(sched: &Sched) -> bool {
+    let most = sched.policy.elastic.map(|elastic| elastic.most);
+    most.is_some_and(|most| sched.workers.iter().filter(|worker| serves(worker)).count() > most)
 }

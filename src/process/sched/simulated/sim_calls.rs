@@ -91,10 +91,9 @@ fn a_cancelled_call_changes_no_order() {
 fn an_elastic_pool_tries_again_for_what_waits() {
     let mut world = World::new(9); // two workers
     world.hostile = false;
-    world.sched.policy.elastic = Some(Elastic {
-        least: 0,
-        idle: Duration::from_secs(30),
-    });
+    world.sched.policy.elastic = Some(Elastic { least: 0, most: 2 });
+    world.sched.policy.idle = Duration::from_secs(30);
+    world.sched.policy.starts_far = true;
     world.call(0);
     world.call(0);
     let (mut failed, mut begin, mut later) = (0, None, 0);

@@ -26,7 +26,7 @@
 //!
 //! - **Y30** A handler that runs in the child before `fork` returns touches plain memory only: no
 //!   lock, no allocation.
-//! - **Y56** [`HANDLERS`] holds null, or a pointer that was made of an `extern "C" fn()`.
+//! - **Y56** `HANDLERS` holds null, or a pointer that was made of an `extern "C" fn()`.
 //! - **Y54** A place of a [`PerProcess`] of `T` is null or points to a `T` that is never dropped;
 //!   it is not null once it was filled.
 //!

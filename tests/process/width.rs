@@ -1,0 +1,149 @@
+//! Pools that have as many workers as the work asks for, and bounds that are set later.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
+
+use crate::support;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use support::{Scratch, Test, note, tests, until};
+use trefoil::process::{Portable, StartMethod};
+use trefoil::{PoolError, ProcessPool, Task};
+
+/// Holds its worker until the file is there.
+fn waits_for(path: String) -> u32 {
+    while !std::path::Path::new(&path).exists() {
+        std::thread::sleep(Duration::from_millis(1)); // (another process makes it)
+    }
+    std::process::id()
+}
+
+fn begins_and_waits((notes, path): (String, String)) -> u32 {
+    note(&notes, 1);
+    waits_for(path)
+}
+
+/// What the calls return, each another process.
+fn different<R: Portable + Eq + std::hash::Hash>(calls: Vec<Task<R>>) -> usize {
+    let all: HashSet<R> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+    all.len()
+}
+
+fn workers(procs: &ProcessPool) -> usize {
+    procs.stats().workers
+}
+
+tests! {
+    fn workers_come_with_the_work_and_leave_when_they_are_idle() {
+        let idle = Duration::from_millis(50);
+        let procs = ProcessPool::builder().workers(1..=3).idle_timeout(idle).build().unwrap();
+        until(|| workers(&procs) == 1);
+        let open = Scratch::new("width-open");
+        let notes = Scratch::new("width-come");
+        let argument = || (notes.text(), open.text() + ".now");
+        let waiting: Vec<_> = (0..3).map(|_| procs.spawn(argument(), begins_and_waits)).collect();
+        until(|| notes.notes().len() == 3);
+        std::fs::write(open.text() + ".now", "").unwrap();
+        assert_eq!(different(waiting), 3);
+        until(|| workers(&procs) == 1);
+        assert_eq!((procs.num_workers(), procs.stats().died), (3, 0));
+        assert_eq!(procs.map(0..100, |n: u32| n + 1).unwrap().len(), 100);
+        std::fs::remove_file(open.text() + ".now").unwrap();
+    }
+
+    fn a_pool_may_have_no_worker_until_there_is_work() {
+        let idle = Duration::from_millis(1);
+        let procs = ProcessPool::builder().workers(0..=2).idle_timeout(idle).build().unwrap();
+        assert_eq!(procs.stats().started, 0);
+        for n in 0..3_u32 {
+            assert_eq!(procs.spawn(n, |n: u32| n + 1).join().unwrap(), n + 1);
+            until(|| workers(&procs) == 0);
+        }
+        assert_eq!(procs.stats().died, 0);
+    }
+
+    fn a_number_of_workers_stays() {
+        let idle = Duration::ZERO;
+        let procs = ProcessPool::builder().workers(2).idle_timeout(idle).build().unwrap();
+        let before: HashSet<u32> = procs.worker_pids().into_iter().collect();
+        assert_eq!(procs.map(0..1000, |n: u32| n + 1).unwrap().len(), 1000);
+        assert_eq!(procs.worker_pids().into_iter().collect::<HashSet<_>>(), before);
+        assert_eq!(before.len(), 2);
+    }
+
+    fn a_pool_becomes_wider_and_narrower() {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let open = Scratch::new("width-set");
+        let path = open.text() + ".now";
+        let notes = Scratch::new("width-begun");
+        procs.set_workers(4);
+        until(|| workers(&procs) == 4);
+        let calls: Vec<_> = (0..4)
+            .map(|_| procs.spawn((notes.text(), path.clone()), begins_and_waits))
+            .collect();
+        until(|| notes.notes().len() == 4);
+        let later: Vec<_> = (0..20_u32).map(|n| procs.spawn(n, |n: u32| n + 1)).collect();
+        procs.set_workers(1);
+        assert_eq!(procs.num_workers(), 1);
+        std::fs::write(&path, "").unwrap();
+        // What has begun ends in its own worker, and what has not runs in the one that stays.
+        assert_eq!(different(calls), 4);
+        for (n, call) in later.into_iter().enumerate() {
+            assert_eq!(call.join().unwrap(), n as u32 + 1);
+        }
+        until(|| workers(&procs) == 1);
+        let stats = procs.stats();
+        assert_eq!((stats.died, stats.failed, stats.pending), (0, 0, 0));
+        procs.set_workers(0);
+        assert_eq!(procs.num_workers(), 1);
+        procs.set_workers(0..=2);
+        assert_eq!(procs.map(0..100, |n: u32| n + 1).unwrap().len(), 100);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    fn copies_of_a_fork_server_come_and_leave_too() {
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) || support::is_plain() {
+            return;
+        }
+        let builder = ProcessPool::builder().workers(0..=2).idle_timeout(Duration::from_millis(1));
+        let procs = builder.start_method(StartMethod::ForkServer).build().unwrap();
+        for n in 0..3_u32 {
+            assert_eq!(procs.spawn(n, |n: u32| n + 1).join().unwrap(), n + 1);
+            until(|| workers(&procs) == 0);
+        }
+        procs.set_workers(3);
+        until(|| workers(&procs) == 3);
+        assert_eq!(procs.stats().died, 0);
+    }
+
+    fn the_width_changes_under_load() {
+        let procs = ProcessPool::with_workers(2).unwrap();
+        let all = std::thread::scope(|scope| {
+            let map = scope.spawn(|| procs.map(0..20_000, |n: u32| n + 1).unwrap());
+            for width in [1, 4, 2, 3, 1, 2].iter().cycle().take(60) {
+                procs.set_workers(*width);
+                std::thread::yield_now();
+            }
+            map.join().unwrap()
+        });
+        assert!(all.into_iter().eq(1..=20_000));
+        until(|| workers(&procs) == 2);
+        assert_eq!(procs.stats().died, 0);
+    }
+
+    fn bounds_that_cannot_be_are_errors() {
+        let built = |least, most| ProcessPool::builder().workers(least..=most).build();
+        assert!(matches!(built(3, 2), Err(PoolError::Start(_))));
+        assert!(built(3, 0).is_err() && built(1, 70_000).is_err());
+        assert!(built(3, 2).unwrap_err().to_string().contains("from 3 to 2 workers"));
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let set = |least, most| {
+            catch_unwind(AssertUnwindSafe(|| procs.set_workers(least..=most))).is_err()
+        };
+        assert!(set(3, 2) && set(1, 70_000) && !set(1, 2));
+        procs.kill();
+        procs.set_workers(2);
+        assert_eq!(workers(&procs), 0);
+    }
+}
