@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -256,14 +256,20 @@ fn expects_the_order_of_tasks() {
     let pool = ThreadPool::builder().threads(1).caller_helps(false);
     let pool = pool.build().unwrap();
     let ran = Arc::new(Mutex::new(Vec::new()));
-    let (all_are_there, begins) = mpsc::channel();
-    let first = pool.spawn(move || begins.recv().unwrap());
+    // (It computes: for one that waits, the pool would begin another thread.)
+    let all_are_there = Arc::new(AtomicBool::new(false));
+    let begins = all_are_there.clone();
+    let first = pool.spawn(move || {
+        while !begins.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+    });
     let tasks = (0..ITEMS).map(|index| {
         let ran = ran.clone();
         pool.spawn(move || ran.lock().unwrap().push(index))
     });
     let tasks: Vec<_> = tasks.collect();
-    all_are_there.send(()).unwrap();
+    all_are_there.store(true, Ordering::SeqCst);
     first.join().unwrap();
     try_join_all(tasks).join().unwrap();
     let mut ran = ran.lock().unwrap().clone();

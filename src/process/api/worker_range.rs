@@ -4,11 +4,6 @@
 
 use std::ops::RangeInclusive;
 
-mod sealed {
-    /// No other types are ranges of workers.
-    pub trait Sealed {}
-}
-
 /// How many workers a pool has: a number, or from how many to how many (`2..=8`). For
 /// [`workers`](crate::ProcessPoolBuilder::workers) and
 /// [`set_workers`](crate::ProcessPool::set_workers).
@@ -22,21 +17,17 @@ mod sealed {
 /// assert_eq!((fixed.num_workers(), breathing.num_workers()), (2, 4));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub trait WorkerRange: sealed::Sealed {
+pub trait WorkerRange {
     /// The least and the most.
     #[doc(hidden)]
     fn bounds(self) -> (usize, usize);
 }
-
-impl sealed::Sealed for usize {}
 
 impl WorkerRange for usize {
     fn bounds(self) -> (usize, usize) {
         (self, self)
     }
 }
-
-impl sealed::Sealed for RangeInclusive<usize> {}
 
 impl WorkerRange for RangeInclusive<usize> {
     fn bounds(self) -> (usize, usize) {

@@ -230,7 +230,7 @@ pub(crate) mod model {
 
     /// A fault that makes a model fail.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Broken {
+    pub enum Broken {
         No,
         /// The worker looks and then claims, in two steps.
         TwoSteps,

@@ -246,7 +246,7 @@ impl World {
             most: self.sched.workers.len(),
         });
         self.sched.policy.idle = Duration::from_millis(1 + seed % 40);
-        self.sched.policy.starts_far = seed % 2 == 0;
+        self.sched.policy.starts_far = seed.is_multiple_of(2);
     }
 
     fn random(&mut self, below: u64) -> u64 {
