@@ -318,7 +318,7 @@ tests! {
             for round in 0..100 {
                 late(call.spawn(item(round % 2 == 0)).join());
             }
-            assert_eq!(scratch.notes().len(), 100, "each has run");
+            until(|| scratch.notes().len() == 100); // each has run, or the last one runs still
             call.imap((0..100).map(|_| item(false))).for_each(late);
             call.map_each((0..20).map(|_| item(true))).into_iter().for_each(late);
             assert!(matches!(call.map((0..50).map(|_| item(false))), Err(TaskError::TimedOut(_))));
@@ -326,7 +326,7 @@ tests! {
             let (before, stats) = (scratch.notes().len(), procs.stats());
             late(call.retry(2).retry_on_timeout(true).spawn(item(false)).join());
             let after = procs.stats();
-            assert_eq!(scratch.notes().len(), before + 3);
+            until(|| scratch.notes().len() == before + 3);
             assert_eq!((after.timed_out - stats.timed_out, after.retried - stats.retried), (3, 2));
             assert_eq!(procs.call(notes).timeout(millis(60_000)).spawn(item(false)).join().unwrap(), 7);
             assert_eq!(procs.stats().died, 0, "all of them have ended by themselves");
