@@ -109,7 +109,7 @@ mod cases {
     macro_rules! cases {
         ($($(#[$attribute:meta])* $name:ident: $body:path $(, $result:ty)?;)*) => {$(
             #[test]
-            #[ignore = "a case"]
+            #[ignore = "a case: run by the tests at the end of this file"]
             $(#[$attribute])*
             fn $name() $(-> $result)? {
                 $body()
@@ -145,14 +145,14 @@ mod cases {
     #[cfg(unix)]
     #[isolated]
     #[test]
-    #[ignore = "a case"]
+    #[ignore = "a case: run by the tests at the end of this file"]
     fn segmentation_fault() {
         bodies::segmentation_fault();
     }
 
     #[isolated(timeout = "20s")]
     #[test]
-    #[ignore = "a case"]
+    #[ignore = "a case: run by the tests at the end of this file"]
     async fn runs_on_a_loop() -> Result<(), std::io::Error> {
         trefoil::time::sleep(std::time::Duration::from_millis(1)).await;
         let sum = trefoil::spawn(async { 2 + 3 }).await;
@@ -162,7 +162,7 @@ mod cases {
 
     #[isolated]
     #[test]
-    #[ignore = "a case"]
+    #[ignore = "a case: run by the tests at the end of this file"]
     async fn panics_on_a_loop() {
         trefoil::time::sleep(std::time::Duration::from_millis(1)).await;
         bodies::panics();
@@ -177,25 +177,25 @@ mod forked {
 
     rusty_fork_test! {
         #![rusty_fork(timeout_ms = 1000)]
-        #[test] #[ignore] fn passes() { bodies::passes() }
-        #[test] #[ignore] fn panics() { bodies::panics() }
-        #[test] #[ignore] fn aborts() { bodies::aborts() }
-        #[test] #[ignore] fn exits_with_0() { bodies::exits_with_0() }
-        #[test] #[ignore] fn exits_with_3() { bodies::exits_with_3() }
-        #[test] #[ignore] fn exits_in_a_thread() { bodies::exits_in_a_thread() }
-        #[test] #[ignore] fn hangs() { bodies::hangs() }
-        #[test] #[ignore] fn overflows_its_stack() { bodies::overflows_its_stack() }
-        #[test] #[ignore] fn takes_too_much_memory() { bodies::takes_too_much_memory() }
-        #[test] #[ignore] fn leaks_a_thread() { bodies::leaks_a_thread() }
-        #[test] #[ignore] fn joins_its_threads() { bodies::joins_its_threads() }
-        #[test] #[ignore] fn segmentation_fault() { bodies::segmentation_fault() }
-        #[test] #[ignore] fn is_alone() { bodies::is_alone() }
-        #[test] #[ignore] fn is_alone_too() { bodies::is_alone() }
-        #[test] #[ignore] #[should_panic(expected = "row 7")] fn should_panic() { bodies::panics() }
-        #[test] #[ignore] #[should_panic(expected = "row 8")]
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn passes() { bodies::passes() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn panics() { bodies::panics() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn aborts() { bodies::aborts() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn exits_with_0() { bodies::exits_with_0() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn exits_with_3() { bodies::exits_with_3() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn exits_in_a_thread() { bodies::exits_in_a_thread() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn hangs() { bodies::hangs() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn overflows_its_stack() { bodies::overflows_its_stack() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn takes_too_much_memory() { bodies::takes_too_much_memory() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn leaks_a_thread() { bodies::leaks_a_thread() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn joins_its_threads() { bodies::joins_its_threads() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn segmentation_fault() { bodies::segmentation_fault() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn is_alone() { bodies::is_alone() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] fn is_alone_too() { bodies::is_alone() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] #[should_panic(expected = "row 7")] fn should_panic() { bodies::panics() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] #[should_panic(expected = "row 8")]
         fn should_panic_otherwise() { bodies::panics() }
-        #[test] #[ignore] #[should_panic] fn should_panic_and_aborts() { bodies::aborts() }
-        #[test] #[ignore] #[should_panic] fn should_panic_and_passes() { bodies::passes() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] #[should_panic] fn should_panic_and_aborts() { bodies::aborts() }
+        #[test] #[ignore = "a case: run by beside_rusty_fork"] #[should_panic] fn should_panic_and_passes() { bodies::passes() }
     }
 }
 
@@ -206,7 +206,7 @@ mod empty {
             mod isolated {
                 $(
                     #[test]
-                    #[ignore = "a case"]
+                    #[ignore = "a case: run by the tests at the end of this file"]
                     #[trefoil_isolated::isolated]
                     fn $name() {}
                 )*
@@ -214,7 +214,7 @@ mod empty {
             mod plain {
                 $(
                     #[test]
-                    #[ignore = "a case"]
+                    #[ignore = "a case: run by the tests at the end of this file"]
                     fn $name() {}
                 )*
             }
@@ -225,7 +225,7 @@ mod empty {
                 rusty_fork_test! {
                     $(
                         #[test]
-                        #[ignore = "a case"]
+                        #[ignore = "a case: run by the tests at the end of this file"]
                         fn $name() {}
                     )*
                 }
