@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::{Scratch, Test, note, tests, until};
 use trefoil::process::{Portable, StartMethod};
-use trefoil::{PoolError, ProcessPool, Task};
+use trefoil::{PoolError, ProcessPool, Shutdown, Task};
 
 /// Holds its worker until the file is there.
 fn waits_for(path: String) -> u32 {
@@ -130,6 +130,42 @@ tests! {
         assert!(all.into_iter().eq(1..=20_000));
         until(|| workers(&procs) == 2);
         assert_eq!(procs.stats().died, 0);
+    }
+
+    fn what_waits_for_the_first_worker_is_done_before_the_end() {
+        let procs = ProcessPool::builder().workers(0..=2).build().unwrap();
+        let calls: Vec<_> = (0..20_u32).map(|n| procs.spawn(n, |n: u32| n + 1)).collect();
+        procs.shutdown(Shutdown::Wait);
+        procs.set_workers(4);
+        for (n, call) in calls.into_iter().enumerate() {
+            assert_eq!(call.join().unwrap(), n as u32 + 1);
+        }
+        assert_eq!(workers(&procs), 0);
+    }
+
+    fn a_death_costs_one_item_while_the_width_changes() {
+        let idle = Duration::from_millis(1);
+        let procs = ProcessPool::builder().workers(0..=3).idle_timeout(idle).build().unwrap();
+        let dies = |n: u32| if n.is_multiple_of(3) { std::process::abort() } else { n };
+        for least in 1..=3 {
+            let results = procs.map_each(0..30, dies);
+            for (n, result) in (0..30).zip(results) {
+                assert_eq!(result.ok(), (n % 3 != 0).then_some(n));
+            }
+            procs.set_workers(least..=3);
+        }
+        // Kills of workers that come and go.
+        std::thread::scope(|scope| {
+            let map = scope.spawn(|| procs.call(|n: u32| n).retry(u32::MAX).map(0..2000).unwrap());
+            for width in [1, 2, 3, 4].iter().cycle().take(60) {
+                procs.set_workers(*width);
+                if let Some(pid) = procs.worker_pids().first() {
+                    procs.replace_worker(*pid);
+                }
+            }
+            assert!(map.join().unwrap().into_iter().eq(0..2000));
+        });
+        assert_eq!(procs.stats().pending, 0);
     }
 
     fn bounds_that_cannot_be_are_errors() {
