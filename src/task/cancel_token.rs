@@ -76,6 +76,11 @@ struct TokenNode {
 
 impl CancelToken {
     /// Makes a token without a parent: no other token cancels it.
+    ///
+    /// ```
+    /// let token = trefoil::CancelToken::new();
+    /// assert!(!token.is_cancelled());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::with(None, None, false)
@@ -94,6 +99,15 @@ impl CancelToken {
     }
 
     /// Makes a new token below this one.
+    ///
+    /// ```
+    /// let job = trefoil::CancelToken::new();
+    /// let (one, other) = (job.child(), job.child());
+    /// one.cancel(); // neither its parent nor its sibling
+    /// assert!(!job.is_cancelled() && !other.is_cancelled());
+    /// job.cancel(); // and all below it
+    /// assert!(other.is_cancelled());
+    /// ```
     #[must_use]
     pub fn child(&self) -> Self {
         self.new_child(self.node.deadline)
@@ -101,6 +115,15 @@ impl CancelToken {
 
     /// Makes a child that also counts as cancelled from `deadline` on. The nearest deadline among a
     /// token and its ancestors counts; one in the past cancels at once.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let job = trefoil::CancelToken::new();
+    /// let step = job.with_deadline(Instant::now() + Duration::from_millis(5));
+    /// step.cancelled().join().unwrap(); // after five milliseconds
+    /// assert!(step.is_cancelled() && !job.is_cancelled());
+    /// ```
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         let nearest = self
@@ -129,6 +152,13 @@ impl CancelToken {
 
     /// Sets the flag here and in all tokens below, and then wakes the waiters, holding no lock. It
     /// may be called more than once. The time is linear in the number of descendants.
+    ///
+    /// ```
+    /// let token = trefoil::CancelToken::new();
+    /// let copy = token.clone(); // the same token
+    /// token.cancel();
+    /// assert!(copy.is_cancelled());
+    /// ```
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
         let mut flagged = 0;
@@ -149,6 +179,24 @@ impl CancelToken {
 
     /// Whether the flag is set or the deadline has passed. Cost: one relaxed load, and a clock read
     /// if there is a deadline.
+    ///
+    /// ```
+    /// use trefoil::{CancelToken, ThreadPool};
+    ///
+    /// let (pool, token) = (ThreadPool::with_threads(1), CancelToken::new());
+    /// let task = pool.spawn({
+    ///     let token = token.clone();
+    ///     move || {
+    ///         let mut steps = 0u64;
+    ///         while !token.is_cancelled() {
+    ///             steps += 1;
+    ///         }
+    ///         steps
+    ///     }
+    /// });
+    /// token.cancel();
+    /// assert!(task.join().is_ok());
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -203,6 +251,15 @@ impl CancelToken {
     }
 
     /// The nearest deadline of this token and its ancestors.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let limit = Instant::now() + Duration::from_secs(60);
+    /// let token = trefoil::CancelToken::new().with_deadline(limit);
+    /// let later = limit + Duration::from_secs(60);
+    /// assert_eq!(token.with_deadline(later).deadline(), Some(limit)); // the nearest
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.node.deadline
@@ -211,6 +268,19 @@ impl CancelToken {
     /// Waits until the token is cancelled, which may never happen.
     ///
     /// `.await` it on any runtime, or call [`join`](Cancelled::join) in blocking code.
+    ///
+    /// ```
+    /// use trefoil::{CancelToken, EventLoop};
+    ///
+    /// let token = CancelToken::new();
+    /// let stop = token.clone();
+    /// EventLoop::new()?.block_on(async move {
+    ///     let waiter = trefoil::spawn(async move { token.cancelled().await });
+    ///     stop.cancel();
+    ///     waiter.await.unwrap();
+    /// });
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping it only removes its waker.

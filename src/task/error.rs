@@ -193,6 +193,19 @@ impl TaskError {
     /// What a hook of the pool or the call has left for the caller, if there is one
     /// ([`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item)): where the item is kept, for
     /// example. The message ends with it.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .on_failed_item(|failed| failed.note("kept as item-1"))
+    ///     .build()?;
+    /// let error = procs.spawn((), |()| -> () { std::process::exit(9) }).join().unwrap_err();
+    /// assert_eq!(error.note(), Some("kept as item-1"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn note(&self) -> Option<&str> {
         self.failed_item()?.note.as_deref()

@@ -237,6 +237,11 @@ impl<T> Members<T> {
 
 impl<T> TaskGroup<T> {
     /// An empty group.
+    ///
+    /// ```
+    /// let mut group = trefoil::TaskGroup::<u32>::new();
+    /// assert!(group.try_join_all().join().unwrap().is_empty());
+    /// ```
     pub fn new() -> Self {
         let members = Members {
             tasks: Slab::new(),
@@ -312,6 +317,13 @@ impl<T> TaskGroup<T> {
     }
 
     /// A handle that adds members from elsewhere, also from inside a member.
+    ///
+    /// ```
+    /// let mut group = trefoil::TaskGroup::new();
+    /// let handle = group.handle();
+    /// std::thread::spawn(move || handle.add(trefoil::Task::ready(1))).join().unwrap();
+    /// assert_eq!(group.try_join_all().join().unwrap(), [1]);
+    /// ```
     #[must_use]
     pub fn handle(&self) -> GroupHandle<T> {
         GroupHandle {
@@ -321,18 +333,43 @@ impl<T> TaskGroup<T> {
 
     /// How many members no [`next`](TaskGroup::next), [`try_next`](TaskGroup::try_next) or
     /// [`try_join_all`](TaskGroup::try_join_all), a dropped one included, has taken out.
+    ///
+    /// ```
+    /// let mut group = trefoil::TaskGroup::new();
+    /// group.add(trefoil::Task::ready(1));
+    /// group.add(trefoil::Task::ready(2));
+    /// assert_eq!(group.len(), 2);
+    /// assert!(group.try_next().is_some());
+    /// assert_eq!(group.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().tasks.len()
     }
 
     /// Whether [`len`](Self::len) is 0.
+    ///
+    /// ```
+    /// let group = trefoil::TaskGroup::new();
+    /// assert!(group.is_empty());
+    /// group.add(trefoil::Task::ready(1));
+    /// assert!(!group.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Cancels all members, and those that are added later.
+    ///
+    /// ```
+    /// let mut group = trefoil::TaskGroup::new();
+    /// let (completer, task) = trefoil::Completer::<u32>::new();
+    /// group.add(task);
+    /// group.cancel();
+    /// assert!(completer.is_cancelled());
+    /// assert!(group.try_join_all().join().unwrap_err().errors().is_empty());
+    /// ```
     pub fn cancel(&self) {
         let (members, polled) = {
             let mut shared = self.shared.lock();
@@ -350,6 +387,24 @@ impl<T> TaskGroup<T> {
     /// on, and a cancelled call of a worker process for its grace period.)
     ///
     /// `.await` it, or call [`join`](GroupJoin::join) in blocking code.
+    ///
+    /// ```
+    /// use trefoil::{Task, TaskGroup, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(2);
+    /// let mut group = TaskGroup::new();
+    /// group.add(pool.spawn(|| 20));
+    /// group.add(Task::ready(22));
+    /// assert_eq!(group.try_join_all().join().unwrap(), [20, 22]);
+    ///
+    /// let mut group = TaskGroup::new();
+    /// group.add(pool.spawn(|| -> u32 { panic!("no luck") }));
+    /// let (rest, task) = trefoil::Completer::new();
+    /// group.add(task);
+    /// let error = group.try_join_all().join().unwrap_err();
+    /// assert!(error.to_string().contains("no luck"));
+    /// assert!(rest.is_cancelled());
+    /// ```
     ///
     /// # Errors
     /// [`GroupError`] with every failure in the order in which they happened, without the
@@ -376,6 +431,19 @@ impl<T> TaskGroup<T> {
         clippy::should_implement_trait,
         reason = "what it gives is awaited, as a stream's `next` is"
     )]
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut group = trefoil::TaskGroup::new();
+    /// for n in 1..=3u64 {
+    ///     group.add(pool.spawn(move || n * n));
+    /// }
+    /// let mut sum = 0;
+    /// while let Some((_id, result)) = group.next().join() {
+    ///     sum += result.unwrap();
+    /// }
+    /// assert_eq!(sum, 1 + 4 + 9);
+    /// ```
     pub fn next(&mut self) -> GroupNext<'_, T> {
         GroupNext { group: self }
     }
@@ -404,6 +472,16 @@ impl<T> TaskGroup<T> {
     /// Detaches all members; the group is then empty, and as usable as before. If one fails and the
     /// failure is never taken, it is reported like that of any detached task. Futures that are not
     /// tasks are dropped, because nothing would poll them.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let mut group = trefoil::TaskGroup::new();
+    /// group.add(pool.spawn(move || sender.send(7).unwrap()));
+    /// group.detach_all();
+    /// drop(group); // cancels nothing
+    /// assert_eq!(receiver.recv().unwrap(), 7);
+    /// ```
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
         // A number in the old queue would be mistaken for that of a new member.

@@ -42,6 +42,13 @@ impl<T> Task<T> {
     /// If the task has ended, this returns at once, on any thread. If it is a queued closure of a
     /// pool, the waiting thread may run it itself.
     ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// assert_eq!(pool.spawn(|| 6 * 7).join().unwrap(), 42);
+    /// let error = pool.spawn(|| -> u32 { panic!("no luck") }).join().unwrap_err();
+    /// assert!(error.to_string().contains("no luck"));
+    /// ```
+    ///
     /// # Errors
     /// The error that the task ended with. [`TaskError::WouldBlock`] on an event-loop thread if the
     /// task has not ended: the handle is then dropped. Also if a task joins itself, or if the task
@@ -56,6 +63,17 @@ impl<T> Task<T> {
 
     /// Waits for the result, for at most `timeout`. The task stays usable.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{Completer, TaskError};
+    ///
+    /// let (completer, mut task) = Completer::new();
+    /// let early = task.join_timeout(Duration::from_millis(1));
+    /// assert!(matches!(early, Err(TaskError::TimedOut(_))));
+    /// completer.complete(Ok(7));
+    /// assert_eq!(task.join_timeout(Duration::from_secs(5)).unwrap(), 7);
+    /// ```
+    ///
     /// # Errors
     /// Those of `join`, and [`TaskError::TimedOut`] if the time is up, also if a task waits for
     /// itself: the task continues and can be waited for again. To distinguish a task that *ended*
@@ -67,6 +85,13 @@ impl<T> Task<T> {
 
     /// The result, if the task has ended; never blocks. If the result was taken before, this
     /// returns `Some(Err(Closed))`.
+    ///
+    /// ```
+    /// let (completer, mut task) = trefoil::Completer::new();
+    /// assert!(task.try_join().is_none());
+    /// completer.complete(Ok(7));
+    /// assert_eq!(task.try_join().unwrap().unwrap(), 7);
+    /// ```
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
         self.take()
     }
@@ -152,12 +177,38 @@ impl<T> Task<T> {
     ///
     /// If a destructor panics when the closure or future is dropped, the panic hook reports that;
     /// the task ends with `Cancelled` all the same, and the panic goes no further.
+    ///
+    /// ```
+    /// use trefoil::{CancelToken, TaskError, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(1);
+    /// let (begun, begins) = std::sync::mpsc::channel();
+    /// let task = pool.spawn(move || {
+    ///     begun.send(()).unwrap();
+    ///     CancelToken::current().cancelled().join() // until somebody cancels this task
+    /// });
+    /// begins.recv().unwrap();
+    /// assert!(!task.cancel(), "a closure that runs ends by itself: its token is set");
+    /// assert!(task.join().unwrap().is_ok());
+    ///
+    /// let (_never, waiting) = trefoil::Completer::<u32>::new();
+    /// assert!(waiting.cancel());
+    /// assert!(matches!(waiting.join(), Err(TaskError::Cancelled)));
+    /// ```
     pub fn cancel(&self) -> bool {
         self.cell().cancel()
     }
 
     /// Whether the task has ended, so that the next `join`, `try_join` or `.await` returns its
     /// result at once.
+    ///
+    /// ```
+    /// let (completer, task) = trefoil::Completer::new();
+    /// assert!(!task.is_finished());
+    /// completer.complete(Ok(7));
+    /// assert!(task.is_finished());
+    /// assert_eq!(task.join().unwrap(), 7);
+    /// ```
     #[inline]
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -165,12 +216,23 @@ impl<T> Task<T> {
     }
 
     /// The number of this task, which no other task of the process has.
+    ///
+    /// ```
+    /// let (first, second) = (trefoil::Task::ready(1), trefoil::Task::ready(2));
+    /// assert_ne!(first.id(), second.id());
+    /// ```
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().id()
     }
 
     /// Where the task was spawned.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let task = pool.spawn(|| 1); // the line that a report of its failure would name
+    /// assert!(task.spawned_at().file().ends_with(".rs"));
+    /// ```
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.cell().spawned_at()
@@ -195,12 +257,26 @@ impl<T> Task<T> {
     }
 
     /// The task's name, if it has one.
+    ///
+    /// ```
+    /// let task = trefoil::Task::ready(1);
+    /// assert_eq!(task.name(), None);
+    /// assert_eq!(task.named("one").name(), Some("one"));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.cell().name()
     }
 
     /// The task that spawned this one, if a task did.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let inner = pool.clone();
+    /// let outer = pool.spawn(move || inner.spawn(|| ()).parent());
+    /// let id = outer.id();
+    /// assert_eq!(outer.join().unwrap(), Some(id));
+    /// ```
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
         self.cell().parent()
@@ -218,6 +294,13 @@ impl<T> Task<T> {
     /// still runs, and reports that ([`on_unobserved`](crate::on_unobserved)), but not of what
     /// [`map`](Task::map) or [`flatten`](Task::flatten) has returned. At the end of its loop a task
     /// is cancelled, and nothing is reported.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// pool.spawn(move || sender.send("done").unwrap()).detach();
+    /// assert_eq!(receiver.recv().unwrap(), "done");
+    /// ```
     pub fn detach(self) {
         self.tie(false);
     }
@@ -249,6 +332,12 @@ impl<T> Task<T> {
     /// Ties the task to the handle: dropping the returned value cancels the task. It can be awaited
     /// and joined in the same way, and given to what takes tasks: dropping a `join_all` of such
     /// tasks, say, cancels them.
+    ///
+    /// ```
+    /// let (completer, task) = trefoil::Completer::<u32>::new();
+    /// drop(task.cancel_on_drop());
+    /// assert!(completer.is_cancelled());
+    /// ```
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
         self.tie(true);
         CancelOnDrop { task: self }

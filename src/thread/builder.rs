@@ -38,6 +38,12 @@ impl ThreadPoolBuilder {
     /// means all processors, -2 all but one, and so on, as joblib's `n_jobs` does. Any other value
     /// (except 0 and the empty text, which mean the default) is reported by one line on standard
     /// error, once in a process.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(3).build()?;
+    /// assert_eq!(pool.num_threads(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
         self
@@ -89,6 +95,13 @@ impl ThreadPoolBuilder {
     /// itself, and keeps its own name (`std` cannot change it). With
     /// [`caller_helps(false)`](Self::caller_helps) it is one of the pool's threads until the pool
     /// is shut down.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(1).name("crunch").build()?;
+    /// let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("crunch-0"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(mut self, prefix: impl Into<String>) -> Self {
         self.config.name = prefix.into();
         self
@@ -123,6 +136,16 @@ impl ThreadPoolBuilder {
     /// usually has, or what the environment variable `RUST_MIN_STACK` says. With a size set
     /// here, the pool runs its work on its own threads, unless
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise.
+    ///
+    /// ```
+    /// fn deep(levels: u64) -> u64 {
+    ///     let frame = std::hint::black_box([levels; 16]);
+    ///     if levels == 0 { 0 } else { deep(levels - 1) + frame[0] / levels }
+    /// }
+    /// let pool = trefoil::ThreadPool::builder().threads(1).stack_size(64 << 20).build()?;
+    /// assert_eq!(pool.install(|| deep(50_000)), 50_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
@@ -157,6 +180,15 @@ impl ThreadPoolBuilder {
     /// Called by each thread of the pool before it ends, with the same index as `on_start`. A panic
     /// in it is contained. Tasks that it spawns while the pool is shut down are refused: they end
     /// in [`TaskError::Closed`](crate::TaskError::Closed).
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let hook = move |index| sender.send(index).unwrap_or(());
+    /// let pool = trefoil::ThreadPool::builder().threads(1).on_exit(hook).build()?;
+    /// pool.shutdown(trefoil::Shutdown::Wait);
+    /// assert_eq!(receiver.recv().unwrap(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.on_exit = Some(Box::new(f));
         self
@@ -185,6 +217,14 @@ impl ThreadPoolBuilder {
     /// Whether a thread outside the pool that waits may run the awaited work itself. Default: yes;
     /// with a [`stack_size`](Self::stack_size) or an [`on_start`](Self::on_start) no, because the
     /// caller has neither that stack nor the hook's effects.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(1).caller_helps(false).build()?;
+    /// let here = std::thread::current().id();
+    /// let task = pool.spawn(|| std::thread::current().id());
+    /// assert_ne!(task.join().unwrap(), here);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn caller_helps(mut self, helps: bool) -> Self {
         self.caller_helps = Some(helps);
         self
@@ -199,6 +239,15 @@ impl ThreadPoolBuilder {
     }
 
     /// Makes the pool and starts its threads.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(2).build()?;
+    /// assert_eq!(pool.map(&[1, 2, 3], |n| n * n), [1, 4, 9]);
+    ///
+    /// let error = trefoil::ThreadPool::builder().threads(1_000_000).build().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the system refuses a thread (those already started, and their hooks, have ended), if the
@@ -235,6 +284,11 @@ impl ThreadPool {
     /// Makes a pool as wide as the number of processors for this process (by affinity and cgroup
     /// quota), or as the environment variable `TREFOIL_THREADS` says.
     ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::new();
+    /// assert_eq!(pool.map(&[1, 2, 3], |n| n * n), [1, 4, 9]);
+    /// ```
+    ///
     /// # Panics
     /// If the system refuses a thread; [`builder`](Self::builder) returns that error.
     #[must_use]
@@ -259,6 +313,12 @@ impl ThreadPool {
     }
 
     /// A builder for a pool with settings: names, hooks, sizes.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(2).name("crunch").build()?;
+    /// assert_eq!(pool.num_threads(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder {
             config: Config::default(),

@@ -39,6 +39,11 @@ impl ThreadPool {
     /// Creates the global pool at its first call, and returns it: the pool for code that does not
     /// create its own.
     ///
+    /// ```
+    /// let squares = trefoil::ThreadPool::global().map(&[1, 2, 3], |n| n * n);
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// ```
+    ///
     /// # Panics
     /// If the system refuses even one thread for it.
     pub fn global() -> &'static Self {
@@ -58,6 +63,13 @@ impl ThreadPool {
 
 impl ThreadPoolBuilder {
     /// Makes the [global pool](ThreadPool::global).
+    ///
+    /// ```
+    /// let global = trefoil::ThreadPool::builder().threads(2).build_global()?;
+    /// assert_eq!(global.num_threads(), 2);
+    /// assert!(trefoil::ThreadPool::builder().build_global().is_err()); // there is one already
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is one already; otherwise those of

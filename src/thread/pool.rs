@@ -130,6 +130,10 @@ impl ThreadPool {
 
     /// How many tasks run at once. Spares for threads that wait do not count; see
     /// [Waiting](Self#waiting).
+    ///
+    /// ```
+    /// assert_eq!(trefoil::ThreadPool::with_threads(2).num_threads(), 2);
+    /// ```
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.width()
@@ -137,6 +141,16 @@ impl ThreadPool {
 
     /// What the pool is doing now: its threads, and how much is queued. In a forked child, that of
     /// a pool that was shut down.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let (completer, gate) = trefoil::Completer::new();
+    /// let task = pool.spawn(move || gate.join());
+    /// let stats = pool.stats();
+    /// assert!(stats.busy + stats.queued >= 1 || stats.waiting >= 1); // it waits, or is about to
+    /// completer.complete(Ok(()));
+    /// task.join().unwrap().unwrap();
+    /// ```
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
         ThreadStats::of(self.registry(), self.num_threads())
@@ -680,6 +694,16 @@ impl ThreadPool {
     ///
     /// Afterwards `spawn` returns tasks that end in [`TaskError::Closed`]; `map`, `for_each`,
     /// `join`, `scope` and `install` run in the caller.
+    ///
+    /// ```
+    /// use trefoil::{Shutdown, TaskError, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(1);
+    /// let task = pool.spawn(|| 42);
+    /// pool.shutdown(Shutdown::Wait);
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// assert!(matches!(pool.spawn(|| 43).join(), Err(TaskError::Closed)));
+    /// ```
     pub fn shutdown(&self, how: Shutdown) {
         shutdown::shutdown(self.registry(), how);
     }

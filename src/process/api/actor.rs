@@ -84,6 +84,16 @@ impl<S: 'static> Actor<S> {
     /// [`ProcessPool::spawn`](crate::ProcessPool::spawn) in everything else.
     ///
     /// If `load` has panicked, or its argument could not be decoded, the task ends with that error.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let words = ProcessPool::with_workers(1)?.actor((), |()| Vec::<String>::new())?;
+    /// words.call("one".to_owned(), |word, words| words.push(word)).join()?;
+    /// assert_eq!(words.call((), |(), words| words.len()).join()?, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
@@ -93,6 +103,19 @@ impl<S: 'static> Actor<S> {
     /// A handle on the same actor, whose calls may run this long, from their start: as
     /// [`ProcessCall::timeout`](crate::ProcessCall::timeout). A call that is late costs the value,
     /// unless it ends within the grace period.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, Task, TaskError};
+    ///
+    /// # trefoil::init();
+    /// let counter = ProcessPool::with_workers(1)?.actor(0, |start: u64| start)?;
+    /// let limited = counter.timeout(Duration::from_millis(50));
+    /// let late: Task<()> = limited.call((), |(), _| loop { std::thread::park() });
+    /// assert!(matches!(late.join(), Err(TaskError::TimedOut(_))));
+    /// assert_eq!(counter.call((), |(), counter| *counter).join()?, 0); // loaded again
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn timeout(&self, timeout: Duration) -> Self {
         let mut limited = self.clone();
@@ -101,18 +124,49 @@ impl<S: 'static> Actor<S> {
     }
 
     /// Statistics of the actor's workers so far.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let counter = ProcessPool::with_workers(1)?.actor(0, |start: u64| start)?;
+    /// counter.call((), |(), counter| *counter += 1).join()?;
+    /// assert_eq!(counter.stats().completed, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
         self.pool.stats()
     }
 
     /// The process ids of its workers; one that is being replaced is missing.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let counter = ProcessPool::with_workers(1)?.actor(0, |start: u64| start)?;
+    /// let pid = counter.call((), |(), _| std::process::id()).join()?;
+    /// assert_eq!(counter.worker_pids(), [pid]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.pool.worker_pids()
     }
 
     /// Ends it, as [`ProcessPool::shutdown`](crate::ProcessPool::shutdown).
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, Shutdown, TaskError};
+    ///
+    /// # trefoil::init();
+    /// let counter = ProcessPool::with_workers(1)?.actor(0, |start: u64| start)?;
+    /// counter.shutdown(Shutdown::Wait);
+    /// let refused = counter.call((), |(), _| ()).join();
+    /// assert!(matches!(refused, Err(TaskError::Closed)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&self, how: Shutdown) {
         self.pool.shutdown(how);
     }
@@ -138,6 +192,17 @@ impl ProcessPool {
     /// (environment, limits, hooks, initializer; not
     /// [`env_for`](crate::ProcessPoolBuilder::env_for) and
     /// [`pin_to`](crate::ProcessPoolBuilder::pin_to)), and lives independently of this pool. Returns without waiting for `load`.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let total = procs.actor(100, |start: u64| start)?;
+    /// total.call(20, |n: u64, total: &mut u64| *total += n).join()?;
+    /// assert_eq!(total.call((), |(), total| *total).join()?, 120);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`build`](crate::ProcessPoolBuilder::build); also if this pool has ended, if `arg` cannot be

@@ -107,6 +107,19 @@ impl ProcessPoolBuilder {
     /// For how long a worker is idle before it leaves, if there are more than the least of
     /// [`workers`](Self::workers). Default: 30 seconds, or what a [launcher](Self::launcher) says.
     /// Without a range nothing leaves.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(0..=2).idle_timeout(Duration::from_millis(10)).build()?;
+    /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
+    /// while procs.stats().workers > 0 {
+    ///     std::thread::sleep(Duration::from_millis(5)); // until the worker has left
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.settings.idle = Some(idle);
         self
@@ -411,6 +424,17 @@ impl ProcessPoolBuilder {
     }
 
     /// Replaces a worker after this many items, at least one: for code that leaks.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build()?;
+    /// let first = procs.spawn((), |()| std::process::id()).join()?;
+    /// let second = procs.spawn((), |()| std::process::id()).join()?;
+    /// assert_ne!(first, second);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
         self.settings.policy.replace_after = Some(tasks.max(1) as u64);
         self
@@ -503,6 +527,15 @@ impl ProcessPoolBuilder {
 
     /// Sets a variable in the workers' environment, which otherwise is the parent's, with the
     /// variables of [`threads_per_worker`](Self::threads_per_worker).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).env("MODEL", "small").build()?;
+    /// assert_eq!(procs.spawn((), |()| std::env::var("MODEL").ok()).join()?.as_deref(), Some("small"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings
             .variables
@@ -592,6 +625,16 @@ impl ProcessPoolBuilder {
     /// `print!`, not what is written to the descriptor that a worker inherits. To have it captured,
     /// print it again, on the driver thread of a pool that the test has built:
     /// `.on_output(|_pid, bytes| print!("{}", String::from_utf8_lossy(bytes)))`.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::WorkerStdout;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).worker_stdout(WorkerStdout::Null).build()?;
+    /// procs.spawn((), |()| println!("nobody reads this")).join()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.settings.stdout = stdout;
         self
@@ -660,6 +703,20 @@ impl ProcessPoolBuilder {
     ///
     /// Its [token](crate::CancelToken::current) is set at once. If the item checks it, and ends in
     /// this time, its worker stays alive.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{CancelToken, ProcessPool};
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).grace(Duration::from_secs(5)).build()?;
+    /// let pid = procs.spawn((), |()| std::process::id()).join()?;
+    /// let polite = procs.call(|()| while !CancelToken::current().is_cancelled() {});
+    /// let late = polite.timeout(Duration::from_millis(20)).spawn(()).join();
+    /// assert!(late.is_err()); // it ended as soon as its token was set,
+    /// assert_eq!(procs.spawn((), |()| std::process::id()).join()?, pid); // so its worker lives
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.policy.grace = grace;
         self
@@ -695,6 +752,15 @@ impl ProcessPoolBuilder {
     /// Takes about a millisecond for each, whatever the size of this process; they initialise in
     /// parallel. If this process has closed its standard input, output or error by now,
     /// `/dev/null` is opened in its place, so that no descriptor of the pool gets its number.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(2).build()?;
+    /// assert_eq!(procs.map(1..=3, |n: u32| n * n)?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`PoolError`]. No process is left running then.
@@ -879,6 +945,15 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
 impl ProcessPool {
     /// A pool with as many workers as there are CPUs that this process may use.
     ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::new()?;
+    /// assert_eq!(procs.map(1..=3, |n: u32| n * n)?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`PoolError`].
     pub fn new() -> Result<Self, PoolError> {
@@ -887,6 +962,15 @@ impl ProcessPool {
 
     /// A pool with `workers` processes; 0 means the default, as in [`new`](Self::new).
     ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// assert_eq!(procs.num_workers(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`PoolError`].
     pub fn with_workers(workers: usize) -> Result<Self, PoolError> {
@@ -894,6 +978,15 @@ impl ProcessPool {
     }
 
     /// A pool with settings.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(2).max_tasks_per_worker(1_000).build()?;
+    /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> ProcessPoolBuilder {
         ProcessPoolBuilder::new()
     }

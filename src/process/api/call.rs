@@ -109,6 +109,19 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
     /// `imap` it is the result of that item. [`Late`](crate::Late) has the item's index, how long
     /// it ran, and in which worker.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let nap = procs.call(|ms: u64| std::thread::sleep(Duration::from_millis(ms)));
+    /// let results = nap.timeout(Duration::from_millis(100)).map_each([1, 60_000, 1]);
+    /// assert!(results[0].is_ok() && results[2].is_ok());
+    /// assert!(matches!(results[1], Err(TaskError::TimedOut(_))));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -223,6 +236,16 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take
     /// about a millisecond, estimated from earlier items of this function. The results do not
     /// depend on it.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let one_by_one = procs.call(|n: u64| n * n).chunk_size(1);
+    /// assert_eq!(one_by_one.map(1..=3)?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.options.chunk = Some(items.max(1));
         self
@@ -273,6 +296,16 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// How many workers its pool has:
     /// [`ProcessPool::num_workers`](crate::ProcessPool::num_workers).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let call = procs.call(|n: u64| n * n);
+    /// assert_eq!(call.num_workers(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.pool.width()
@@ -280,12 +313,34 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// Calls `hook` with each item that has failed, in place of the pool's: see
     /// [`ProcessPoolBuilder::on_failed_item`](crate::ProcessPoolBuilder::on_failed_item).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let call = procs.call(|n: u32| 1 / n).on_failed_item(|failed| failed.note("the divisor"));
+    /// let error = call.spawn(0).join().unwrap_err();
+    /// assert_eq!(error.note(), Some("the divisor"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_failed_item(mut self, hook: impl Fn(&FailedItem) + Send + Sync + 'static) -> Self {
         self.options.on_failed = Some(OnFailedItem::new(hook));
         self
     }
 
     /// The name of the tasks of `spawn` and `map_task`.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let task = procs.call(|n: u64| n * n).name("square").spawn(3);
+    /// assert_eq!(task.name(), Some("square"));
+    /// assert_eq!(task.join()?, 9);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
         self
@@ -295,6 +350,18 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// Starts one item, as [`ProcessPool::spawn`](crate::ProcessPool::spawn) does. (After
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let square = procs.call(|n: u64| n * n).retry(1);
+    /// let tasks = [square.spawn(3), square.spawn(4)];
+    /// let sum: u64 = trefoil::try_join_all(tasks).join()?.iter().sum();
+    /// assert_eq!(sum, 25);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn spawn(&self, mut arg: A) -> Task<R> {
         let options = self.options.starting_now();
@@ -303,6 +370,15 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 
     /// Runs all items and waits for their results, as [`ProcessPool::map`](crate::ProcessPool::map)
     /// does.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// assert_eq!(procs.call(|n: u64| n * n).retry(1).map(1..=3)?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`ProcessPool::map`](crate::ProcessPool::map). That of [`within`](Self::within) has no
@@ -348,6 +424,17 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// Runs all items and waits for a result of each, as
     /// [`ProcessPool::map_each`](crate::ProcessPool::map_each) does.
     ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let results = procs.call(|n: u32| 16 / n).retry(1).map_each([8, 0, 2]);
+    /// assert_eq!(results[2].as_ref().ok(), Some(&8));
+    /// assert!(results[1].is_err(), "it has divided by zero");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If the iterator does.
     pub fn map_each(&self, items: impl IntoIterator<Item = A>) -> Vec<Result<R, TaskError>> {
@@ -372,6 +459,17 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 
     /// Yields results in the order of the items, as [`ProcessPool::imap`](crate::ProcessPool::imap)
     /// does.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// for (n, square) in (1..=3).zip(procs.call(|n: u64| n * n).retry(1).imap(1..=3)) {
+    ///     assert_eq!(square?, n * n);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
         Imap::new(
             self.pool,
@@ -384,6 +482,19 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 
     /// Yields each result as soon as it is available, as
     /// [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered) does.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let mut sum = 0;
+    /// for square in procs.call(|n: u64| n * n).retry(1).imap_unordered(1..=3) {
+    ///     sum += square?; // as they are ready
+    /// }
+    /// assert_eq!(sum, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
         Imap::new(
             self.pool,

@@ -107,6 +107,14 @@ impl ProcessPool {
 
     /// How many workers it has, including those that are being replaced; the most, if there are
     /// [bounds](crate::ProcessPoolBuilder::workers).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// assert_eq!(ProcessPool::builder().workers(1..=2).build()?.num_workers(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.shared().width()
@@ -243,6 +251,18 @@ impl ProcessPool {
     /// some megabytes of arguments, or some 16 large ones, are kept, however many items there are.
     /// So no call may wait for what the iterator does later.
     ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// assert_eq!(procs.map(1..=4, |n: u64| n * n)?, [1, 4, 9, 16]);
+    ///
+    /// let error = procs.map([8, 0, 2], |n: u32| 16 / n).unwrap_err();
+    /// assert_eq!(error.item(), Some(1)); // it has divided by zero
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for
     /// a panic, a death, a timeout, a codec error). The items after it are cancelled: running ones
@@ -352,6 +372,17 @@ impl ProcessPool {
     }
 
     /// Yields each result as soon as it is available.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let mut squares = procs.imap_unordered(1..=4, |n: u64| n * n).collect::<Result<Vec<_>, _>>()?;
+    /// squares.sort(); // they came as they were ready
+    /// assert_eq!(squares, [1, 4, 9, 16]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn imap_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator,
@@ -367,6 +398,21 @@ impl ProcessPool {
     ///
     /// If the system has no memory to share, a call that sends them fails with
     /// [`Codec`](TaskError::Codec).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::Permits;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let gpu = procs.permits("gpu", 1); // of two workers, one at a time
+    /// let render = procs.call_with(&gpu, |gpu: &Permits, frame: u32| {
+    ///     let _permit = gpu.acquire();
+    ///     frame * 10
+    /// });
+    /// assert_eq!(render.map(1..=3)?, [10, 20, 30]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(not(loom))]
     pub fn permits(&self, name: impl Into<String>, permits: usize) -> Permits {
         let name = name.into();
@@ -379,6 +425,16 @@ impl ProcessPool {
     /// The process ids of the current workers.
     ///
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let pid = procs.spawn((), |()| std::process::id()).join()?;
+    /// assert_eq!(procs.worker_pids(), [pid]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         if self.shared().mailbox.is_foreign() {
@@ -416,6 +472,17 @@ impl ProcessPool {
     }
 
     /// Statistics of the pool so far. In a forked child: those at the fork, without workers.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// procs.map_each([1, 0], |n: u32| 1 / n);
+    /// let stats = procs.stats();
+    /// assert_eq!((stats.completed, stats.failed, stats.died), (1, 1, 0));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
         let is_forked = self.shared().mailbox.is_foreign();
@@ -442,6 +509,18 @@ impl ProcessPool {
     ///
     /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect
     /// the parent.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, Shutdown, TaskError};
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let task = procs.spawn(6, |n: u32| n * 7);
+    /// procs.shutdown(Shutdown::Wait);
+    /// assert_eq!(task.join()?, 42);
+    /// assert!(matches!(procs.spawn(6, |n: u32| n).join(), Err(TaskError::Closed)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&self, how: Shutdown) {
         self.end.end(how_of(how).into());
     }
@@ -475,6 +554,17 @@ impl ProcessPool {
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
     /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait,
     /// neither does this.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, Task, TaskError};
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let endless: Task<()> = procs.spawn((), |()| loop { std::thread::park() });
+    /// procs.kill();
+    /// assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn kill(&self) {
         self.end.end(How::Kill.into());
     }

@@ -51,6 +51,13 @@ struct SharedResult<T> {
 impl<T> Task<T> {
     /// A handle that can be cloned. Each clone awaits or joins the task, and gets a clone of the
     /// result. The handles are `Send` and `Sync` if the result is both.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let first = pool.spawn(|| vec![1, 2, 3]).shared();
+    /// let second = first.clone();
+    /// assert_eq!(first.join().unwrap(), second.join().unwrap());
+    /// ```
     pub fn shared(self) -> SharedTask<T>
     where
         T: Clone,

@@ -498,6 +498,21 @@ impl CancelToken {
     /// parent's cancellation arrives as a message. The parts of a `join`, `scope` or `map` have the
     /// token of the task that called it; a spawned task has its own. Outside any task it is a new
     /// token that nothing cancels.
+    ///
+    /// ```
+    /// use trefoil::{CancelToken, Task, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(2);
+    /// let task: Task<u64> = pool.spawn(|| {
+    ///     let mut steps = 0;
+    ///     while !CancelToken::current().is_cancelled() {
+    ///         steps += 1;
+    ///     }
+    ///     steps
+    /// });
+    /// task.cancel(); // not begun: it never runs; begun: it sees that, and ends
+    /// let _ = task.join();
+    /// ```
     #[must_use]
     pub fn current() -> Self {
         running(token).unwrap_or_default()
