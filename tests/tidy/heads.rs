@@ -12,13 +12,6 @@ use crate::source::{File, Finding};
 /// So many lines a test file may have to be named as a whole.
 const LONG: usize = 1000;
 
-/// Debt: heads here may still name folders and long files. The list may only shrink.
-const DEBT: [&str; 3] = [
-    "src/process/launch/",
-    "src/process/parent/",
-    "src/process/sched/",
-];
-
 /// Other words for `Tests:`.
 const OTHERS: [&str; 3] = ["Checked by ", "Checked below", "Tested by "];
 
@@ -82,15 +75,14 @@ fn wrong(file: &File, span: &str, tree: &[File]) -> Vec<String> {
     if functions.is_empty() && !is_test {
         return wrongs;
     }
-    let has_debt = DEBT.iter().any(|debt| file.path.starts_with(debt));
     for path in expanded(paths) {
         let found = find(file, &path, tree);
         if functions.is_empty() {
             match found {
-                Some(test) if test.lines.len() > LONG && !has_debt => wrongs.push(format!(
+                Some(test) if test.lines.len() > LONG => wrongs.push(format!(
                     "`{path}` is long: name the functions, `{path}::function`"
                 )),
-                None if !path.ends_with(".rs") && !has_debt => {
+                None if !path.ends_with(".rs") => {
                     wrongs.push(format!("`{path}` is a folder: name the functions"));
                 }
                 None if path.ends_with(".rs") => wrongs.push(format!("`{path}` does not exist")),
@@ -170,9 +162,6 @@ mod tests {
             0
         );
         assert_eq!(head("What is.\nmod b;\n// Tests: `tests/a/`."), 0);
-        let in_debt = |text: &str| said("src/process/sched/x.rs", &format!("//! Tests: {text}."));
-        assert_eq!(in_debt("`tests/a/`, `tests/a/long.rs`"), 0);
-        assert_eq!(in_debt("`tests/a/long.rs::one`"), 1);
         assert_eq!(said("tests/x.rs", "//! Tests: `tests/a/`."), 0);
     }
 

@@ -4,7 +4,7 @@
 //! [`Launcher`](super::Launcher) makes a
 //! [`Launched`] of its own. If nothing takes its process over, the process is killed and reaped.
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/launcher.rs`.
+//! Tests: `tests/process/pool.rs::no_worker_outlives_its_parent`, `tests/process/launcher.rs`.
 
 use std::io;
 use std::process::Child;

@@ -5,7 +5,8 @@
 //! leaves out. Which programs can have no workers: `depth` (`api/entry.rs`); which settings are
 //! refused: `api/builder.rs`; which starts: `parent/driving.rs`.
 //!
-//! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
+//! Tests: below; `tests/process/pool.rs::without_init_nothing_is_started`,
+//! `tests/process/host.rs::a_file_that_may_not_be_executed_is_named`.
 
 use std::fmt;
 use std::io;

@@ -12,7 +12,9 @@
 //!   then no other process and no other group can get its number. So [`Child::end_group`] comes
 //!   before the status is fetched. If other code of the program has fetched it, the group lives on.
 //!
-//! Tests: `tests/process/one.rs`, `tests/process/host.rs`; W58: `tests/process/pool.rs`.
+//! Tests: `tests/process/one.rs`,
+//! `tests/process/host.rs::a_child_that_is_about_to_end_is_killed_without_an_error`; W58:
+//! `tests/process/pool.rs::children_may_be_stolen`.
 
 use std::sync::{Arc, OnceLock};
 

@@ -10,7 +10,7 @@
 //! depend on the number of items (`limits::chunks_ahead`). Chunks hold the permits of a
 //! [`Semaphore`] until they are dropped, after the last answer, or when the job or the driver ends.
 //!
-//! Tests: `tests/process/{pool,calls,callers}.rs`.
+//! Tests: `tests/process/pool.rs::map_is_ordered`, `tests/process/{calls,callers}.rs`.
 
 use std::any::type_name;
 use std::cell::Cell;

@@ -6,7 +6,7 @@
 //! A forked child has the handle but not the thread: there the handle must be neither joined nor
 //! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
 //!
-//! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
+//! Tests: `tests/forks/process.rs`, `tests/process/pool.rs::shut_down_in_three_ways`.
 
 use std::io;
 use std::sync::{Arc, Weak};

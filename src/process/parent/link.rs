@@ -21,7 +21,7 @@
 //! its entry in the kernel's table until it ends; then it is reaped, even if the pool is gone
 //! (`reaper`), and nothing waits for it.
 //!
-//! Tests: `tests/process/pool.rs`.
+//! Tests: `tests/process/pool.rs::a_worker_that_breaks_the_protocol_is_replaced`.
 
 #![allow(clippy::clone_on_copy)] // the name of a child is not a number on every system
 

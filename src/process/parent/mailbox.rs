@@ -13,7 +13,7 @@
 //! caller. After [`Mailbox::close`] no new job is accepted, but messages about earlier jobs still
 //! are.
 //!
-//! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
+//! Tests: `tests/process/pool.rs::shut_down_in_three_ways`; `tests/forks/process.rs`.
 
 use std::io;
 use std::sync::Arc;

@@ -33,7 +33,8 @@
 //! Trusting types that were quick so far: the next value may not be. Decoding when the task is
 //! joined: callbacks, and tasks that are derived from it, need the value.
 //!
-//! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`, `tests/process/pool.rs`.
+//! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`,
+//! `tests/process/pool.rs::large_things_both_ways_at_once`.
 
 use std::any::TypeId;
 use std::sync::Arc;

@@ -6,7 +6,8 @@
 //! libraries are set (`launch/thread_limits.rs` has their names). How many workers there are:
 //! `Program::width` (`launch/raw_program.rs`); the numbers: `limits`.
 //!
-//! Tests: `tests/process/limits.rs`, `tests/process/host.rs`.
+//! Tests: `tests/process/limits.rs`,
+//! `tests/process/host.rs::without_some_of_the_standard_streams`.
 
 use std::ffi::OsString;
 use std::sync::Arc;

@@ -29,7 +29,7 @@
 //! Without the shortcut ([`IS_ON`]) all tests pass, and everything is done by the driver:
 //! `docs/internals/decisions/two-paths.md` has the times.
 //!
-//! Tests: `tests/process/{pool,calls,speed,callers}.rs`,
+//! Tests: `tests/process/pool.rs::spawn_answers`, `tests/process/{calls,speed,callers}.rs`,
 //! `tests/trefoil-checks/tests/shortcut_models.rs`, `pages::raw_ledger`.
 
 use std::sync::Arc;

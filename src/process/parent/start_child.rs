@@ -7,7 +7,9 @@
 //! What else it inherits, and gives up: `worker/serve.rs`. The driver catches a panic in `env_for`
 //! or `pin_to`.
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
+//! Tests:
+//! `tests/process/pool.rs::what_is_opened_while_a_worker_is_started_is_not_its_own`,
+//! `tests/process/host.rs::workers_that_are_held_up_at_their_start_cost_no_call_its_time`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;

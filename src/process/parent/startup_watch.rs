@@ -16,7 +16,8 @@
 //!
 //! That half a minute is `START_LIMIT`, which every worker has (`sched/workers.rs`).
 //!
-//! Tests: `tests/environments/`.
+//! Tests:
+//! `tests/environments/main.rs::workers_that_may_not_be_signalled_end_all_the_same`.
 
 use std::time::{Duration, Instant};
 

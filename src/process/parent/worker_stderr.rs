@@ -18,7 +18,7 @@
 //! each time that the worker has nothing to do ([`WorkerStderr::is_idle`]), so that only output of
 //! items of one frame may be mixed.
 //!
-//! Tests: below; `tests/process/pool.rs`.
+//! Tests: below; `tests/process/pool.rs::last_words_are_those_of_the_item`.
 
 use super::peer::Mark;
 use super::worker_stdout::OutputPipe;

@@ -45,7 +45,8 @@
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs` (seeded simulation),
+//! `tests/process/pool.rs::four_accidents_cost_four_items`.
 
 pub(super) mod back_off;
 mod caller;

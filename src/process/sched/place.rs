@@ -10,7 +10,8 @@
 //! A caller may dispatch in the driver's place, if nothing else has to be done (`caller`): it does
 //! that under the engine's lock, and runs no user code.
 //!
-//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
+//! Tests: `src/process/sched/simulated.rs`,
+//! `tests/process/pool.rs::no_item_waits_behind_a_long_one`, `tests/process/callers.rs`.
 
 use super::sent_frame::UNKNOWN_COST;
 use super::state::Sched;

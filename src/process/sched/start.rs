@@ -1,6 +1,7 @@
 //! A new worker: from its process to its first frame.
 //!
-//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs`,
+//! `tests/process/host.rs::workers_that_cannot_be_replaced_fail_what_waits`.
 
 use super::peer::Peer;
 use super::state::Sched;

@@ -15,7 +15,7 @@
 //! `crates/trefoil-machines/`. If they are [set](set_workers) later, the workers above the maximum
 //! end what they have begun, and leave.
 //!
-//! Tests: `src/process/sched/simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: `src/process/sched/simulated.rs`; `tests/process/width.rs`.
 
 use std::time::{Duration, Instant};
 
