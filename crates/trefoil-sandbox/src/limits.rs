@@ -215,7 +215,9 @@ impl Limits {
 
 impl Launcher for Limits {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let mut missing = Vec::new();
+        let places = Places::new(matches!(self.kind, Kind::Sandbox(_)), Some(&self.wanted));
+        let (places, mut missing) = places
+            .map_err(|why| PoolError::Launcher(format!("workers cannot be limited: {why}")))?;
         let mut restrictions = None;
         match &mut self.kind {
             Kind::Plain => {
@@ -228,17 +230,13 @@ impl Launcher for Limits {
                 }
             }
             Kind::Sandbox(sandbox) => {
-                let (made, some) = sandbox.restrictions(program)?;
+                let (made, some) = sandbox.restrictions(program, &places)?;
                 restrictions = Some(made);
-                missing = some;
+                missing.extend(some);
             }
             #[cfg(unix)]
             Kind::Wrapped(wrapped) => drop(wrapped.prepare(program)?),
         }
-        let places = Places::new(restrictions.is_some(), Some(&self.wanted));
-        let (places, some) = places
-            .map_err(|why| PoolError::Launcher(format!("workers cannot be limited: {why}")))?;
-        missing.extend(some);
         self.ready = Some((places, restrictions));
         Ok(Capabilities::slots(crate::processors()).unenforced(missing))
     }

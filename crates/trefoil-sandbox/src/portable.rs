@@ -29,6 +29,10 @@ impl Places {
         Err(MESSAGE.to_owned())
     }
 
+    pub(crate) fn folders(&self) -> Option<&Path> {
+        match *self {}
+    }
+
     pub(crate) fn start(
         &self,
         _index: usize,
@@ -47,7 +51,11 @@ impl Places {
 }
 
 impl Restrictions {
-    pub(crate) fn new(_: &Wishes, _: &Program) -> Result<(Self, Vec<String>), String> {
+    pub(crate) fn new(
+        _: &Wishes,
+        _: &Program,
+        _: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), String> {
         Err(MESSAGE.to_owned())
     }
 

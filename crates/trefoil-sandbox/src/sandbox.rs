@@ -28,9 +28,9 @@ use crate::system::{Places, Restrictions};
 /// | makes a call that is newer than this crate, or is rare | that there is no such call ([`allow_syscall`](Self::allow_syscall)); one of a 32-bit program ends it |
 /// | survives this process | that the kernel kills it with this process, also by `SIGKILL` |
 ///
-/// Where user namespaces can be made, each worker is in one, too, with a network that has nothing,
-/// and in a mount namespace in which everything is read-only but what it may write to. Nothing of
-/// the table depends on that.
+/// Where user namespaces can be made, the workers of a pool are in one, too, with a network that
+/// has nothing, and in a mount namespace in which everything is read-only but what they may write
+/// to (and which does not see what is mounted later). Nothing of the table depends on that.
 ///
 /// It can see the names, sizes and times of files whose folder this user may enter, and which
 /// processes there are: `stat` is not restricted. Its private memory is limited by
@@ -142,17 +142,22 @@ impl Sandbox {
     pub(crate) fn restrictions(
         &self,
         program: &Program,
+        places: &Places,
     ) -> Result<(Restrictions, Vec<String>), PoolError> {
-        let made = Restrictions::new(&self.wishes, program);
-        made.map_err(|why| PoolError::Launcher(format!("there is no sandbox: {why}")))
+        let made = Restrictions::new(&self.wishes, program, places.folders());
+        made.map_err(|why| missing_sandbox(&why))
     }
+}
+
+fn missing_sandbox(why: &str) -> PoolError {
+    PoolError::Launcher(format!("there is no sandbox: {why}"))
 }
 
 impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let (restrictions, missing) = self.restrictions(program)?;
         let places = Places::new(true, None);
-        let (places, _) = places.map_err(PoolError::Launcher)?;
+        let (places, _) = places.map_err(|why| missing_sandbox(&why))?;
+        let (restrictions, missing) = self.restrictions(program, &places)?;
         self.ready = Some((places, restrictions));
         Ok(Capabilities::slots(crate::processors()).unenforced(missing))
     }

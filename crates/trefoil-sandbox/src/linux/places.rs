@@ -77,6 +77,11 @@ impl Places {
         Ok((places, missing))
     }
 
+    /// The folder in which the workers have theirs.
+    pub(crate) fn folders(&self) -> Option<&Path> {
+        self.folders.as_ref().map(|folders| &*folders.path)
+    }
+
     fn current(&self) -> MutexGuard<'_, HashMap<usize, Place>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,10 +1,10 @@
 //! What happens to a new process before it becomes a worker: between `fork` and `exec`.
 //!
 //! Everything is prepared in the parent ([`Confinement`]): descriptors, paths, a filter. The child
-//! makes system calls, in this order: it moves to its control group; enters its namespaces, where
-//! all mounts become read-only but what it may write to; can gain no capability by `exec`; asks to
-//! be killed with its parent; can gain no rights; is restricted by Landlock; and by a filter of
-//! system calls, last, because it refuses most of the others.
+//! makes system calls, in this order: it moves to its control group; enters the namespaces of its
+//! pool, where all mounts are read-only but what workers may write to; can gain no capability by
+//! `exec`; asks to be killed with its parent; can gain no rights; is restricted by Landlock; and by
+//! a filter of system calls, last, because it refuses most of the others.
 //!
 //! - **B1** A closure that runs between `fork` and `exec` makes system calls, and nothing else: it
 //!   allocates nothing and takes no lock. (Its vectors have their room.)
@@ -51,10 +51,13 @@ struct PathBeneath {
     parent: i32,
 }
 
-/// Namespaces that the workers of a pool share.
+/// Namespaces that the workers of a pool share: to make the mounts anew for each worker would take
+/// longer than all else that a worker does to itself.
 #[derive(Debug)]
 pub(crate) struct Namespaces {
     user: OwnedFd,
+    /// Everything is read-only in it, but what workers may write to.
+    mounts: OwnedFd,
     /// `None`: this process's.
     net: Option<OwnedFd>,
 }
@@ -70,9 +73,7 @@ pub(crate) struct Confinement {
 #[derive(Debug)]
 pub(crate) struct Restriction {
     pub(crate) namespaces: Option<Arc<Namespaces>>,
-    /// What stays writable in its mount namespace.
-    pub(crate) writable: Vec<CString>,
-    /// The working directory, entered again in that namespace.
+    /// The working directory, entered again in the mount namespace.
     pub(crate) directory: CString,
     /// A ruleset of Landlock; `None`: the kernel has none.
     pub(crate) ruleset: Option<OwnedFd>,
@@ -110,24 +111,18 @@ pub(crate) fn landlock_version() -> u32 {
 impl Confinement {
     /// Makes the process of `command` do all of it.
     pub(crate) fn confine(mut self, command: &mut Command) {
-        let mut trees = Vec::with_capacity(self.writable());
-        let enter = move || self.enter(&mut trees).map_err(|(_, error)| error);
+        let enter = move || self.enter().map_err(|(_, error)| error);
         // SAFETY: B1.
         unsafe { command.pre_exec(enter) };
     }
 
-    fn writable(&self) -> usize {
-        let restriction = self.restriction.as_ref();
-        restriction.map_or(0, |restriction| restriction.writable.len())
-    }
-
-    fn enter(&mut self, trees: &mut Vec<OwnedFd>) -> Result<(), Failed> {
+    fn enter(&mut self) -> Result<(), Failed> {
         if let Some(group) = &self.group {
             // It moves the process that writes it.
             rustix::io::write(group, b"0").map_err(named(GROUP))?;
         }
         match &mut self.restriction {
-            Some(restriction) => restriction.enter(trees),
+            Some(restriction) => restriction.enter(),
             None => Ok(()),
         }
     }
@@ -137,9 +132,8 @@ impl Confinement {
     pub(crate) fn try_out(mut self, files: bool, sockets: bool) -> Result<(), Failed> {
         let mut command = Command::new("/"); // never executed
         let (reads, writes) = io::pipe().map_err(|error| ("pipe", error))?;
-        let mut trees = Vec::with_capacity(self.writable());
         let tried = move || -> io::Result<()> {
-            let (what, error) = match self.enter(&mut trees).and_then(|()| check(files, sockets)) {
+            let (what, error) = match self.enter().and_then(|()| check(files, sockets)) {
                 Ok(()) => ("", io::Error::from_raw_os_error(TRIED)),
                 Err(failed) => failed,
             };
@@ -162,7 +156,6 @@ impl Confinement {
 
 const GROUP: &str = "its control group";
 const NAMESPACE: &str = "setns";
-const MOUNT: &str = "mount";
 const ROOT: &str = "securebits";
 const PARENT: &str = "its parent";
 const RIGHTS: &str = "no_new_privs";
@@ -170,8 +163,8 @@ const LANDLOCK: &str = "landlock_restrict_self";
 const FILTER: &str = "seccomp";
 const OPENS: &str = "it can open `/`";
 const SOCKET: &str = "it can make a socket";
-const PARTS: [&str; 10] = [
-    GROUP, NAMESPACE, MOUNT, ROOT, PARENT, RIGHTS, LANDLOCK, FILTER, OPENS, SOCKET,
+const PARTS: [&str; 9] = [
+    GROUP, NAMESPACE, ROOT, PARENT, RIGHTS, LANDLOCK, FILTER, OPENS, SOCKET,
 ];
 
 fn named<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Failed {
@@ -206,10 +199,11 @@ fn check(files: bool, sockets: bool) -> Result<(), Failed> {
 }
 
 impl Restriction {
-    fn enter(&mut self, trees: &mut Vec<OwnedFd>) -> Result<(), Failed> {
+    fn enter(&mut self) -> Result<(), Failed> {
         if let Some(namespaces) = &self.namespaces {
             namespaces.enter().map_err(named(NAMESPACE))?;
-            self.mount(trees).map_err(named(MOUNT))?;
+            // This one is in the old mounts. (It may be hidden from this user: then it is `/`.)
+            let _ = rustix::process::chdir(self.directory.as_c_str());
         }
         // (Without capabilities, which only root's processes regain by `exec`, it is refused.)
         let is_root = rustix::process::geteuid().is_root();
@@ -246,36 +240,6 @@ impl Restriction {
         }
         Ok(())
     }
-
-    /// In a mount namespace of its own everything becomes read-only, but what it may write to.
-    fn mount(&self, trees: &mut Vec<OwnedFd>) -> io::Result<()> {
-        // SAFETY: B2: a number.
-        done(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
-        let whole = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE;
-        for path in &self.writable {
-            trees.push(rustix::mount::open_tree(CWD, path.as_c_str(), whole)?);
-        }
-        let attributes = MountAttributes {
-            set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
-            clear: 0,
-            propagation: libc::MS_PRIVATE,
-            user_namespace: 0,
-        };
-        let (call, root) = (libc::SYS_mount_setattr, c"/".as_ptr());
-        let (flags, size) = (libc::AT_RECURSIVE, size_of::<MountAttributes>());
-        let attributes = &raw const attributes;
-        // SAFETY: B2: a path, and attributes of this size.
-        done(unsafe { libc::syscall(call, libc::AT_FDCWD, root, flags, attributes, size) })?;
-        for (tree, path) in trees.iter().zip(&self.writable) {
-            let from_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(tree, c"", CWD, path.as_c_str(), from_descriptor)?;
-        }
-        trees.clear();
-        let _ = rustix::process::chdir(self.directory.as_c_str()); // it is in the old mounts
-        Ok(())
-    }
 }
 
 /// Lets the process read its own files in `/proc`, whose folder exists only now.
@@ -308,10 +272,38 @@ fn install(filter: &mut [Instruction]) -> io::Result<()> {
     Ok(())
 }
 
+/// In a new mount namespace everything becomes read-only, but `writable`. (`trees` has room for as
+/// many.)
+fn mount(writable: &[CString], trees: &mut Vec<OwnedFd>) -> io::Result<()> {
+    let whole = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    for path in writable {
+        trees.push(rustix::mount::open_tree(CWD, path.as_c_str(), whole)?);
+    }
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: 0,
+    };
+    let (call, root) = (libc::SYS_mount_setattr, c"/".as_ptr());
+    let (flags, size) = (libc::AT_RECURSIVE, size_of::<MountAttributes>());
+    let attributes = &raw const attributes;
+    // SAFETY: B2: a path, and attributes of this size.
+    done(unsafe { libc::syscall(call, libc::AT_FDCWD, root, flags, attributes, size) })?;
+    for (tree, path) in trees.iter().zip(writable) {
+        let from_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(tree, c"", CWD, path.as_c_str(), from_descriptor)?;
+    }
+    trees.clear();
+    Ok(())
+}
+
 impl Namespaces {
-    /// New ones, with a network that has nothing but an unused loopback device, unless it is this
-    /// machine's.
-    pub(crate) fn new(own_network: bool) -> Result<Self, Failed> {
+    /// New ones, in which only `writable` can be written to, with a network that has nothing but an
+    /// unused loopback device, unless it is this machine's.
+    pub(crate) fn new(own_network: bool, writable: Vec<CString>) -> Result<Self, Failed> {
         let (ours, theirs) = rustix::net::socketpair(
             rustix::net::AddressFamily::UNIX,
             rustix::net::SocketType::SEQPACKET,
@@ -323,10 +315,12 @@ impl Namespaces {
         let users = format!("{0} {0} 1", user.as_raw());
         let groups = format!("{0} {0} 1", group.as_raw());
         let mut command = Command::new("/"); // never executed
+        let mut trees = Vec::with_capacity(writable.len());
         let make = move || -> io::Result<()> {
             let net = if own_network { libc::CLONE_NEWNET } else { 0 };
+            let all = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | net;
             // SAFETY: B2: a number.
-            done(unsafe { libc::unshare(libc::CLONE_NEWUSER | net) }.into())?;
+            done(unsafe { libc::unshare(all) }.into())?;
             for (file, text) in [
                 (c"/proc/self/setgroups", "deny"),
                 (c"/proc/self/uid_map", &users),
@@ -335,11 +329,13 @@ impl Namespaces {
                 let file = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::write(file, text.as_bytes())?;
             }
+            mount(&writable, &mut trees)?;
             let (user, net) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/net")?);
-            let both = [user.as_fd(), net.as_fd()];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mounts = open(c"/proc/self/ns/mnt")?;
+            let all = [user.as_fd(), net.as_fd(), mounts.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
             let mut message = SendAncillaryBuffer::new(&mut space);
-            message.push(SendAncillaryMessage::ScmRights(&both));
+            message.push(SendAncillaryMessage::ScmRights(&all));
             let byte = [IoSlice::new(b"n")];
             rustix::net::sendmsg(&theirs, &byte, &mut message, SendFlags::empty())?;
             Err(io::Error::from_raw_os_error(TRIED))
@@ -351,9 +347,9 @@ impl Namespaces {
         if error.raw_os_error() != Some(TRIED) {
             return Err(("unshare", error));
         }
-        let (user, net) = received(ours.as_fd()).map_err(named("recvmsg"))?;
+        let [user, net, mounts] = received(ours.as_fd()).map_err(named("recvmsg"))?;
         let net = own_network.then_some(net);
-        Ok(Self { user, net })
+        Ok(Self { user, mounts, net })
     }
 
     fn enter(&self) -> io::Result<()> {
@@ -361,6 +357,8 @@ impl Namespaces {
         if let Some(net) = &self.net {
             rustix::thread::move_into_link_name_space(net.as_fd(), None)?;
         }
+        // (The last one: its owner is the user namespace.)
+        rustix::thread::move_into_link_name_space(self.mounts.as_fd(), None)?;
         Ok(())
     }
 }
@@ -370,11 +368,11 @@ fn open(path: &CStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// The two descriptors that a child has sent.
-fn received(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
+/// The descriptors that a child has sent.
+fn received(socket: BorrowedFd<'_>) -> io::Result<[OwnedFd; 3]> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     let mut byte = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [io::IoSliceMut::new(&mut byte)];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -385,7 +383,6 @@ fn received(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
             all.extend(descriptors);
         }
     }
-    let both: Result<[OwnedFd; 2], _> = all.try_into();
-    let both = both.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(both.into())
+    let all: Result<[OwnedFd; 3], _> = all.try_into();
+    all.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }

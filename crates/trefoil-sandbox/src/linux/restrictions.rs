@@ -91,6 +91,17 @@ fn rules(wishes: &Wishes, exe: &Path) -> io::Result<Vec<Rule>> {
     Ok(all)
 }
 
+/// What stays writable in the mount namespace: a worker's own folder is in `folders`. (Devices can
+/// be written to in a file system that is read-only.)
+fn writable(rules: &[Rule], folders: Option<&Path>) -> io::Result<Vec<CString>> {
+    let is_null = |rule: &Rule| NULL.contains(&&*rule.path.to_string_lossy());
+    let written = rules
+        .iter()
+        .filter(|rule| rule.is_written() && !is_null(rule));
+    let paths = written.map(|rule| &*rule.path).chain(folders);
+    paths.map(c_string).collect()
+}
+
 /// What this version of Landlock leaves open, and no filter can close.
 fn gaps(wishes: &Wishes, rules: &[Rule], version: u32) -> Vec<String> {
     let mut all = Vec::new();
@@ -126,9 +137,13 @@ fn gaps(wishes: &Wishes, rules: &[Rule], version: u32) -> Vec<String> {
 }
 
 impl Restrictions {
-    /// Those for this program, and what they do not prevent. That is an error, unless the user lets
-    /// some be missing.
-    pub(crate) fn new(wishes: &Wishes, program: &Program) -> Result<(Self, Vec<String>), String> {
+    /// Those for this program, whose workers have temporary folders in `folders`, and what they do
+    /// not prevent. That is an error, unless the user lets some be missing.
+    pub(crate) fn new(
+        wishes: &Wishes,
+        program: &Program,
+        folders: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), String> {
         let version = landlock_version();
         let say = |error: io::Error| error.to_string();
         let exe = program.path().map_err(say)?;
@@ -141,7 +156,9 @@ impl Restrictions {
             signals_are_scoped: version >= 6,
         };
         // (Where there can be none, nothing that was promised is missing.)
-        let namespaces = Namespaces::new(!wishes.network).ok().map(Arc::new);
+        let writable = writable(&rules, folders).map_err(say)?;
+        let namespaces = Namespaces::new(!wishes.network, writable).ok();
+        let namespaces = namespaces.map(Arc::new);
         let mut all = Self {
             program: program.clone(),
             rules,
@@ -184,16 +201,11 @@ impl Restrictions {
         let own = folder
             .map(|path| Rule::new(path, FileAccess::Write))
             .transpose()?;
-        let rules = || self.rules.iter().chain(&own);
-        let written = rules()
-            .filter(|rule| rule.is_written() && !NULL.contains(&&*rule.path.to_string_lossy()));
-        let writable: io::Result<_> = written.map(|rule| c_string(&rule.path)).collect();
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         Ok(Restriction {
             namespaces: self.namespaces.clone(),
-            writable: writable?,
             directory: c_string(&directory)?,
-            ruleset: ruleset(rules(), self.network)?,
+            ruleset: ruleset(self.rules.iter().chain(&own), self.network)?,
             filter: self.filter.clone(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
         })
