@@ -6,10 +6,13 @@
 //! items are at the root, too: `trefoil::ThreadPool`.
 //!
 //! [CHANGELOG.md]: _documentation::changelog
+//! [SECURITY.md]: _documentation::security
+//! [docs/BATCH_JOBS.md]: _documentation::batch_jobs
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
 //! [docs/CANCELLATION.md]: _documentation::cancellation
 //! [docs/COMPARE.md]: _documentation::compare
 //! [docs/COOKBOOK.md]: _documentation::cookbook
+//! [docs/COSTS.md]: _documentation::costs
 //! [docs/C_LIBRARY.md]: _documentation::c_library
 //! [docs/DEAD_WORKER.md]: _documentation::dead_worker
 //! [docs/DEPLOYMENT.md]: _documentation::deployment
@@ -17,17 +20,18 @@
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
-//! [docs/GPU.md]: _documentation::gpu
 //! [docs/GUIDE.md]: _documentation::guide
+//! [docs/HOW_A_WORKER_STARTS.md]: _documentation::how_a_worker_starts
 //! [docs/LIBRARIES.md]: _documentation::libraries
-//! [docs/LONG_JOBS.md]: _documentation::long_jobs
-//! [docs/MACHINES.md]: _documentation::machines
+//! [docs/MOVING_DATA.md]: _documentation::moving_data
 //! [docs/OBSERVE.md]: _documentation::observe
 //! [docs/PLATFORM.md]: _documentation::platform
-//! [docs/PROCESS.md]: _documentation::process
 //! [docs/PRODUCTION.md]: _documentation::production
+//! [docs/REMOTE_WORKERS.md]: _documentation::remote_workers
+//! [docs/SIDE_EFFECTS.md]: _documentation::side_effects
+//! [docs/STABILITY.md]: _documentation::stability
 //! [docs/TESTING.md]: _documentation::testing
-//! [docs/VERSIONS.md]: _documentation::versions
+//! [docs/TUTORIAL.md]: _documentation::tutorial
 //! [docs/WEB_SERVER.md]: _documentation::web_server
 #![doc = include_str!("../docs/images/pictures.txt")]
 #![doc = include_str!("../README.md")]
@@ -164,20 +168,36 @@ pub use thread::root::{
 pub mod _documentation {
     //! The longer pages.
     //!
-    //! - Learn: the [guide], the [cookbook].
+    //! - Learn: the [tutorial], the [guide], [recipes](cookbook).
+    //! - Understand: [how a worker starts](how_a_worker_starts), [what it costs, and why it is not
+    //!   faster](costs), [moving data](moving_data).
     //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
-    //! - How to: [in a web server](web_server), [wrap a crashing C library](c_library),
-    //!   [debug a dead worker](dead_worker), [production checklist](production),
-    //!   [long jobs](long_jobs), [observe a program](observe), [GPUs](gpu).
-    //! - Look up: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
-    //!   [other machines](machines), [what it does to your process](process),
-    //!   [write a library](libraries), [platforms](platform), [versions]; locks and channels:
+    //! - How to: [in a web server](web_server), [wrap code that crashes: C, C++, CUDA](c_library),
+    //!   [debug a dead worker](dead_worker), [batch jobs](batch_jobs), [remote
+    //!   workers](remote_workers), [observe a program](observe), [production
+    //!   checklist](production), [deploy](deployment), [write a library](libraries).
+    //! - Look up: [errors and what they mean](errors), [cancel](cancellation), [side effects on your
+    //!   process](side_effects), [platforms](platform), [stability]; locks and channels:
     //!   [`sync`](crate::sync).
-    //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
+    //! - Evidence: [benchmarks], [compared with other crates](compare), [testing], [security].
     //!
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
     //! of unsafe code.
 
+    // Its listings are whole programs, which `examples/tutorial/` compiles and runs.
+    #[cfg(not(doctest))]
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/TUTORIAL.md")]
+    pub mod tutorial {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/HOW_A_WORKER_STARTS.md")]
+    pub mod how_a_worker_starts {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/COSTS.md")]
+    pub mod costs {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/MOVING_DATA.md")]
+    pub mod moving_data {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/images/pictures.txt")]
     #[doc = include_str!("../docs/GUIDE.md")]
@@ -185,6 +205,8 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/COOKBOOK.md")]
     pub mod cookbook {}
+    // (Its program needs axum: `tests/trefoil-adapters/` compiles and runs it.)
+    #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/images/pictures.txt")]
     #[doc = include_str!("../docs/WEB_SERVER.md")]
@@ -201,16 +223,13 @@ pub mod _documentation {
     #[doc = include_str!("../docs/PRODUCTION.md")]
     pub mod production {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/LONG_JOBS.md")]
-    pub mod long_jobs {}
+    #[doc = include_str!("../docs/BATCH_JOBS.md")]
+    pub mod batch_jobs {}
     // Its program needs a feature (`.ci/run features`).
     #[cfg(any(not(doctest), feature = "trace"))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/OBSERVE.md")]
     pub mod observe {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/GPU.md")]
-    pub mod gpu {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/ERRORS.md")]
     pub mod errors {}
@@ -239,16 +258,16 @@ pub mod _documentation {
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/PROCESS.md")]
-    pub mod process {}
+    #[doc = include_str!("../docs/SIDE_EFFECTS.md")]
+    pub mod side_effects {}
     // Its examples need other features, and another crate, which tests them.
     #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/MACHINES.md")]
-    pub mod machines {}
+    #[doc = include_str!("../docs/REMOTE_WORKERS.md")]
+    pub mod remote_workers {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/VERSIONS.md")]
-    pub mod versions {}
+    #[doc = include_str!("../docs/STABILITY.md")]
+    pub mod stability {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/TESTING.md")]
     pub mod testing {}
@@ -256,8 +275,10 @@ pub mod _documentation {
     #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}
-    /// [docs/VERSIONS.md]: crate::_documentation::versions
+    /// [docs/STABILITY.md]: crate::_documentation::stability
     ///
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
+    #[doc = include_str!("../SECURITY.md")]
+    pub mod security {}
 }

@@ -7,7 +7,7 @@
 # without root's rights and Slurm, those tables are missing. The contenders of a table take turns,
 # for each row of each round (seven, unless told otherwise, after one that does not count): a figure
 # is the median, and in brackets are the least and the most. Round trips are the middle of many. The
-# tables are Markdown, for docs/MACHINES.md; what each figure was goes to standard error.
+# tables are Markdown, for docs/REMOTE_WORKERS.md; what each figure was goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${1:-${TREFOIL_DASK_PYTHON:-}}

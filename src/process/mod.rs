@@ -45,7 +45,7 @@
 //! | let processes talk while they run | [`channel`](channel()) |
 //! | send an open file, or a connection that was accepted | [`Attachment`] |
 //! | keep a value in a worker from call to call | [`actor`](ProcessPool::actor) |
-//! | run workers on other machines | [Other machines](crate::_documentation::machines) |
+//! | run workers on other machines | [Other machines](crate::_documentation::remote_workers) |
 //!
 //! # What works where
 //!

@@ -1,27 +1,33 @@
 //! The links between the pages of `docs/` work: in a checkout, in rustdoc and as a book.
 //!
-//! 1. Each page, also of `docs/internals/`, is in `docs/SUMMARY.md`, from which `mdbook build`
-//!    makes a book (`.ci/long book`), and each page in it exists.
-//! 2. Pages link to one another by reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`.
-//!    In a checkout and in the book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
+//! 1. Each page, also of `docs/internals/`, is in `docs/SUMMARY.md`, from which `.ci/book` makes a
+//!    book, and each page in it exists. A record is in `docs/internals/DESIGN.md` instead, behind
+//!    whose entry `.ci/book` puts all of them; a generated list is in none.
+//! 2. Pages link to one another in words and by reference, `[the guide][GUIDE.md]` and at the end
+//!    `[GUIDE.md]: GUIDE.md`: the name of a file is no text of a link. In a checkout and in the
+//!    book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
 //!    is read first, which says what module the page is. So a page is linked by its own name, that
 //!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
 //!    may link where they like within `docs/`, and no other page links them.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
 //!    for rustdoc, which copies no pictures.
-//! 5. A README that a registry shows has no relative links, which lead nowhere there, and the pages
-//!    that it links exist in rustdoc.
+//! 5. The README of the library links pages of this checkout, which a forge and a registry resolve;
+//!    in rustdoc the head of `src/lib.rs` has the same names first. That of another crate has no
+//!    relative links, which lead nowhere in its rustdoc, and the pages that it links exist there.
 //! 6. A link to a place names a heading of its page. (`.ci/links` asks the same of what rustdoc
 //!    made.)
-//! 7. Each variable of the environment that the crate or an example reads is in the table of
+//! 7. Each variable of the environment that the crate reads is in the table of
 //!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
 use crate::words::{links, resolve};
 
 const SUMMARY: &str = "docs/SUMMARY.md";
+const RECORDS: &str = "docs/internals/DESIGN.md";
+const GENERATED: &str = "internals/UNSAFE.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
+const HEAD: &str = "src/lib.rs";
 const PICTURES: &str = "docs/images/pictures.txt";
 const VARIABLES: &str = "docs/DEPLOYMENT.md";
 
@@ -40,6 +46,23 @@ fn page(path: &str) -> Option<&str> {
         .filter(|name| name.ends_with(".md"))
 }
 
+/// Whether the text of a link is the name of a page: `[GUIDE.md]` that is neither behind the words
+/// of a link nor a definition.
+fn is_named_by_a_file(line: &str) -> bool {
+    let mut rest = line;
+    while let Some(end) = rest.find(".md]") {
+        let (head, tail) = (&rest[..end], &rest[end + 4..]);
+        let begin = head.rfind('[').unwrap_or(0);
+        let is_behind_words = head[..begin].ends_with(']');
+        let is_name = !head[begin..].contains(' ');
+        if is_name && !is_behind_words && !tail.starts_with(": ") {
+            return true;
+        }
+        rest = tail;
+    }
+    false
+}
+
 /// Rules 1 and 2.
 pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
     let Some(name) = page(&file.path) else {
@@ -47,8 +70,13 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let mut report = |at, what: String| findings.push(Finding::new(file, at, "book", what));
-    if file.path != SUMMARY && !says(tree, SUMMARY, &format!("]({name})")) {
-        report(0, format!("{SUMMARY} has no line for this page"));
+    let (list, entry) = match name.strip_prefix("internals/") {
+        Some(record) if record.starts_with("decisions/") => (RECORDS, record),
+        _ => (SUMMARY, name),
+    };
+    let is_listed = file.path == SUMMARY || name == GENERATED;
+    if !is_listed && !says(tree, list, &format!("]({entry})")) {
+        report(0, format!("{list} has no line for this page"));
     }
     if name.starts_with("internals/") {
         return findings;
@@ -67,9 +95,15 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
                 let page = page_of(target);
                 report(
                     at,
-                    format!("link as [{page}], and end the page with `[{page}]: {page}`"),
+                    format!("link as [words][{page}], and end the page with `[{page}]: {page}`"),
                 );
             }
+        }
+        if file.path != SUMMARY && is_named_by_a_file(&line.raw) {
+            report(
+                at,
+                "a link says in words where it leads, not by the name of a file".to_owned(),
+            );
         }
         let Some((link, target)) = line
             .raw
@@ -148,20 +182,33 @@ pub(crate) fn pictured(file: &File, tree: &[File]) -> Vec<Finding> {
 pub(crate) fn published(file: &File, tree: &[File]) -> Vec<Finding> {
     const PAGES: &str = "https://docs.rs/trefoil/latest/trefoil/_documentation/";
     let parts: Vec<&str> = file.path.split('/').collect();
-    if !matches!(parts[..], ["README.md"] | ["crates", _, "README.md"]) {
-        return Vec::new();
-    }
+    let is_of_library = match parts[..] {
+        ["README.md"] => true,
+        ["crates", _, "README.md"] => false,
+        _ => return Vec::new(),
+    };
     let mut findings = Vec::new();
     for (at, line) in file.lines.iter().enumerate() {
+        if is_of_library && is_named_by_a_file(&line.raw) {
+            let what = "a link says in words where it leads, not by the name of a file";
+            findings.push(Finding::new(file, at, "published", what));
+        }
         for link in links(&line.raw) {
             let page = link
                 .strip_prefix(PAGES)
                 .and_then(|page| page.split('/').next());
             let is_known = |page| says(tree, LINKS, &format!("]: crate::_documentation::{page}"));
+            let is_relative = link.contains(['.', '/']) && !link.starts_with("https://");
             let what = match page {
                 Some(page) if !is_known(page) => format!("{LINKS} has no page {page}"),
-                None if link.contains(['.', '/']) && !link.starts_with("https://") => {
-                    format!("{link} leads nowhere on the page of a registry")
+                None if is_relative && !is_of_library => {
+                    format!("{link} leads nowhere in this crate's rustdoc")
+                }
+                None if is_relative && link.ends_with(".md") => {
+                    match says(tree, HEAD, &format!("//! [{link}]: _documentation::")) {
+                        true => continue,
+                        false => format!("the head of {HEAD} says nothing of {link}"),
+                    }
                 }
                 _ => continue,
             };
@@ -219,8 +266,7 @@ pub(crate) fn anchored(file: &File, tree: &[File]) -> Vec<Finding> {
 
 /// Rule 7.
 pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
-    let is_read = file.path.starts_with("src/") || file.path.starts_with("examples/");
-    if !is_read || file.is_for_tests() {
+    if !file.path.starts_with("src/") || file.is_for_tests() {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -250,14 +296,18 @@ mod tests {
             let tree = [
                 File::new(SUMMARY, "- [A](A.md)\n- [D](internals/D.md)\n"),
                 File::new(LINKS, "[A.md]: crate::a\n"),
+                File::new(RECORDS, "- [why?](decisions/why.md)\n"),
                 File::new("docs/A.md", ""),
             ];
             bound(&File::new(path, text), &tree).len()
         };
-        assert_eq!(count("docs/A.md", "see [A.md]\n\n[A.md]: A.md"), 0);
+        assert_eq!(count("docs/A.md", "see [a][A.md]\n\n[A.md]: A.md"), 0);
+        assert_eq!(count("docs/A.md", "see [A.md]\n\n[A.md]: A.md"), 1);
         assert_eq!(count("docs/B.md", ""), 1);
         assert_eq!(count("docs/internals/D.md", "[a](A.md)"), 0);
         assert_eq!(count("docs/internals/E.md", ""), 1);
+        assert_eq!(count("docs/internals/decisions/why.md", ""), 0);
+        assert_eq!(count("docs/internals/decisions/how.md", ""), 1);
         assert_eq!(count(SUMMARY, "- [A](A.md)\n- [B](B.md)"), 1);
         assert_eq!(
             count("docs/A.md", "[a](A.md) [a](#a) [x](https://x.y/z)"),
@@ -292,13 +342,20 @@ mod tests {
 
     #[test]
     fn a_link_that_a_registry_cannot_follow_is_reported() {
-        let tree = [File::new(LINKS, "[A.md]: crate::_documentation::a\n")];
+        let tree = [
+            File::new(LINKS, "[A.md]: crate::_documentation::a\n"),
+            File::new(HEAD, "//! [docs/A.md]: _documentation::a\n"),
+        ];
         let count = |path: &str, text: &str| published(&File::new(path, text), &tree).len();
         let page = "https://docs.rs/trefoil/latest/trefoil/_documentation";
         assert_eq!(count("README.md", &format!("[A.md]: {page}/a/")), 0);
         assert_eq!(count("README.md", &format!("[B.md]: {page}/b/")), 1);
         assert_eq!(count("README.md", "[a](#when-to-use-it)"), 0);
-        assert_eq!(count("README.md", "[docs/A.md]: docs/A.md"), 1);
+        assert_eq!(count("README.md", "[docs/A.md]: docs/A.md"), 0);
+        assert_eq!(count("README.md", "[docs/B.md]: docs/B.md"), 1);
+        assert_eq!(count("README.md", "see [a][docs/A.md]"), 0);
+        assert_eq!(count("README.md", "see [docs/A.md]"), 1);
+        assert_eq!(count("crates/a/README.md", "[docs/A.md]: docs/A.md"), 1);
         assert_eq!(count("crates/a/README.md", "![a](a.webp)"), 1);
         assert_eq!(count("tests/trefoil-checks/README.md", "[a](a.md)"), 0);
     }

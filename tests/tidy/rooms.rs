@@ -1,7 +1,7 @@
-//! Where something is decided: each file, and each name in it, that the tables of
+//! Where something is decided: each file, and each name in it, that the lists of
 //! `docs/internals/ARCHITECTURE.md` point at exists.
 //!
-//! A row names files, with `{a,b}` and `*` for several, and in parentheses the file of the names
+//! An entry names files, with `{a,b}` and `*` for several, and in parentheses the file of the names
 //! before it: a function, a constant, a variant.
 
 use crate::source::{File, Finding};
@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 const PAGE: &str = "docs/internals/ARCHITECTURE.md";
 const BEGIN: &str = "## Where is it decided?";
 
-/// Where the paths of a row may begin.
+/// Where the paths of an entry may begin.
 const ROOTS: [&str; 4] = [
     "src/",
     "crates/trefoil-os/src/",
@@ -17,20 +17,34 @@ const ROOTS: [&str; 4] = [
     "",
 ];
 
-pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
-    if file.path != PAGE {
-        return Vec::new();
-    }
-    let (mut findings, mut inside, mut rooms) = (Vec::new(), false, 0);
+/// The entries of the lists, each as one line, with the number of its first.
+fn entries(file: &File) -> Vec<(usize, String)> {
+    let (mut entries, mut inside) = (Vec::<(usize, String)>::new(), false);
     for (at, line) in file.lines.iter().enumerate() {
         if line.raw.starts_with("## ") {
             inside = line.raw == BEGIN;
         }
-        if !inside || !line.raw.starts_with('|') {
-            continue;
+        match entries.last_mut() {
+            _ if !inside => {}
+            _ if line.raw.starts_with("- ") => entries.push((at, line.raw.clone())),
+            Some((_, entry)) if line.raw.starts_with("  ") => {
+                entry.push(' ');
+                *entry += line.raw.trim();
+            }
+            _ => {}
         }
+    }
+    entries
+}
+
+pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
+    if file.path != PAGE {
+        return Vec::new();
+    }
+    let (mut findings, mut rooms) = (Vec::new(), 0);
+    for (at, entry) in entries(file) {
         let mut report = |what| findings.push(Finding::new(file, at, "room", what));
-        let parts: Vec<&str> = line.raw.split('`').collect();
+        let parts: Vec<&str> = entry.split('`').collect();
         for here in (1..parts.len()).step_by(2).filter(|at| is_path(parts[*at])) {
             rooms += 1;
             let patterns = expanded(parts[here]);
@@ -51,7 +65,7 @@ pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
         }
     }
     if rooms == 0 {
-        let what = format!("no row names a file below `{BEGIN}`");
+        let what = format!("no entry names a file below `{BEGIN}`");
         findings.push(Finding::new(file, 0, "room", what));
     }
     findings
@@ -102,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_that_leads_nowhere_is_reported() {
+    fn an_entry_that_leads_nowhere_is_reported() {
         let tree = [
             File::new("src/a/b.rs", "fn one() {} // two"),
             File::new(
@@ -110,19 +124,19 @@ mod tests {
                 "const THREE: u8 = 3;",
             ),
         ];
-        let count = |row: &str| {
-            let page = format!("| `no/where.rs` |\n{BEGIN}\n| {row} |\n## Next\n| `no/where.rs` |");
+        let count = |entry: &str| {
+            let page = format!("- `no/where.rs`\n{BEGIN}\n- {entry}\n## Next\n- `no/where.rs`");
             found(&File::new(PAGE, &page), &tree).len()
         };
         assert_eq!(
-            found(&File::new(PAGE, "## Other\n| `a/b.rs` |"), &tree).len(),
+            found(&File::new(PAGE, "## Other\n- `a/b.rs`"), &tree).len(),
             1
         );
-        assert_eq!(count("x | y"), 1);
-        assert_eq!(count("x | `a/b.rs`, `a/`; y, `one` (`a/b.rs`)"), 0);
-        assert_eq!(count("x | `A::one`, `THREE` (`sys/*/c.rs`)"), 1);
-        assert_eq!(count("x | `two` (`a/b.rs`)"), 1);
-        assert_eq!(count("x | `a/{b,c}.rs`, `sys/*/d.rs`, `e/`"), 3);
+        assert_eq!(count("x: y"), 1);
+        assert_eq!(count("x: `a/b.rs`, `a/`;\n  y, `one`\n  (`a/b.rs`)"), 0);
+        assert_eq!(count("x: `A::one`, `THREE` (`sys/*/c.rs`)"), 1);
+        assert_eq!(count("x: `two` (`a/b.rs`)"), 1);
+        assert_eq!(count("x: `a/{b,c}.rs`, `sys/*/d.rs`, `e/`"), 3);
         assert_eq!(
             count("what `two` is, `a/b.rs`; `a/b.rs`, `THREE` (`sys/unix/c.rs`)"),
             0

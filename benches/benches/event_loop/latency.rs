@@ -72,7 +72,7 @@ pub fn wakes(bench: &mut Bench) {
     let measured = bench.measure(bench.few_rounds(), entries);
     roles::unpin();
     let name = "a message to a sleeping loop, answered, other processor";
-    let row = Row::new(name, Unit::Us, &[]).on("latency-loop", 0.0);
+    let row = Row::new(name, Unit::Us, &[]);
     bench.report(row, &measured);
     bench.report(
         Row::p99(format!("{name}: p99"), Unit::Us).detail(true),

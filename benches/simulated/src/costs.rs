@@ -50,7 +50,7 @@ pub struct Costs {
 
 impl Costs {
     /// Those with which the table of `benches/results/README.md` is met best;
-    /// docs/internals/SIMULATOR.md says how well.
+    /// benches/simulated/README.md says how well.
     pub const FITTED: Self = Self {
         hit: 1.0,
         rmw: 5.9,

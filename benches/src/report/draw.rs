@@ -41,9 +41,6 @@ pub struct Line {
     pub name: String,
     /// Its colour.
     pub part: Part,
-    /// Open points without a line: not measured. Their colour is that of the line with whose name
-    /// theirs begins.
-    pub hollow: bool,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
 }
@@ -277,12 +274,7 @@ impl Page<'_> {
         let points = || placed.iter().flatten();
         let x_range = range(points().map(|p| p.0).collect(), x_scale);
         let y_range = range(points().map(|p| p.1).collect(), y_scale);
-        let mut colours = colours(lines.iter().map(|line| line.part));
-        for (i, line) in lines.iter().enumerate().filter(|(_, line)| line.hollow) {
-            let mut measured = lines.iter().filter(|other| !other.hollow);
-            let same = measured.position(|other| line.name.starts_with(&other.name));
-            colours[i] = same.map_or(colours[i], |same| colours[same]);
-        }
+        let colours = colours(lines.iter().map(|line| line.part));
         self.draw(500, |area| {
             let picture = area.margin(TOP, FOOT, 8, LEGEND);
             let mut chart = ChartBuilder::on(&picture)
@@ -314,28 +306,17 @@ impl Page<'_> {
             for i in order {
                 let width = if lines[i].part == Part::Ours { 3 } else { 2 };
                 let style = colours[i].stroke_width(width);
-                if !lines[i].hollow {
-                    let series = LineSeries::new(placed[i].iter().copied(), style);
-                    chart.draw_series(series).map_err(words)?;
-                }
+                let series = LineSeries::new(placed[i].iter().copied(), style);
+                chart.draw_series(series).map_err(words)?;
                 if placed[i].len() < 20 {
-                    let (size, dot) = match lines[i].hollow {
-                        true => (6, style),
-                        false => (width + 1, colours[i].filled()),
-                    };
                     let dots = placed[i].iter();
-                    let dots = dots.map(|at| Circle::new(*at, size, dot));
+                    let dots = dots.map(|at| Circle::new(*at, width + 1, colours[i].filled()));
                     chart.draw_series(dots).map_err(words)?;
                 }
             }
             for (nth, (line, colour)) in (0..).zip(lines.iter().zip(&colours)) {
                 let (x, y) = (WIDTH as i32 - LEGEND + 16, TOP + 8 + nth * 22);
-                if line.hollow {
-                    let dot = Circle::new((x + 9, y + 6), 5, colour.stroke_width(2));
-                    area.draw(&dot).map_err(words)?;
-                } else {
-                    rectangle(area, (x, y + 4), (x + 18, y + 8), *colour)?;
-                }
+                rectangle(area, (x, y + 4), (x + 18, y + 8), *colour)?;
                 text(area, &line.name, (x + 26, y), 13, INK)?;
             }
             Ok(())

@@ -21,7 +21,7 @@ pub enum Shape {
     Gain,
     /// Bytes in a second, by the bytes of an item.
     Throughput,
-    /// Which share of the samples took at most so long.
+    /// Which share of the samples were within each time.
     Distribution,
 }
 
@@ -103,12 +103,6 @@ pub const PLOTS: &[Plot] = &[
         Shape::Distribution,
     ),
     plot(
-        "latency-loop",
-        &["event_loop"],
-        "A message to a sleeping loop: share of the answers by time",
-        Shape::Distribution,
-    ),
-    plot(
         "memory-loop",
         &["event_loop"],
         "Resident bytes of what waits on a loop",
@@ -164,7 +158,6 @@ fn lines(rows: &[&Judged], point: impl Fn(&Judged, &Figure, f64) -> (f64, f64)) 
                 None => lines.push(Line {
                     name: figure.name.clone(),
                     part: part(figure.kind),
-                    hollow: false,
                     points: vec![at],
                 }),
             }
@@ -180,7 +173,6 @@ fn distribution(row: &Judged) -> Vec<Line> {
         Line {
             name: figure.name.clone(),
             part: part(figure.kind),
-            hollow: false,
             points: points
                 .map(|(i, ns)| (ns / 1e3, i as f64 / last * 100.0))
                 .collect(),
@@ -231,7 +223,7 @@ impl Plot {
             ),
             Shape::Distribution => page.lines(
                 ("µs", Scale::Tens),
-                ("% took at most so long", Scale::Even),
+                ("% of answers within this time", Scale::Even),
                 &distribution(rows[0]),
             ),
         }

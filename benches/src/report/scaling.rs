@@ -4,8 +4,7 @@
 //! line: trefoil, rayon, and the best of the others at the most workers. A figure is how many times
 //! as fast as the loop it was; where there is no loop, its time.
 //!
-//! The plots are drawn of the table as it is in the document, so that both say the same. What has
-//! not been measured but simulated is in them as open points.
+//! The plots are drawn of the table as it is in the document, so that both say the same.
 //!
 //! Checked by the tests below, and by those of `tables`.
 
@@ -27,8 +26,6 @@ pub struct Plot {
     work: &'static str,
     /// What the vertical axis counts.
     unit: &'static str,
-    /// The row of the simulator's page, where it has one in the same unit.
-    simulated: Option<&'static str>,
 }
 
 /// All of them.
@@ -38,28 +35,18 @@ pub const PLOTS: &[Plot] = &[
         title: "`join`, leaves of 1 µs: times as fast as the loop, measured on 16 processors",
         work: "join, leaves of 1 µs",
         unit: "times as fast",
-        simulated: None,
     },
     Plot {
         id: "scaling-map",
         title: "`map` of 1,000 uneven items: times as fast as the loop, measured on 16 processors",
         work: "`map` of 1,000 items of 20 µs to 1 ms, dearest last",
         unit: "times as fast",
-        simulated: None,
     },
     Plot {
         id: "scaling-processes",
         title: "`map` in processes, items of 20 µs: times as fast as the loop, measured on 16 processors",
         work: "`map` in processes of 2,000 items of 20 µs",
         unit: "times as fast",
-        simulated: None,
-    },
-    Plot {
-        id: "scaling-outside",
-        title: "A task of nothing, from one thread outside: measured on 16 processors, and simulated",
-        work: "100,000 tasks of nothing, spawned by one thread from outside",
-        unit: "ns",
-        simulated: Some("tasks of nothing, from one thread outside"),
     },
 ];
 
@@ -99,7 +86,6 @@ fn measured(results: &str, work: &str) -> Result<Vec<Line>, String> {
         Line {
             name: cells[1].to_owned(),
             part: part(cells[1]),
-            hollow: false,
             points: widths.iter().copied().zip(values).collect(),
         }
     };
@@ -109,40 +95,12 @@ fn measured(results: &str, work: &str) -> Result<Vec<Line>, String> {
     }
 }
 
-/// An open point for each contender, on 16 processors. (What the page has for more is
-/// extrapolated.)
-fn simulated(page: &str, work: &str) -> Result<Vec<Line>, String> {
-    let mut lines = page
-        .lines()
-        .skip_while(|line| !line.starts_with("| work | trefoil |"));
-    let head = cells(lines.next().ok_or("the simulator's page has no table")?);
-    let first = format!("| {work} |");
-    let row = lines.find(|line| line.starts_with(&first));
-    let row = cells(row.ok_or(format!("the simulator's page has no row {work:?}"))?);
-    let line = |(name, cell): (&&str, &&str)| {
-        let (name, part) = match *name {
-            "trefoil" => ("trefoil today", Part::Ours),
-            other => (other, Part::Peer),
-        };
-        Line {
-            name: format!("{name}, simulated"),
-            part,
-            hollow: true,
-            points: vec![(16.0, value(cell.split(';').next().unwrap_or_default()))],
-        }
-    };
-    Ok(head[1..].iter().zip(&row[1..]).map(line).collect())
-}
-
-/// As SVG, of the document of all tables and of the simulator's page.
+/// As SVG, of the document of all tables.
 ///
 /// # Errors
 /// If a row is missing, or it cannot be drawn.
-pub fn svg(plot: &Plot, results: &str, simulator: &str) -> Result<String, String> {
-    let mut lines = measured(results, plot.work)?;
-    if let Some(work) = plot.simulated {
-        lines.extend(simulated(simulator, work)?);
-    }
+pub fn svg(plot: &Plot, results: &str) -> Result<String, String> {
+    let lines = measured(results, plot.work)?;
     let machine = results
         .split("Measured on ")
         .nth(1)
@@ -293,31 +251,25 @@ mod tests {
         let results = "Measured on 4 processors, 1 May UTC. 3 s.\n\n| work | by | 1 | 2 |\n|---|---|---|---|\n\
                        | other | trefoil | 7.0 | 8.0 |\n| a | trefoil | 630 ns | 571 ns |\n\
                        |  | rayon, scope | 380 ns |  |\n| b | trefoil | 1 | 2 |\n";
-        let simulator =
-            "| work | trefoil | rayon |\n|---|---|---|\n| a, from outside | 5; 6 | 7; 8 |\n";
         let lines = measured(results, "a").unwrap();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].points, [(1.0, 630.0), (2.0, 571.0)]);
         assert!(lines[1].name == "rayon, scope" && lines[1].points[1].1.is_nan());
-        let points = simulated(simulator, "a, from outside").unwrap();
-        assert_eq!(points[0].points, [(16.0, 5.0)]);
-        assert!(points[1].name == "rayon, simulated" && points[1].hollow);
-        assert!(measured(results, "c").is_err() && simulated(simulator, "c").is_err());
+        assert!(measured(results, "c").is_err());
         let plot = Plot {
             id: "p",
             title: "of `a`",
             work: "a",
             unit: "ns",
-            simulated: Some("a, from outside"),
         };
-        let svg = svg(&plot, results, simulator).unwrap();
+        let svg = svg(&plot, results).unwrap();
         let xml = roxmltree::Document::parse(&svg).unwrap();
         let texts = xml.descendants().filter(|node| node.has_tag_name("text"));
         let texts: String = texts.flat_map(|node| node.text()).collect();
         for wanted in [
             "of a",
             "measured on 4 processors, 1 May UTC",
-            "trefoil today, simulated",
+            "rayon, scope",
         ] {
             assert!(texts.contains(wanted), "{wanted}: {texts}");
         }

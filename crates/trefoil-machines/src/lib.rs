@@ -22,7 +22,7 @@ mod slurm;
 mod ssh;
 
 #[cfg(all(doctest, feature = "ssh"))]
-#[doc = include_str!("../../../docs/MACHINES.md")]
+#[doc = include_str!("../../../docs/REMOTE_WORKERS.md")]
 mod guide {}
 
 #[cfg(feature = "dask")]

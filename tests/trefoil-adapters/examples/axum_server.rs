@@ -46,7 +46,7 @@ fn failed(error: TaskError) -> (StatusCode, String) {
     let status = match error {
         TaskError::WorkerDied(_) => StatusCode::BAD_GATEWAY,
         TaskError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-        TaskError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        TaskError::Closed | TaskError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (

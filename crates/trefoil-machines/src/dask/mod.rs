@@ -63,7 +63,7 @@ type Ready = Result<(usize, String), String>;
 /// of the Dask workers that need it, and is checked there by its SHA-256. Workers come and go with
 /// the work, within [`threads`](Self::threads). An item runs at most once unless it has a `retry`,
 /// as it does locally. What is different stands in
-/// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
+/// [remote workers](https://docs.rs/trefoil/latest/trefoil/_documentation/remote_workers/).
 ///
 /// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is 1 by default, since
 /// Dask's workers have a thread for each processor; what the Dask worker's environment says

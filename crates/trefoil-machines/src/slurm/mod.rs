@@ -75,7 +75,7 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 ///
 /// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
 /// unless it has a `retry`, as it does locally. What is different stands in
-/// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
+/// [remote workers](https://docs.rs/trefoil/latest/trefoil/_documentation/remote_workers/).
 ///
 /// The executable must be on a file system that the nodes share, or be copied to them
 /// ([`copy_executable`](Self::copy_executable)). If it is shared, a directory must be, too

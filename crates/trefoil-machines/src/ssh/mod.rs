@@ -76,7 +76,7 @@ const LINE_255: &str = "trefoil: the worker has exited with code 255";
 /// begin with the pool. The pool treats them like others: a worker that dies costs what it
 /// ran, and is replaced; an item runs at most once unless it has a `retry`. When a connection is
 /// lost, all that was sent over it and was not answered counts as begun. The differences are
-/// in [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
+/// in [remote workers](https://docs.rs/trefoil/latest/trefoil/_documentation/remote_workers/).
 ///
 /// ```no_run
 /// use trefoil::ProcessPool;

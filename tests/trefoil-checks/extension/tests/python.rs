@@ -1,5 +1,5 @@
 //! trefoil in a process that belongs to somebody else: an extension of Python, with a live pool,
-//! where the interpreter forks, is interrupted, and unloads it (docs/PROCESS.md).
+//! where the interpreter forks, is interrupted, and unloads it (docs/SIDE_EFFECTS.md).
 //!
 //! It needs CPython 3.9 or newer, without headers, and says so where there is none.
 #![cfg(unix)]
