@@ -2,9 +2,8 @@
 //!
 //! A function, a pool and [`CallOptions`]; `client` and `imap` do the work.
 //!
-//! What an option does is decided elsewhere: time limits in `sched/timeouts.rs`, retries in
-//! `job/retry.rs`, the others in `sched/place.rs`. Here it is decided that
-//! `map` and `map_each` are refused on a thread that must not block.
+//! What an option does is decided elsewhere: the table in `job/options.rs` says where. Here it is
+//! decided that `map` and `map_each` are refused on a thread that must not block.
 //!
 //! Tests: `tests/process/calls.rs`.
 
