@@ -110,8 +110,9 @@ impl Work {
 pub(crate) struct Job {
     pub(crate) work: Work,
     waiting: Waiting,
-    /// How many sent frames have results that matter.
-    pub(crate) frames: u32,
+    /// How many sent frames have results that matter. (What runs, wanted or not, is in the frames of
+    /// the workers.)
+    pub(crate) wanted_frames: u32,
     /// The index after the last item that has been fed.
     pub(crate) fed: usize,
     /// How many items have been fed and have not ended.
@@ -211,7 +212,7 @@ impl Job {
         Box::new(Self {
             work,
             waiting: Waiting::default(),
-            frames: 0,
+            wanted_frames: 0,
             fed: 0,
             pending: 0,
             sealed: false,
@@ -444,7 +445,7 @@ impl Job {
     /// Whether every result that matters has arrived.
     pub(crate) fn is_settled(&self) -> bool {
         let (limit, unusual) = (self.limit(), self.unusual());
-        self.frames == 0
+        self.wanted_frames == 0
             && self.waiting.first.is_none()
             && (self.sealed && !unusual.is_handed_over || self.has_failed())
             && unusual.readings.iter().all(|first| *first >= limit)

@@ -377,7 +377,7 @@ impl Driver {
                 if link.peer.stream.has_taken() {
                     self.sched.takes(index, now);
                 }
-                if std::mem::take(&mut link.is_useless) {
+                if std::mem::take(&mut link.is_condemned) {
                     self.sched.kill(index, now);
                 }
             }
@@ -436,7 +436,7 @@ impl Driver {
         for index in to_send {
             if let Some(link) = &mut self.links[index] {
                 link.send();
-                if link.is_useless {
+                if link.is_condemned {
                     self.shared.mailbox.wake(); // this may be a caller's thread
                 }
             }
@@ -800,9 +800,7 @@ impl Driver {
                 let is_other = self.settings.launcher.is_some() && was_starting;
                 let ours = || wire::Broken.to_string();
                 let printed = is_other.then(|| printed(whole));
-                link.note
-                    .get_or_insert_with(|| printed.unwrap_or_else(ours));
-                link.is_useless = true;
+                link.condemn(Some(printed.unwrap_or_else(ours)));
                 if is_other {
                     // (The next one would begin in the same way.)
                     self.sched.workers[index].failed_start = Some(StartFailure::Foreign);
@@ -862,7 +860,7 @@ impl Driver {
             };
             link.note.get_or_insert_with(|| note.to_owned());
             // (Otherwise all items that it has count as begun.)
-            if !link.peer.can_be_stopped() {
+            if !link.peer.has_gates() {
                 link.records = Records::Broken;
             }
         }

@@ -8,6 +8,9 @@
 //! the worker has started is ended (W58). A process whose stream ends first gets a second to die or
 //! to report how it ended; then it is killed. (It has executed another program, say.)
 //!
+//! **Condemned.** Who finds that a worker must die calls [`Link::condemn`]; the driver has it killed
+//! in its next turn, and the reason becomes the note of its `WorkerExit`.
+//!
 //! **Launched.** Where a launcher has started the worker, the process here may be another one,
 //! which may end earlier or later than the worker. There the end of the stream is the worker's end.
 //! When the process ends first, its group is killed, because what is left of it may hold the stream
@@ -97,10 +100,10 @@ pub(crate) struct Link {
     pub(crate) records: Records,
     /// Whether the pool has killed it.
     killed: Option<Killed>,
-    /// Why it was killed, for the error.
+    /// Why it must die, for the error: the first reason counts.
     pub(crate) note: Option<String>,
-    /// It is of no use any more: the driver has the scheduler kill it.
-    pub(super) is_useless: bool,
+    /// It must die: the driver has the scheduler kill it in its next turn.
+    pub(super) is_condemned: bool,
 }
 
 /// Whether the driver goes on reading a worker's records.
@@ -156,7 +159,7 @@ impl Link {
             records: Records::Valid,
             killed: None,
             note: None,
-            is_useless: false,
+            is_condemned: false,
         }
     }
 
@@ -293,14 +296,24 @@ impl Link {
 
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
-        self.is_useless |= !self.peer.send();
+        if !self.peer.send() {
+            self.condemn(None);
+        }
+    }
+
+    /// It must die, for this reason; `None`: the system has given one, or its end will.
+    pub(super) fn condemn(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            self.note.get_or_insert(why);
+        }
+        self.is_condemned = true;
     }
 
     /// The system refuses to receive more from it.
     pub(super) fn cannot_be_read(&mut self) {
-        self.is_useless = true;
+        self.condemn(None);
         // (The reports that are lost may say that items have begun.)
-        if !self.peer.can_be_stopped() {
+        if !self.peer.has_gates() {
             self.records = Records::Broken;
         }
     }
@@ -359,8 +372,7 @@ impl Link {
     /// this is gets the blame.)
     pub(super) fn refuse(&mut self, why: String) {
         self.records = Records::TooLong;
-        self.note.get_or_insert(why);
-        self.is_useless = true;
+        self.condemn(Some(why));
     }
 
     fn cut(&mut self) {

@@ -74,7 +74,7 @@ fn lost(sched: &mut Sched, frame: &SentFrame, begun: u32, exit: &WorkerExit) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
-    job.frames -= 1;
+    job.wanted_frames -= 1;
     if begun < frame.end {
         job.put_back(frame.piece.part(begun as usize, frame.end as usize));
     }

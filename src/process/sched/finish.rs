@@ -117,7 +117,7 @@ pub(super) fn fail(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
-    if job.fail(at, error) && job.frames > 0 {
+    if job.fail(at, error) && job.wanted_frames > 0 {
         for worker in 0..sched.workers.len() {
             for position in 0..sched.workers[worker].frames.len() {
                 let frame = &mut sched.workers[worker].frames[position];
@@ -147,7 +147,7 @@ pub(super) fn settle(sched: &mut Sched, index: usize, position: usize) {
         return;
     }
     frame.wanted = false;
-    job.frames -= 1;
+    job.wanted_frames -= 1;
     let id = frame.job;
     // (Of a frame that was answered in full nothing runs.)
     if frame.done < frame.end || frame.end == 0 {

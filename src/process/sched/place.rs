@@ -1,7 +1,8 @@
 //! Which worker gets the next items, and how many; in which order the calls of a pool begin.
 //!
 //! The job at the front sends a frame to the worker with room that has the fewest frames, and then
-//! goes behind the other jobs of its priority. How many items a frame should have follows from how
+//! goes behind the other jobs of its priority; if no worker has room for it, no job behind it is
+//! tried. How many items a frame should have follows from how
 //! long earlier items of the same function took ([`frame_size`]). Any number from 1 on is correct;
 //! only speed depends on it. `Piece::cut` (`value/chunk.rs`) and `send_next` may lower it:
 //! for bytes, descriptors, deadlines and workers that are to be replaced. When items are taken back
@@ -53,7 +54,7 @@ pub(super) fn dispatch(sched: &mut Sched) {
     }
 }
 
-/// Whether there is work and room for it.
+/// Whether [`dispatch`] would send something: only then it may count as due (`due`).
 pub(super) fn can_place(sched: &Sched) -> bool {
     next(sched).is_some()
 }
@@ -123,7 +124,7 @@ fn send_next(sched: &mut Sched, next: Placed) {
     let Some(piece) = job.cut(most, FRAME_BYTES) else {
         return;
     };
-    job.frames += 1;
+    job.wanted_frames += 1;
     let (worker, options) = (&sched.workers[index], &job.work.options);
     let code = job.work.code;
     let mut frame = worker.next_frame(id, code.function, piece.clone(), sched.now);

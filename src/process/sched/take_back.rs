@@ -38,7 +38,8 @@ fn come_back(sched: &mut Sched, index: usize, position: usize, piece: Piece) {
     sched.jobs.enqueue(id, true, sched.now);
 }
 
-/// Takes back all items that a worker has not begun.
+/// Takes back all items that a worker has not begun: the step before it is killed for what the
+/// running item does, so that only that one is to blame.
 pub(super) fn take_all_back(sched: &mut Sched, index: usize) {
     for position in (0..sched.workers[index].frames.len()).rev() {
         if sched.workers[index].frames[position].job != INITIALIZE {

@@ -180,7 +180,7 @@ pub(super) fn check_timeout(sched: &mut Sched, index: usize, position: usize) ->
     if frame.each || again || reports {
         // This frame has no other items left. (If a hook gets it, its error comes later.)
         frame.wanted = false;
-        job.frames -= 1;
+        job.wanted_frames -= 1;
         if again {
             job.pause(at);
             let item = frame.done as usize;
@@ -336,7 +336,7 @@ fn disown(sched: &mut Sched, id: u64) {
                 && std::mem::take(&mut frame.wanted)
                 && let Some(job) = sched.jobs.get_mut(id)
             {
-                job.frames -= 1;
+                job.wanted_frames -= 1;
                 sched.workers[index].cut_off(position, 0, sched.now);
                 cancel::cancel_running(sched, index, position);
             }

@@ -1,5 +1,6 @@
-//! How a worker died, and why: the one place that decides it. (The words of the message are in
-//! `task/error.rs`.)
+//! How a worker died, and why, if nobody has condemned it: the one place that decides it. (A reason
+//! that the driver knows comes as `WorkerExit::note`, from `Link::condemn`, and wins. The words of
+//! the message are in `task/error.rs`.)
 //!
 //! Others collect the [`Evidence`]; nobody else says what counts as "out of memory", or who has
 //! killed a worker. In this order:

@@ -227,7 +227,7 @@ impl Peer {
     }
 
     /// Whether the worker can be prevented from beginning items, however it behaves.
-    pub(super) fn can_be_stopped(&self) -> bool {
+    pub(super) fn has_gates(&self) -> bool {
         self.pages.is_some()
     }
 

@@ -33,7 +33,7 @@ impl World {
         let mut jobs = Vec::new();
         for id in sched.jobs.ids() {
             let job = sched.jobs.get(id).unwrap();
-            let state = (id, job.frames, job.pending, job.sealed, job.queued);
+            let state = (id, job.wanted_frames, job.pending, job.sealed, job.queued);
             let more = (job.items(usize::MAX), job.limit(), job.is_read());
             jobs.push((state, more, job.work.options.until));
         }

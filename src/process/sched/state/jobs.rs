@@ -1,5 +1,8 @@
 //! The jobs of a pool: those that live, in which order they wait, and which times they have.
 //!
+//! A job is in the queue if a free worker could serve it, and only then: while some wait, `elastic`
+//! starts workers, and no idle worker takes over what others have (`take_over`).
+//!
 //! Tests: `src/process/sched/simulated/sim_calls.rs`.
 
 use std::cmp::Reverse;
