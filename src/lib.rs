@@ -228,6 +228,7 @@ pub mod _documentation {
     // Its program needs a feature (`.ci/run features`).
     #[cfg(any(not(doctest), feature = "trace"))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/images/pictures.txt")]
     #[doc = include_str!("../docs/OBSERVE.md")]
     pub mod observe {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
