@@ -7,7 +7,7 @@ use crate::support::{Scratch, Test, descriptors, forever, helper, pool, run_help
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::abort;
 use std::time::Duration;
@@ -19,7 +19,10 @@ use trefoil::process::{Attachment, channel};
 use trefoil::{ProcessPool, Task, TaskError};
 
 pub(crate) fn helpers() {
-    helper(&[("attachment_poor", poor)]);
+    helper(&[
+        ("attachment_poor", poor),
+        ("attachment_closed_streams", closed_streams),
+    ]);
 }
 
 /// An attachment for any of these.
@@ -72,6 +75,32 @@ fn poor() {
     }
     let taken: Vec<OwnedFd> = kept.into_iter().map(Attachment::into_fd).collect();
     assert_eq!((back(200).unwrap().len(), taken.len()), (200, 200));
+}
+
+/// A program and a worker without standard streams.
+fn closed_streams() {
+    #[allow(unsafe_code)]
+    fn close() {
+        // SAFETY: nobody here uses them again, and each is closed once in this process.
+        unsafe { drop((rustix::stdio::take_stdin(), rustix::stdio::take_stdout())) };
+    }
+    let number = |file: &Attachment| file.as_fd().as_raw_fd();
+    let procs = pool(1);
+    procs.spawn((), |()| close()).join().unwrap();
+    close();
+    for _ in 0..4 {
+        let sent = vec![attach(File::open("/dev/null").unwrap()), connection().1];
+        let back = procs.spawn(sent, |files: Vec<Attachment>| {
+            let numbers = files.iter().map(|file| file.as_fd().as_raw_fd());
+            (numbers.collect::<Vec<_>>(), files)
+        });
+        let (there, files) = back.join().unwrap();
+        let here: Vec<_> = files.iter().map(number).collect();
+        assert!(
+            there.iter().chain(&here).all(|number| *number > 2),
+            "{there:?} {here:?}"
+        );
+    }
 }
 
 /// Each variant is tried with the same attachments.
@@ -167,6 +196,12 @@ tests! {
         });
         assert_eq!(read.join().unwrap(), *b"one");
         assert_eq!(file.stream_position().unwrap(), 3, "they share a position");
+    }
+
+    /// In a worker and in a program, that have closed theirs.
+    #[cfg(target_os = "linux")]
+    fn it_never_becomes_a_standard_stream() {
+        run_helper("attachment_closed_streams");
     }
 
     /// As a part of other values, too; and it stays usable where it was.

@@ -21,8 +21,9 @@ use super::slow_close::SlowClose;
 /// or a result of a call, alone or as a part of a tuple, a struct, a vector or an option. (On
 /// Unix.)
 ///
-/// The receiver gets a descriptor of its own for the same open file. For example, the parent
-/// accepts connections, and workers serve them:
+/// The receiver gets a descriptor of its own for the same open file. It is never that of a standard
+/// stream, even if the receiver has closed that. For example, the parent accepts connections, and
+/// workers serve them:
 ///
 /// ```
 /// use std::io::{Read, Write};

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, StatxFlags, fcntl_get_seals, statx};
-use rustix::io::{Errno, Result};
+use rustix::io::{Errno, Result, fcntl_dupfd_cloexec};
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -32,6 +32,18 @@ pub struct Received {
     pub lost: bool,
 }
 
+/// The least number of a descriptor that is handed out: those below are the standard streams.
+const FIRST: i32 = 3;
+
+/// It, or a copy with another number if it has that of a standard stream, which this process has
+/// closed: what is printed later must not go there.
+fn no_standard_stream(descriptor: OwnedFd) -> Result<OwnedFd> {
+    if descriptor.as_raw_fd() < FIRST {
+        return fcntl_dupfd_cloexec(descriptor, FIRST);
+    }
+    Ok(descriptor)
+}
+
 /// Receives bytes into `buffer`, and the descriptors that come with them.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
@@ -40,15 +52,21 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let received = recvmsg(socket, &mut parts, &mut control, flags)?;
     let mut descriptors = Vec::new();
+    let mut lost = received.flags.contains(ReturnFlags::CTRUNC);
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(some) = message {
-            descriptors.extend(some);
+            for descriptor in some {
+                match no_standard_stream(descriptor) {
+                    Ok(descriptor) => descriptors.push(descriptor),
+                    Err(_) => lost = true, // there are no more
+                }
+            }
         }
     }
     Ok(Received {
         bytes: received.bytes,
         descriptors,
-        lost: received.flags.contains(ReturnFlags::CTRUNC),
+        lost,
     })
 }
 
