@@ -1,9 +1,9 @@
 //! A test, here and in its process.
 //!
 //! 1. The body is sent to a worker process that has run nothing, and runs nothing more
-//!    (`max_tasks_per_worker(1)`); another is started meanwhile, for the next test. Workers are the
-//!    same program, so a body needs nothing but its address; they begin before the harness does
-//!    (trefoil's feature `auto`).
+//!    (`max_tasks_per_worker(1)`). Workers are the same program, so a body needs nothing but its
+//!    address; they begin before the harness does (trefoil's feature `auto`). Where a fork server is
+//!    possible they are copies of one, because a copy takes less time than a start.
 //! 2. What it prints goes to a file ([`output`]), and is printed here at its end.
 //! 3. A panic of the body is one here, with the same message; another end is one that this crate
 //!    explains. A test that should panic, and whose process died, must fail all the same: it
@@ -15,7 +15,8 @@ use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use trefoil::{ProcessPool, TaskError};
+use trefoil::process::StartMethod;
+use trefoil::{PoolError, ProcessPool, TaskError};
 
 use crate::job::{__Settings, End, Job};
 use crate::output::{self, Output};
@@ -23,6 +24,11 @@ use crate::threads::Threads;
 
 /// One for each limit of memory. They end with this process.
 static POOLS: Mutex<Option<HashMap<u64, ProcessPool>>> = Mutex::new(None);
+
+/// Whether this process runs one test, as each of `nextest`'s does.
+fn is_one() -> bool {
+    std::env::args().any(|arg| arg == "--exact")
+}
 
 /// How many tests run at once, as far as is known.
 fn width() -> usize {
@@ -33,26 +39,42 @@ fn width() -> usize {
     });
     let variable = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();
     let all = || std::thread::available_parallelism().map_or(1, usize::from);
-    // A test that is named, as `nextest` names each, needs one.
-    let is_one = std::env::args().any(|arg| arg == "--exact");
-    let width = given.or_else(variable).unwrap_or_else(all).clamp(1, 64);
-    if is_one { 1 } else { width }
+    given.or_else(variable).unwrap_or_else(all).clamp(1, 64)
 }
 
-fn pool(memory: u64) -> Result<ProcessPool, trefoil::PoolError> {
+fn pool(memory: u64) -> Result<ProcessPool, PoolError> {
     let mut pools = POOLS.lock();
     let pools = pools.get_or_insert_default();
     if let Some(pool) = pools.get(&memory) {
         return Ok(pool.clone());
     }
-    let mut builder = ProcessPool::builder().workers(width());
+    // For one test, a server would be a second start.
+    let copied = if is_one() { None } else { copies(memory) };
+    let pool = match copied {
+        Some(pool) => pool,
+        None => started(memory, StartMethod::Spawn)?,
+    };
+    pools.insert(memory, pool.clone());
+    Ok(pool)
+}
+
+/// A pool whose workers are copies, unless there is no fork server here: on another system, or
+/// because a library starts a thread before `main`.
+fn copies(memory: u64) -> Option<ProcessPool> {
+    let pool = started(memory, StartMethod::ForkServer).ok()?;
+    pool.spawn((), |()| ()).join().ok()?;
+    Some(pool)
+}
+
+fn started(memory: u64, method: StartMethod) -> Result<ProcessPool, PoolError> {
+    // One more than run at once: it starts while a test ends.
+    let workers = if is_one() { 1 } else { width() + 1 };
+    let mut builder = ProcessPool::builder().workers(workers).start_method(method);
     builder = builder.max_tasks_per_worker(1).threads_per_worker(None);
     if memory > 0 {
         builder = builder.memory_limit(memory);
     }
-    let pool = builder.build()?;
-    pools.insert(memory, pool.clone());
-    Ok(pool)
+    builder.build()
 }
 
 /// In the harness: runs the body elsewhere, and fails if it does.
