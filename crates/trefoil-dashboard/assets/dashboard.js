@@ -367,24 +367,35 @@
 
   const counted = ({ total, kept }) =>
     total > kept.length ? `${number.format(total)}, the last ${kept.length}` : total > 0 ? number.format(total) : "";
+  // Failures of one cause are one row.
+  const causes = ({ total, kept }) => {
+    const shown = kept.reduce((sum, failure) => sum + failure.count, 0);
+    const some = total > shown ? `, the last ${kept.length} causes` : total > kept.length ? ` of ${kept.length} ${kept.length === 1 ? "cause" : "causes"}` : "";
+    return total > 0 ? `${number.format(total)}${some}` : "";
+  };
   const drawNotes = ({ failures, slow_polls: slow, stuck }) => {
     at("stuck-section").hidden = stuck.total === 0;
     say(at("stuck-count"), counted(stuck));
     fit(at("stuck"), [...stuck.kept].reverse(), () => make("pre"), (node, one) => {
       say(node, `${clock(one.time_ms)}  ${one.text}`);
     });
-    say(at("failure-count"), counted(failures));
+    say(at("failure-count"), causes(failures));
     at("no-failures").hidden = failures.total > 0;
-    const failureColumns = [["at", ""], ["task", "name"], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
+    const failureColumns = [["at", ""], ["times", "number"], ["task", "name"], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
     table(at("failures"), failureColumns, [...failures.kept].reverse().map((failure) => [
       { text: clock(failure.time_ms), className: "time" },
+      number.format(failure.count),
       failure.name ?? failure.site,
       failure.item === null ? "" : String(failure.item),
       {
         text: failure.error,
         more: {
-          key: `${failure.time_ms} ${failure.task} ${failure.item}`,
-          words: [`task ${failure.task}, spawned at ${failure.site}`, failure.backtrace ?? ""].join("\n").trim(),
+          key: `${failure.first_ms} ${failure.site}`,
+          words: [
+            `task ${failure.task}, spawned at ${failure.site}`,
+            failure.count > 1 ? `the last of ${number.format(failure.count)}, the first at ${clock(failure.first_ms)}` : "",
+            failure.backtrace ?? "",
+          ].filter((line) => line !== "").join("\n"),
         },
       },
       failure.attempts === null ? "" : String(failure.attempts),

@@ -1,17 +1,21 @@
 //! What was reported: failures, slow polls, deadlocks. The newest of each are kept, and all are
-//! counted.
+//! counted. Failures of one cause are one note.
 
 use std::collections::VecDeque;
+use std::mem::{Discriminant, discriminant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use trefoil::inspect::Stuck;
+use trefoil::process::Frame;
 use trefoil::{SlowPoll, TaskError, TaskReport};
 
 use crate::snapshot::unix_ms;
 
 /// How many notes of a kind are kept.
 const KEPT: usize = 100;
+/// How many of the innermost frames count, if it is not known which of them is the user's.
+const INNERMOST: usize = 4;
 /// How many bytes of a text are kept.
 const TEXT: usize = 2048;
 
@@ -35,8 +39,14 @@ struct List<T> {
     kept: VecDeque<T>,
 }
 
+/// Failures of one cause. Its number, the first time and the last are those of all; the rest is
+/// that of the last.
 #[derive(Debug, Serialize)]
 struct Failure {
+    #[serde(skip)]
+    cause: Cause,
+    count: u64,
+    first_ms: u64,
     time_ms: u64,
     task: String,
     name: Option<String>,
@@ -48,6 +58,57 @@ struct Failure {
     attempts: Option<u32>,
     last_words: Option<String>,
     backtrace: Option<String>,
+}
+
+/// What failures of one row have in common: where the task was spawned, and how it ended. (Not its
+/// name, which may be another one for each item.)
+#[derive(Debug, PartialEq)]
+struct Cause {
+    site: String,
+    kind: Discriminant<TaskError>,
+    /// The place of a panic, or of a death: the innermost frame that is the user's; where that is
+    /// not known, the innermost ones.
+    place: Option<String>,
+    signal: Option<i32>,
+    code: Option<i32>,
+    out_of_memory: bool,
+}
+
+impl Cause {
+    fn of(report: &TaskReport) -> Self {
+        let error = report.error();
+        let mut cause = Self {
+            site: report.spawned_at().to_string(),
+            kind: discriminant(error),
+            place: None,
+            signal: None,
+            code: None,
+            out_of_memory: false,
+        };
+        match error {
+            TaskError::Panicked(panic) => {
+                cause.place = panic.location().map(ToString::to_string);
+            }
+            TaskError::WorkerDied(exit) => {
+                (cause.signal, cause.code) = (exit.signal(), exit.code());
+                cause.out_of_memory = exit.out_of_memory();
+                let place = |frame: &Frame| {
+                    let module = frame.module().unwrap_or("?");
+                    format!("{module}+{:#x}", frame.offset())
+                };
+                cause.place = exit.backtrace().map(|backtrace| match backtrace.culprit() {
+                    Some(frame) => place(frame),
+                    None => {
+                        let frames = backtrace.frames().iter().take(INNERMOST);
+                        frames.map(place).collect::<Vec<_>>().join(" ")
+                    }
+                });
+            }
+            TaskError::Codec(error) => cause.place = Some(error.type_name().to_owned()),
+            _ => {}
+        }
+        cause
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -80,8 +141,12 @@ impl Notes {
         };
         let last_words = exit.map(|exit| exit.stderr_tail());
         let backtrace = exit.and_then(|exit| exit.backtrace());
+        let now = unix_ms();
         let failure = Failure {
-            time_ms: unix_ms(),
+            cause: Cause::of(report),
+            count: 1,
+            first_ms: now,
+            time_ms: now,
             task: report.id().to_string(),
             name: report.name().map(clip),
             site: report.spawned_at().to_string(),
@@ -94,7 +159,7 @@ impl Notes {
         };
         let mut lists = self.0.lock();
         lists.seen += 1;
-        lists.failures.push(failure);
+        lists.failures.push_among(failure);
     }
 
     pub(crate) fn slow_poll(&self, slow: &SlowPoll) {
@@ -165,6 +230,20 @@ impl<T> List<T> {
             self.kept.pop_front();
         }
         self.kept.push_back(note);
+    }
+}
+
+impl List<Failure> {
+    /// The note joins those of its cause, if there are any.
+    fn push_among(&mut self, mut failure: Failure) {
+        let of_its_cause = |kept: &Failure| kept.cause == failure.cause;
+        if let Some(at) = self.kept.iter().position(of_its_cause)
+            && let Some(before) = self.kept.remove(at)
+        {
+            failure.count += before.count;
+            failure.first_ms = before.first_ms;
+        }
+        self.push(failure);
     }
 }
 

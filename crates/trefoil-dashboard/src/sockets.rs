@@ -8,7 +8,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `{"ask":"snapshot","seen":N}` | `snapshot`: executors, threads, worker processes, `map`s. `notes`: failures, slow polls, deadlocks, with their number `seen`; left out if that is the `seen` of the request |
+//! | `{"ask":"snapshot","seen":N}` | `snapshot`: executors, threads, worker processes, `map`s. `notes`: failures (one for each cause: the last, with its `count`), slow polls, deadlocks, with their number `seen`; left out if that is the `seen` of the request |
 //! | `{"ask":"tasks","by":"tree"}` | a page of tasks, or with `"by":"name"` or `"site"` of groups. `page`: a number; `group`: the tasks of this group; `filter`: only what has this text in its name or site |
 //! | `{"ask":"tree"}` | `tree`: all tasks, those in worker processes too, in the form of [`TaskTree::to_json`](trefoil::inspect::TaskTree::to_json). More than 20,000: `null`, and `tasks` is their number |
 //! | `{"ask":"text"}` | `text`: all tasks as [`TaskTree`](trefoil::inspect::TaskTree) draws them, 4 MiB of it at most |

@@ -358,6 +358,58 @@ fn the_failure_of_a_dead_worker_has_its_frames_and_its_note() {
     }
 }
 
+/// Whatever they are called, on threads and in workers.
+#[test]
+fn failures_of_one_cause_are_one_row() {
+    fn fails(n: u32) {
+        match n {
+            0 => std::process::abort(),
+            n => panic!("row {n}"),
+        }
+    }
+    let dashboard = dashboard();
+    let (in_workers, on_threads) = (dashboard.recorder(), dashboard.recorder());
+    let (sender, noted) = mpsc::channel();
+    let again = sender.clone();
+    let procs = ProcessPool::builder()
+        .workers(1)
+        .on_unobserved(move |report| {
+            in_workers.failure(report);
+            sender.send(()).unwrap();
+        });
+    let procs = procs.build().unwrap();
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_unobserved(move |report| {
+            on_threads.failure(report);
+            again.send(()).unwrap();
+        });
+    let pool = pool.build().unwrap();
+    for n in [0, 1, 0, 2, 3, 0] {
+        let call = procs.call(fails).name(format!("number {n}"));
+        call.spawn(n).detach();
+        noted.recv_timeout(LIMIT).unwrap();
+    }
+    for n in 0..7 {
+        pool.spawn(move || fails(n + 1)).detach();
+        noted.recv_timeout(LIMIT).unwrap();
+    }
+    let client = Client::enter(&dashboard);
+    let notes = client.events().unwrap().wait("notes", |_| true);
+    assert_eq!(notes["failures"]["total"], 13);
+    let rows = notes["failures"]["kept"].as_array().unwrap();
+    let counts: Vec<_> = rows
+        .iter()
+        .map(|row| row["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [3, 3, 7], "panics in workers, deaths, panics here");
+    assert_eq!(rows[0]["name"], "number 3");
+    assert!(rows[0]["error"].as_str().unwrap().contains("row 3"));
+    for row in rows {
+        assert!(row["first_ms"].as_u64() <= row["time_ms"].as_u64());
+    }
+}
+
 #[test]
 fn html_in_names_of_failures_is_text() {
     let dashboard = dashboard();

@@ -357,7 +357,11 @@ impl App {
                 all => format!("{} of {all}", self.snapshot.maps.len()),
             },
             Tab::Stuck => kept(self.notes.stuck.kept.len(), self.notes.stuck.total),
-            Tab::Failures => kept(self.notes.failures.kept.len(), self.notes.failures.total),
+            Tab::Failures => {
+                let shown = self.notes.failures.kept.iter();
+                let shown = shown.map(|failure| failure.count.max(1) as usize).sum();
+                kept(shown, self.notes.failures.total)
+            }
             Tab::SlowPolls => kept(
                 self.notes.slow_polls.kept.len(),
                 self.notes.slow_polls.total,
@@ -577,8 +581,9 @@ impl App {
             }
             Row {
                 text: format!(
-                    "{:>12}  {name}: {}",
+                    "{:>12}  {}{name}: {}",
                     ago(now, failure.time_ms),
+                    failure.times(),
                     failure.error.replace('\n', " ")
                 ),
                 mark: Mark::Bad,

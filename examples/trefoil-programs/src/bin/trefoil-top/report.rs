@@ -87,8 +87,9 @@ pub(crate) async fn text(mut client: Client) -> io::Result<String> {
         let name = failure.name.as_deref().unwrap_or_default();
         let _ = writeln!(
             out,
-            "{}: {} {name} at {}: {}",
+            "{}: {}{} {name} at {}: {}",
             ago(now, failure.time_ms),
+            failure.times(),
             failure.task,
             failure.site,
             failure.error

@@ -139,6 +139,8 @@ impl<T> Default for List<T> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Failure {
+    /// How many had this cause; 0 in a program that does not count them.
+    pub(crate) count: u64,
     pub(crate) time_ms: u64,
     pub(crate) task: String,
     pub(crate) name: Option<String>,
@@ -147,6 +149,16 @@ pub(crate) struct Failure {
     pub(crate) attempts: Option<u32>,
     pub(crate) last_words: Option<String>,
     pub(crate) backtrace: Option<String>,
+}
+
+impl Failure {
+    /// "12 times ", if it is more than one.
+    pub(crate) fn times(&self) -> String {
+        match self.count {
+            0 | 1 => String::new(),
+            count => format!("{count} times "),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
