@@ -21,7 +21,7 @@ limit=${LIMIT:-1800} # seconds for a suite, with its build
 crates="nucleo 0.5.0 --lib --tests
 petgraph 0.8.3 --features rayon --lib --tests
 ndarray 0.17.2 --features rayon --lib --tests
-exr 1.74.2 --lib --tests
+exr 1.74.2 --lib --test roundtrip
 bellman 0.15.0 --lib --tests
 tokei 15.0.0 --lib --bins --tests
 du-dust 1.2.7 --bins --tests
