@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::busy::{Competitors, Load, compete};
 use crate::judge::judge;
 use crate::machine::{Stretch, slowness};
 use crate::record::Record;
@@ -42,6 +43,7 @@ pub struct Bench {
     file: Option<PathBuf>,
     record: Record,
     whole: Stretch,
+    _competitors: Competitors,
 }
 
 /// What follows `flag` on the command line, each time.
@@ -58,10 +60,17 @@ fn values(args: &[String], flag: &str) -> Vec<String> {
 }
 
 impl Bench {
-    /// As the command line says (`--note TEXT`: what a reader of the record must know). Without
-    /// `--bench`, which `cargo bench` adds and `cargo test` does not, it is a test that everything
-    /// runs.
+    /// As the command line says (`--note TEXT`: what a reader of the record must know; `--load
+    /// NAME`: what else computes meanwhile, see [`LOADS`](crate::busy::LOADS)). Without `--bench`,
+    /// which `cargo bench` adds and `cargo test` does not, it is a test that everything runs.
+    ///
+    /// To be called before anything is started: a load may confine this thread, and what it
+    /// starts, to one processor.
+    ///
+    /// # Panics
+    /// If there is no such load.
     pub fn from_args() -> Self {
+        compete();
         let args: Vec<String> = std::env::args().skip(1).collect();
         let has = |flag: &str| args.iter().any(|arg| arg == flag);
         let scale = if has("--test") || !has("--bench") {
@@ -77,6 +86,11 @@ impl Bench {
             .flat_map(|value| value.split(',').map(str::to_owned))
             .collect();
         let list = has("--list");
+        let load = values(&args, "--load").pop();
+        let load = load.map_or(Load::default(), |name| {
+            Load::named(&name).unwrap_or_else(|| panic!("no such load: {name}"))
+        });
+        let slowness = slowness(); // of the machine, and not of its load
         Self {
             scale,
             list,
@@ -85,12 +99,14 @@ impl Bench {
             record: Record {
                 partial: list || !only.is_empty(),
                 quick: scale != Scale::Full,
-                slowness: slowness(),
+                slowness,
+                load,
                 notes: values(&args, "--note"),
                 ..Record::default()
             },
             only,
             whole: Stretch::begin(),
+            _competitors: load.begin(),
         }
     }
 

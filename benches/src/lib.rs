@@ -6,6 +6,7 @@
 //! (`report`).
 
 pub mod bench;
+pub mod busy;
 pub mod cell;
 pub mod judge;
 pub mod machine;

@@ -4,16 +4,17 @@
 //! what several of them found. Between the two lies one file for each.
 //!
 //! **Form.** Lines of fields with tabs between them; the first field says what the line is:
-//! `bench`, `note`, `row`, `goals`, `plot`, `entry`, and at last `end`. A file without its `end` is
-//! of a benchmark that did not get there, and is refused. Floating-point numbers are written
-//! so that they are read back exactly.
+//! `bench`, `load`, `note`, `row`, `goals`, `plot`, `entry`, and at last `end`. A file without its
+//! `end` is of a benchmark that did not get there, and is refused. Floating-point numbers are
+//! written so that they are read back exactly.
 //!
-//! **Not JSON:** a dependency for seven kinds of lines.
+//! **Not JSON:** a dependency for eight kinds of lines.
 //!
 //! Checked by the tests below.
 
 use std::fmt::Write as _;
 
+use crate::busy::Load;
 use crate::rows::{Kind, Unit};
 
 /// The fractions at which the samples of an entry are kept: enough for the curve of a
@@ -33,6 +34,8 @@ pub struct Record {
     pub others: Option<f64>,
     /// How much slower than the machine that the goals were set on.
     pub slowness: f64,
+    /// What else the machine did.
+    pub load: Load,
     /// What the reader must know: peers that were missing.
     pub notes: Vec<String>,
     /// In order.
@@ -142,6 +145,7 @@ impl Record {
                 .map_or(String::new(), |others| others.to_string()),
             &self.slowness.to_string(),
         ]);
+        line(&["load", self.load.name()]);
         for note in &self.notes {
             line(&["note", note]);
         }
@@ -189,6 +193,9 @@ impl Record {
                     record.seconds = number(seconds)?;
                     record.others = (!others.is_empty()).then(|| number(others)).transpose()?;
                     record.slowness = number(slowness)?;
+                }
+                ["load", load] => {
+                    record.load = Load::named(load).ok_or(format!("no such load: {load}"))?;
                 }
                 ["note", note] => record.notes.push(note.to_owned()),
                 ["row", unit, over, detail, name] => record.rows.push(Judged {
@@ -258,6 +265,7 @@ mod tests {
             seconds: 12.345_678_901,
             others: Some(0.02),
             slowness: 1.17,
+            load: Load::named("busy").unwrap(),
             notes: vec!["no python3 here\tno loky".to_owned()],
             rows: vec![Judged {
                 name: "`join`, a tree | of 1,023".to_owned(),
