@@ -185,14 +185,18 @@ fn in_words(n: u64) -> String {
 /// A scope of many, from inside the pool and from outside.
 pub fn scopes(bench: &mut Bench) {
     let n = many(bench);
+    // A pool that has ended leaves everything to the thread that has the scope.
+    let ended = trefoil::ThreadPool::with_threads(1);
+    ended.shutdown(trefoil::Shutdown::Wait);
     for from_inside in [false, true] {
-        let ours = || {
-            peers::trefoil(2).scope(|s| {
+        let scope = |pool: &trefoil::ThreadPool| {
+            pool.scope(|s| {
                 for i in 0..n {
                     s.spawn(move || black_box(i));
                 }
             });
         };
+        let ours = || scope(peers::trefoil(2));
         let rayons = || {
             peers::rayon(2).in_place_scope(|s| {
                 for i in 0..n {
@@ -225,14 +229,19 @@ pub fn scopes(bench: &mut Bench) {
             });
         }));
         entries.push(floor(n));
+        if !from_inside {
+            let alone = || scope(&ended);
+            let name = "trefoil, the spawning thread alone";
+            entries.push(Entry::whole(Kind::Sequential, name, n, alone));
+        }
         let measured = bench.measure(bench.few_rounds(), entries);
-        let place = if from_inside {
-            "inside"
+        let (place, goals): (_, &[Goal]) = if from_inside {
+            ("inside", &[Goal::Ahead])
         } else {
-            "from outside"
+            ("from outside", &[Goal::Times(1.2), Goal::Ahead])
         };
         let name = format!("a scope of {}, {place}", in_words(n));
-        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        let row = Row::new(name, Unit::Ns, goals);
         bench.report(row.on("cost-threads", 0.0), &measured);
     }
 }

@@ -29,7 +29,7 @@
 //! Rejected: one deque for both (the owner's pop of its half would have to run unrelated tasks
 //! above it first).
 //!
-//! Tests: `tests/thread/pool.rs::{queued_halves_are_not_stranded_behind_a_long_leaf,
+//! Tests: below; `tests/thread/pool.rs::{queued_halves_are_not_stranded_behind_a_long_leaf,
 //! a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare}`.
 
 use std::cell::Cell;
@@ -139,8 +139,8 @@ impl Work {
     }
 }
 
-/// The most that a worker moves from the injector, or from another worker's deque, to its own deque
-/// at once.
+/// The most that a worker moves from the injector, or of spawned tasks from another worker's deque,
+/// to its own deque at once; of tasks of scopes, the least.
 pub(in crate::thread) const BATCH: usize = 32;
 
 /// A thief takes several tasks at once if there are more: each time costs as much as running a
@@ -150,6 +150,13 @@ const MANY_TASKS: usize = BATCH / 2;
 /// The same for tasks of scopes, which are often tiny: thieves rest between their thefts instead
 /// (`worker/thief_rest.rs`), and what lies in a thief's deque is not run by the thread that waits.
 const MANY_SCOPED: usize = 8 * BATCH;
+
+/// A thief takes this part of them, so that it takes the more the longer it has rested: otherwise
+/// a thread that spawns without end would queue faster than thieves take, for ever.
+const PART_OF_SCOPED: usize = 4;
+
+/// And at most so many: others pass this deque by meanwhile, for some tens of microseconds.
+const MOST_SCOPED: usize = 128 * BATCH;
 
 /// How many deques a worker has.
 pub(in crate::thread) const DEQUES: usize = 3;
@@ -215,15 +222,25 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
     None
 }
 
-/// The oldest; if there are more than `many`, more of the older ones are moved to `own`. True: some
-/// were moved.
-fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>, many: usize) -> Option<(T, bool)> {
+/// How many of `len` tasks of scopes a thief takes at once.
+fn batch_of_scoped(len: usize) -> usize {
+    (len / PART_OF_SCOPED).clamp(BATCH, MOST_SCOPED)
+}
+
+/// The oldest; if there are more than `many`, more of the older ones are moved to `own`, as many of
+/// them as `batch` says. True: some were moved.
+fn oldest_of_many<T>(
+    deque: &Stealer<T>,
+    own: &Deque<T>,
+    many: usize,
+    batch: impl Fn(usize) -> usize,
+) -> Option<(T, bool)> {
     loop {
         // One look, which has a fence, for both questions.
         let stolen = match deque.len() {
             0 => return None,
             len if len > many => {
-                let stolen = deque.steal_batch_with_limit_and_pop(own, BATCH);
+                let stolen = deque.steal_batch_with_limit_and_pop(own, batch(len));
                 stolen.success().map(|first| (first, true))
             }
             _ => deque.steal().success().map(|first| (first, false)),
@@ -241,8 +258,8 @@ impl SharedDeques {
         oldest(&self.jobs)
     }
 
-    /// The oldest task; those of scopes first, because a thread waits for them. True: up to
-    /// [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open scope.
+    /// The oldest task; those of scopes first, because a thread waits for them. True: more of the
+    /// same kind have been moved to `own`, whose owner has no open scope.
     pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
         // First, because the ends of the deques are what the thief changes.
         if self.robbed.load(Ordering::Relaxed) || !self.has_tasks() {
@@ -251,11 +268,11 @@ impl SharedDeques {
         if self.robbed.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let scoped = oldest_of_many(&self.scoped, &own.scoped, MANY_SCOPED);
+        let scoped = oldest_of_many(&self.scoped, &own.scoped, MANY_SCOPED, batch_of_scoped);
         let found = scoped
             .map(|(lent, more)| (Work::Scoped(lent), more))
             .or_else(|| {
-                let task = oldest_of_many(&self.tasks, &own.tasks, MANY_TASKS);
+                let task = oldest_of_many(&self.tasks, &own.tasks, MANY_TASKS, |_| BATCH);
                 task.map(|(task, more)| (Work::Task(task), more))
             });
         self.robbed.store(false, Ordering::Relaxed);
@@ -801,3 +818,32 @@ impl Drop for Change<'_> {
 
 /// The slots of a pool, in the order of their numbers: a copy that later changes leave alone.
 pub(in crate::thread) type Slots<S> = Arc<[Arc<S>]>;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Deque, MANY_SCOPED, batch_of_scoped, oldest_of_many};
+
+    #[test]
+    fn what_gathers_while_a_thief_rests_does_not_grow() {
+        let (queue, own) = (Deque::new_lifo(), Deque::new_lifo());
+        let thief = queue.stealer();
+        let mut most = 0;
+        for _ in 0..1_000 {
+            (0..1_000).for_each(|task| queue.push(task));
+            most = most.max(queue.len());
+            let (_first, more) =
+                oldest_of_many(&thief, &own, MANY_SCOPED, batch_of_scoped).expect("there are some");
+            assert!(more, "a batch");
+            while own.pop().is_some() {}
+        }
+        assert!(most < 5_000, "{most} tasks wait");
+    }
+
+    #[test]
+    fn a_thief_takes_few_of_few() {
+        let (queue, own) = (Deque::new_lifo(), Deque::new_lifo());
+        (0..MANY_SCOPED).for_each(|task| queue.push(task));
+        let found = oldest_of_many(&queue.stealer(), &own, MANY_SCOPED, batch_of_scoped);
+        assert_eq!((found, own.len()), (Some((0, false)), 0));
+    }
+}

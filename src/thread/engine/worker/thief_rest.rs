@@ -5,7 +5,8 @@
 //! microsecond. If tasks are shorter than that, all threads together are slower than one, because
 //! thieves take each task as soon as it is queued. So a thief that has run out of such tasks soon
 //! after its last theft rests, twice as long each time. Meanwhile tasks gather, and it takes a
-//! batch of them (`queue.rs`), or the thread that waits for the scope runs them itself.
+//! batch of them, a part of what waits (`queue.rs`), or the thread that waits for the scope runs
+//! them itself. A long batch needs no rest after it: so what gathers in a rest does not grow.
 //!
 //! It has no other work then, and has counted off what has ended. It comes back about as soon as a
 //! sleeping thread wakes, and counts as running meanwhile: it looks again ((b) in
