@@ -7,6 +7,8 @@
 //! cargo bench -- --write              # all or some, into benches/results, the page and docs/plots
 //! cargo bench -- --scaling FILE --write # only a record of the bench `scaling`, perhaps from elsewhere
 //! cargo bench -- --draw-scaling       # its plots again, of the table that is there
+//! cargo bench -- --loads [threads]    # some rows of these tables under each load (`busy.rs`)
+//! cargo bench -- --draw-loads --write # the table of the records that `--loads` has left
 //! ```
 //!
 //! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
@@ -24,10 +26,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use trefoil_benches::busy::LOADS;
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::PLOTS;
 use trefoil_benches::report::run::{self, Run};
-use trefoil_benches::report::{behind, document, headline, links, scaling, table};
+use trefoil_benches::report::{behind, document, headline, links, loads, scaling, table};
 
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
 const TABLES: [(&str, u64); 7] = [
@@ -49,6 +52,8 @@ const SCALING: &str = "scaling";
 struct Wanted {
     scaling: Option<PathBuf>,
     draw_scaling: bool,
+    loads: bool,
+    draw_loads: bool,
     quick: bool,
     write: bool,
     tables: Vec<&'static str>,
@@ -59,6 +64,8 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         scaling: None,
         draw_scaling: false,
+        loads: false,
+        draw_loads: false,
         quick: false,
         write: false,
         tables: Vec::new(),
@@ -67,6 +74,8 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match arg.as_str() {
             "--scaling" => wanted.scaling = Some(args.next().ok_or("which record?")?.into()),
             "--draw-scaling" => wanted.draw_scaling = true,
+            "--loads" => wanted.loads = true,
+            "--draw-loads" => wanted.draw_loads = true,
             "--bench" => {} // cargo's
             "--quick" => wanted.quick = true,
             "--write" => wanted.write = true,
@@ -99,8 +108,8 @@ fn build(top: &Path, tables: &[&str]) -> Result<Vec<(String, PathBuf)>, String> 
         "trefoil-benches",
         "--no-run",
     ]);
-    // One more peer; it declares a newer toolchain than ours but builds with it.
-    command.args(["--features", "forte", "--ignore-rust-version"]);
+    // More peers; two declare a newer toolchain than ours but build with it.
+    command.args(["--features", "forte,regions", "--ignore-rust-version"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     for table in tables {
         command.args(["--bench", table]);
@@ -133,14 +142,21 @@ fn build(top: &Path, tables: &[&str]) -> Result<Vec<(String, PathBuf)>, String> 
     tables.iter().map(|table| find(table)).collect()
 }
 
-/// Runs one, and reads what it leaves.
-fn measure(program: &Path, record: &Path, quick: bool, seconds: u64) -> Result<Record, String> {
+/// Runs one, or with these arguments a part of it, and reads what it leaves.
+fn measure(
+    program: &Path,
+    record: &Path,
+    quick: bool,
+    seconds: u64,
+    part: Option<[&str; 4]>,
+) -> Result<Record, String> {
     let _ = std::fs::remove_file(record);
     let mut command = Command::new(program);
     command
         .arg("--bench")
         .arg("--record")
         .arg(record)
+        .args(part.iter().flatten())
         .stdin(Stdio::null());
     if quick {
         command.arg("--quick");
@@ -166,7 +182,7 @@ fn measure(program: &Path, record: &Path, quick: bool, seconds: u64) -> Result<R
     let text =
         std::fs::read_to_string(record).map_err(|error| format!("it left no record: {error}"))?;
     let record = Record::read(&text)?;
-    if record.partial || record.quick != quick || record.rows.is_empty() {
+    if record.partial != part.is_some() || record.quick != quick || record.rows.is_empty() {
         return Err("it did not measure everything".to_owned());
     }
     Ok(record)
@@ -262,6 +278,13 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 const RESULTS: &str = "benches/results/README.md";
 const PAGE: &str = "docs/BENCHMARKS.md";
 
+/// The document of the rows under loads, and its place.
+const UNDER_LOADS: &str = "benches/results/loads.md";
+const LOADS_PLACE: &str = "loads";
+
+/// The seconds that a group of rows may take under one load.
+const GROUP_SECONDS: u64 = 240;
+
 fn read(path: &str) -> Result<String, String> {
     std::fs::read_to_string(top().join(path)).map_err(|error| format!("{path}: {error}"))
 }
@@ -336,12 +359,92 @@ fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
     Ok(there.iter().map(|(id, _)| *id).collect())
 }
 
+/// Measures the rows of these tables that are measured under loads, under each; returns whether all
+/// were.
+fn measure_loads(wanted: &Wanted) -> Result<bool, String> {
+    let is_wanted = |bench: &&str| wanted.tables.contains(bench);
+    let tables = loads::GROUPS.map(|(bench, _)| bench);
+    let tables: Vec<&str> = tables.into_iter().filter(is_wanted).collect();
+    let programs = build(top(), &tables)?;
+    let folder = records_of_loads()?;
+    let mut whole = true;
+    for (bench, groups) in loads::GROUPS {
+        let Some((_, program)) = programs.iter().find(|(name, _)| name == bench) else {
+            continue;
+        };
+        for &group in groups {
+            for (load, _) in LOADS {
+                println!("\n=== {bench}, {group}, {load}");
+                let record = folder.join(loads::file(bench, group, load));
+                let part = ["--only", group, "--load", load];
+                let found = measure(program, &record, wanted.quick, GROUP_SECONDS, Some(part));
+                if let Err(why) = found {
+                    whole = false;
+                    println!("\n=== FAILED: {why}");
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// Where the records of rows under loads are.
+fn records_of_loads() -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| top().join("target"));
+    let folder = target.join("tables/loads");
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+/// Writes the table of the rows under loads, of the records that are there, and the column of the
+/// page; or prints the table.
+fn draw_loads(write_it: bool) -> Result<bool, String> {
+    let folder = records_of_loads()?;
+    let mut records = Vec::new();
+    for (bench, groups) in loads::GROUPS {
+        for group in groups {
+            for (load, _) in LOADS {
+                let file = folder.join(loads::file(bench, group, load));
+                if let Ok(text) = std::fs::read_to_string(file) {
+                    records.push(Record::read(&text)?);
+                }
+            }
+        }
+    }
+    if write_it && records.iter().any(|record| record.quick) {
+        return Err("some records are of a quick run, which is for a look only".to_owned());
+    }
+    let run = Run::begin(top());
+    let mut text = document::signed(&run.id, "");
+    let machine = &run.machine;
+    let _ = writeln!(
+        text,
+        "Run {}, {}: {machine}. {}.\n",
+        run.id, run.date, run.versions
+    );
+    text += &loads::table(&records);
+    println!("{text}");
+    if write_it {
+        let document = document::replace(&read(UNDER_LOADS)?, LOADS_PLACE, &text)?;
+        write(&top().join(UNDER_LOADS), &document)?;
+        let headline = headline::headline(&read(RESULTS)?, &document)?;
+        let page = document::replace(&read(PAGE)?, "headline", &headline)?;
+        write(&top().join(PAGE), &page)?;
+    }
+    Ok(true)
+}
+
 fn all(wanted: &Wanted) -> Result<bool, String> {
     if let Some(file) = &wanted.scaling {
         return write_scaling(file, wanted.write);
     }
     if wanted.draw_scaling {
         return draw_scaling();
+    }
+    if wanted.loads || wanted.draw_loads {
+        let whole = !wanted.loads || measure_loads(wanted)?;
+        return Ok(draw_loads(wanted.write)? && whole);
     }
     let top = top();
     let programs = build(top, &wanted.tables)?;
@@ -369,6 +472,7 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
             &scratch.join(format!("{name}.record")),
             wanted.quick,
             seconds,
+            None,
         ) {
             Ok(record) => measured.push((name, record)),
             Err(why) => {
@@ -418,7 +522,8 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
     let files = links::files(write_addresses(&at)?, "../../docs/");
     document = document::replace(&document, "plots", &files)?;
     write(&results, &document)?;
-    let page = document::replace(&read(PAGE)?, "headline", &headline::headline(&document)?)?;
+    let headline = headline::headline(&document, &read(UNDER_LOADS)?)?;
+    let page = document::replace(&read(PAGE)?, "headline", &headline)?;
     write(&to.join("BENCHMARKS.md"), &page)?;
     println!(
         "\n{} tables and {} plots in {:.0} s, written to {}{}",
@@ -462,7 +567,7 @@ mod tests {
     #[test]
     fn the_page_and_the_readme_say_what_the_tables_say() {
         let (results, page) = (committed(), read(PAGE).unwrap());
-        let headline = headline::headline(&results).unwrap();
+        let headline = headline::headline(&results, &read(UNDER_LOADS).unwrap()).unwrap();
         assert_eq!(
             document::replace(&page, "headline", &headline),
             Ok(page.clone())
@@ -520,6 +625,8 @@ mod tests {
         assert!(!args("--quick --write").unwrap().write);
         assert_eq!(args("--quick").unwrap().tables.len(), TABLES.len());
         assert!(args("treads").is_err());
+        assert!(args("--loads threads --write").unwrap().loads);
+        assert!(args("--draw-loads").unwrap().draw_loads);
         let scaling = args("--scaling a.record --write").unwrap();
         assert_eq!(scaling.scaling.as_deref(), Some(Path::new("a.record")));
         assert!(args("--scaling").is_err());
@@ -528,6 +635,7 @@ mod tests {
     #[test]
     fn the_document_has_a_place_for_each_table() {
         let document = committed();
+        document::run_of(&read(UNDER_LOADS).unwrap(), LOADS_PLACE).unwrap();
         for name in TABLES
             .map(|table| table.0)
             .into_iter()

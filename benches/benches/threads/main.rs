@@ -10,7 +10,8 @@
 //! threads they have. Each file below holds the rows of one kind of work, and beside
 //! each row its goal.
 //!
-//! forte is a peer, too, if its feature is on; `benches/Cargo.toml` says how.
+//! forte, ForkUnion and micropool are peers, too, if their features are on; `benches/Cargo.toml`
+//! says how.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
@@ -54,9 +55,11 @@ fn main() {
     bench.group("job back to back", spawn::back_to_back);
     bench.group("region hot", region::hot);
     bench.group("region idle", region::idle);
+    bench.group("region back to back", region::back_to_back);
     bench.group("map tiny", map::tiny);
     bench.group("map large", map::large);
     bench.group("map longer", map::longer);
+    bench.group("imap", map::imap);
     bench.group("primes", map::primes);
     bench.group("iter reductions", iter::reductions);
     bench.group("iter vectors", iter::vectors);

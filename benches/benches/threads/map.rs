@@ -168,6 +168,43 @@ pub fn longer(bench: &mut Bench) {
     );
 }
 
+/// Results of an iterator's items as they come, in order: items of a microsecond.
+pub fn imap(bench: &mut Bench) {
+    let n = bench.pick(100, 4_000, 20_000);
+    let links = links_per_us() as u64;
+    let work = move |i: u64| black_box(chain(1, links)) ^ i;
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            assert_eq!(peers::trefoil(2).imap(0..n, work).count() as u64, n);
+        }),
+        Entry::whole(Kind::OursToo, "trefoil, unordered", n, || {
+            let results = peers::trefoil(2).imap_unordered(0..n, work);
+            assert_eq!(results.count() as u64, n);
+        }),
+        Entry::whole(Kind::Peer, "rayon, par_bridge into a channel", n, || {
+            let (sender, receiver) = std::sync::mpsc::sync_channel(64);
+            peers::rayon(2).spawn(move || {
+                let send = |i| sender.send(work(i)).expect("it is received");
+                (0..n).par_bridge().for_each(send);
+            });
+            assert_eq!(receiver.into_iter().count() as u64, n);
+        }),
+        Entry::whole(Kind::Peer, "tokio, buffered", n, || {
+            use futures::StreamExt as _;
+            let tokio = peers::tokio();
+            let tasks = (0..n).map(|i| tokio.spawn(async move { work(i) }));
+            let results = futures::stream::iter(tasks).buffered(24);
+            assert_eq!(tokio.block_on(results.count()) as u64, n);
+        }),
+        Entry::whole(Kind::Sequential, "sequential", n, || {
+            assert_eq!((0..n).map(work).count() as u64, n);
+        }),
+    ];
+    let measured = bench.measure(bench.rounds(), entries);
+    let name = "`imap` of items of 1 µs, each";
+    bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+}
+
 /// How many primes there are.
 pub fn primes(bench: &mut Bench) {
     let below = bench.pick(1_000_u32, 100_000, 100_000);

@@ -5,7 +5,7 @@
 //! let the caller be one, so their pools have a thread less.
 
 use std::num::NonZero;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use trefoil::ThreadPool;
 use trefoil_benches::work::Node;
@@ -69,6 +69,38 @@ pub fn forte(and_caller: usize) -> &'static forte::ThreadPool {
         }
     });
     &POOLS[and_caller]
+}
+
+/// paralight, whose caller does not take part.
+pub fn paralight() -> &'static Mutex<paralight::threads::ThreadPool> {
+    use paralight::threads::{CpuPinningPolicy, RangeStrategy, ThreadCount, ThreadPoolBuilder};
+    static TWO: LazyLock<Mutex<paralight::threads::ThreadPool>> = LazyLock::new(|| {
+        let builder = ThreadPoolBuilder {
+            num_threads: ThreadCount::Count(NonZero::new(2).expect("it is two")),
+            range_strategy: RangeStrategy::WorkStealing,
+            cpu_pinning: CpuPinningPolicy::No,
+        };
+        Mutex::new(builder.build())
+    });
+    &TWO
+}
+
+/// micropool with one thread and the caller.
+#[cfg(feature = "regions")]
+pub fn micropool() -> &'static micropool::ThreadPool {
+    static TWO: LazyLock<micropool::ThreadPool> = LazyLock::new(|| {
+        micropool::ThreadPoolBuilder::default()
+            .num_threads(1)
+            .build()
+    });
+    &TWO
+}
+
+/// ForkUnion with one thread and the caller. Its threads spin as long as there is a pool, so each
+/// measurement makes one.
+#[cfg(feature = "regions")]
+pub fn new_fork_union() -> fork_union::ThreadPool {
+    fork_union::ThreadPool::try_spawn(2).expect("ForkUnion has threads")
 }
 
 pub fn tokio() -> &'static tokio::runtime::Runtime {

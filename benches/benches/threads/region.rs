@@ -17,6 +17,9 @@ use crate::spawn::Call;
 /// After so long, every pool sleeps.
 pub const IDLE: Duration = Duration::from_millis(2);
 
+/// After so long, the processors sleep deeply, too.
+const LONG_IDLE: Duration = Duration::from_millis(20);
+
 /// The second half of a region, on a thread that spins while it waits: the best that this
 /// machine could give. It sleeps soon, so as not to trouble the others.
 struct Helper {
@@ -192,12 +195,94 @@ pub fn hot(bench: &mut Bench) {
     }
 }
 
+/// The work of one item: so many dependent multiplications, of about a nanosecond each.
+fn multiply(times: u64) {
+    let mut x = black_box(times);
+    for _ in 0..times {
+        x = x.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+    }
+    black_box(x);
+}
+
+/// `for_each` of as many items as a small simulation has, again and again, as its steps follow one
+/// another: what a region itself costs.
+pub fn back_to_back(bench: &mut Bench) {
+    use paralight::iter::{
+        ExactParallelSourceExt, IntoExactParallelRefSource, ParallelIteratorExt,
+    };
+    let items: Vec<u64> = (0..128).collect();
+    let items = &items[..];
+    for times in [30, 300] {
+        let n = bench.pick(2, 2_000, 600_000 / times);
+        let each = move |_: &u64| multiply(times);
+        let mut entries = vec![
+            Entry::hot(Kind::Ours, "trefoil", n, move |n| {
+                let pool = peers::trefoil(2);
+                (0..n).for_each(|_| pool.for_each(items, each));
+            }),
+            Entry::hot(Kind::OursToo, "trefoil, map", n, move |n| {
+                let pool = peers::trefoil(2);
+                (0..n).for_each(|_| drop(black_box(pool.map(items, each))));
+            }),
+            Entry::hot(Kind::Peer, "rayon", n, move |n| {
+                let region = || items.into_par_iter().for_each(each);
+                (0..n).for_each(|_| peers::rayon(2).install(region));
+            }),
+            Entry::hot(Kind::Peer, "orx-parallel", n, move |n| {
+                (0..n).for_each(|_| items.par().num_threads(2).for_each(each));
+            }),
+            Entry::hot(Kind::Peer, "paralight", n, move |n| {
+                let pool = &mut *peers::paralight().lock().expect("nobody panics");
+                for _ in 0..n {
+                    let items = IntoExactParallelRefSource::par_iter(items);
+                    items.with_thread_pool(&mut *pool).for_each(each);
+                }
+            }),
+        ];
+        #[cfg(feature = "regions")]
+        entries.extend([
+            Entry::hot(Kind::Peer, "micropool", n, move |n| {
+                peers::micropool().install(|| {
+                    for _ in 0..n {
+                        let items = IntoExactParallelRefSource::par_iter(items);
+                        let items = items.with_thread_pool(micropool::split_by_threads());
+                        items.for_each(each);
+                    }
+                });
+            }),
+            Entry::samples(Kind::Peer, "ForkUnion", move |samples| {
+                let mut pool = peers::new_fork_union();
+                let mut regions = |n: u64| {
+                    for _ in 0..n {
+                        pool.for_n(items.len(), |item| each(&items[item.task_index]));
+                    }
+                };
+                regions(n.div_ceil(10));
+                let start = Instant::now();
+                regions(n);
+                samples.push(start.elapsed().as_nanos() as f64 / n as f64);
+            }),
+        ]);
+        entries.push(Entry::hot(Kind::Sequential, "sequential", n, move |n| {
+            (0..n).for_each(|_| items.iter().for_each(each));
+        }));
+        let measured = bench.measure(bench.rounds(), entries);
+        let name = format!("regions back to back: `for_each` of 128 x {times} multiplications");
+        bench.report(Row::new(name, Unit::Us, &[Goal::Ahead]), &measured);
+    }
+}
+
 /// Calls that are made when all threads sleep, each a sample.
 pub fn after_idle(bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Measured {
+    after(IDLE, bench, calls, each_round)
+}
+
+/// The same after so long.
+fn after(idle: Duration, bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Measured {
     let entries = calls.into_iter().map(|(kind, name, call)| {
         Entry::samples(kind, name, move |samples| {
             for _ in 0..each_round {
-                std::thread::sleep(IDLE);
+                std::thread::sleep(idle);
                 let start = Instant::now();
                 call();
                 samples.push(start.elapsed().as_nanos() as f64);
@@ -209,23 +294,27 @@ pub fn after_idle(bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Mea
 
 /// The same after the pool has slept.
 pub fn idle(bench: &mut Bench) {
-    let each_round = bench.pick(1, 10, 25);
-    let item = |_: &u64| black_box(spin(200.0));
-    let mut regions = regions(200.0);
-    regions.push((
-        Kind::OursToo,
-        "trefoil, threads pinned",
-        Box::new(move || drop(black_box(peers::pinned().map(&[1, 2], item)))),
-    ));
-    // It is asleep, too, by then.
-    regions.retain(|region| region.0 != Kind::Floor);
-    let measured = after_idle(bench, regions, each_round);
-    bench.report(
-        Row::new(
-            "region: `map` of 2 x 200 µs, after 2 ms idle",
-            Unit::Us,
-            &[Goal::Times(0.56), Goal::Ahead],
-        ),
-        &measured,
-    );
+    let full = [25, 8];
+    for (idle, full) in [IDLE, LONG_IDLE].into_iter().zip(full) {
+        let each_round = bench.pick(1, full / 2, full);
+        let item = |_: &u64| black_box(spin(200.0));
+        let mut regions = regions(200.0);
+        regions.push((
+            Kind::OursToo,
+            "trefoil, threads pinned",
+            Box::new(move || drop(black_box(peers::pinned().map(&[1, 2], item)))),
+        ));
+        // It is asleep, too, by then.
+        regions.retain(|region| region.0 != Kind::Floor);
+        let measured = after(idle, bench, regions, each_round);
+        let millis = idle.as_millis();
+        bench.report(
+            Row::new(
+                format!("region: `map` of 2 x 200 µs, after {millis} ms idle"),
+                Unit::Us,
+                &[Goal::Times(0.56), Goal::Ahead],
+            ),
+            &measured,
+        );
+    }
 }

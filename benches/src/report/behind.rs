@@ -18,7 +18,7 @@ const WHY: &[(&str, &str)] = &[
         "a waiting worker of rayon runs other tasks, here only the one that it waits for",
     ),
     (
-        "after 2 ms idle",
+        "ms idle",
         "the kernel queues the woken thread behind its waker; pinned threads take about as long as \
          the best peer",
     ),

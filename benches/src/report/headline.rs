@@ -1,10 +1,13 @@
 //! The headline of the page: a few rows of the tables.
 //!
-//! The rows are copied from the document of all tables, so a figure is written once.
+//! The rows are copied from the document of all tables, and their last column from that of the rows
+//! under loads, so a figure is written once.
 //!
 //! Checked by the tests below, and by those of `tables`.
 
-use super::table;
+use std::fmt::Write as _;
+
+use super::loads;
 
 /// The rows, by their names.
 const ROWS: [&str; 13] = [
@@ -23,6 +26,9 @@ const ROWS: [&str; 13] = [
     "a worker is killed, until the next answers",
 ];
 
+/// The first lines of the headline.
+const HEAD: &str = "| work | trefoil | best peer | × | × busy |\n|---|---|---|---|---|\n";
+
 /// What a table says behind its rows.
 const AHEAD: &str = "Ahead of the best peer, or level within a tenth: ";
 
@@ -32,19 +38,22 @@ pub fn verdict(ahead: usize, all: usize) -> String {
     format!("{AHEAD}{ahead} of {all} rows, those that are not shown here included.")
 }
 
-/// The headline, of the document of all tables.
+/// The headline, of the document of all tables and of that of the rows under loads.
 ///
 /// # Errors
 /// If a row is missing, or there twice.
-pub fn headline(results: &str) -> Result<String, String> {
-    let mut out = table::HEAD.to_owned();
+pub fn headline(results: &str, under_loads: &str) -> Result<String, String> {
+    let mut out = HEAD.to_owned();
     for name in ROWS {
         let start = format!("| {name} |");
         let mut rows = results.lines().filter(|line| {
             line.starts_with(&start) && line.matches('|').count() == 5 // the columns of a page
         });
         match (rows.next(), rows.next()) {
-            (Some(row), None) => out = out + row + "\n",
+            (Some(row), None) => {
+                let busy = loads::busy(under_loads, name);
+                let _ = writeln!(out, "{row} {busy} |");
+            }
             (None, _) => return Err(format!("no row is named {name:?}")),
             _ => return Err(format!("several rows are named {name:?}")),
         }
@@ -63,9 +72,14 @@ mod tests {
             .map(|name| format!("| {name} | 1 | 2 | ×0.50 |\n"))
             .collect();
         let results = format!("{rows}\n{}\n", verdict(3, 4));
-        let text = headline(&results).unwrap();
-        assert!(text.ends_with(&rows));
-        assert!(headline(&results.replace(ROWS[3], "gone")).is_err());
-        assert!(headline(&format!("{results}{rows}")).is_err());
+        let busy = format!("| {} | 1 ×0.50 a | 2 ×0.75 b |  |\n", ROWS[3]);
+        let text = headline(&results, &busy).unwrap();
+        for name in ROWS {
+            let busy = if name == ROWS[3] { "×0.75" } else { "" };
+            let row = format!("| {name} | 1 | 2 | ×0.50 | {busy} |\n");
+            assert!(text.contains(&row), "{row}: {text}");
+        }
+        assert!(headline(&results.replace(ROWS[3], "gone"), &busy).is_err());
+        assert!(headline(&format!("{results}{rows}"), &busy).is_err());
     }
 }
