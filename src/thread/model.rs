@@ -11,7 +11,9 @@ use super::engine::lent::{countdown, latch};
 use super::engine::mailbox::ShareMailbox;
 pub use super::engine::raw_outside_queue::Fault;
 use super::engine::raw_outside_queue::{ONE, Outlet, OutsideQueue, fault};
-use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
+use super::engine::sleep::{
+    Afterwards, Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason,
+};
 use super::engine::standing::Standing;
 use super::engine::wake::WakeHandle;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -194,7 +196,7 @@ impl Pool {
                 recruited
             }
             Need::Runner => {
-                let recruited = self.sleep.recruit();
+                let recruited = self.sleep.recruit(Afterwards::MayWait);
                 if recruited == Recruited::Missing {
                     match self.unborn.lock().take() {
                         Some(slot) => slot.sleeper.wake(WakeReason::Work),

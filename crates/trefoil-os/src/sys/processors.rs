@@ -4,7 +4,8 @@
 //! it rounds half a processor down. `num_cpus` knows physical cores. (It reads the quota of the
 //! process's own group, too, and rounds up: never less than what `std` says.)
 //!
-//! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails.
+//! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails. `sched_getcpu` takes
+//!   nothing.
 //!
 //! Tests: below; `tests/thread/resize.rs::a_process_that_may_use_one_processor_has_one_worker`,
 //! `tests/process/pool.rs::a_width_can_leave_processors_free`.
@@ -40,6 +41,21 @@ pub fn by_affinity() -> usize {
 #[cfg(not(target_os = "linux"))]
 pub fn by_affinity() -> usize {
     logical()
+}
+
+/// The processor on which this thread runs, which may be another one the next moment. `None`: the
+/// system does not say (or a model runs, in which it would change with each run).
+#[cfg(all(target_os = "linux", not(any(loom, miri, simulated))))]
+pub fn current() -> Option<usize> {
+    // SAFETY: Y32: no argument.
+    let here = unsafe { libc::sched_getcpu() };
+    usize::try_from(here).ok()
+}
+
+/// The processor on which this thread runs: the system does not say.
+#[cfg(not(all(target_os = "linux", not(any(loom, miri, simulated)))))]
+pub fn current() -> Option<usize> {
+    None
 }
 
 #[cfg(all(test, not(loom)))]

@@ -33,7 +33,7 @@ use crossbeam_utils::CachePadded;
 use super::config::Config;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
+use super::sleep::{Afterwards, Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
 use super::wake_policy::WakePolicy;
 use crate::blocking_threads::contain;
@@ -357,7 +357,7 @@ impl Registry {
     #[inline]
     pub(in crate::thread) fn published(self: &Arc<Self>) {
         if let Some(need) = self.sleep.need_after_push() {
-            self.wake_or_start(need);
+            self.wake_or_start(need, Afterwards::MayWait);
         }
     }
 
@@ -370,7 +370,7 @@ impl Registry {
     /// A searcher has found work, and seen more: wakes one thread more.
     pub(in crate::thread) fn found_more(self: &Arc<Self>) {
         match self.sleep.need_after_push() {
-            Some(need) => self.wake_or_start(need),
+            Some(need) => self.wake_or_start(need, Afterwards::Computes),
             None if self.lacks_searchers(WAKING) => self.wake_another(WAKING),
             None => {}
         }
@@ -456,14 +456,14 @@ impl Registry {
 
     /// Wakes or starts the threads needed for the queued work.
     #[cold]
-    pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need) {
+    pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need, then: Afterwards) {
         if !self.may_recruit() {
             return;
         }
         let mut need = need;
         loop {
             let recruited = match need {
-                Need::Runner => self.sleep.recruit(),
+                Need::Runner => self.sleep.recruit(then),
                 Need::Monitor => self.sleep.begin_monitor(),
             };
             match recruited {

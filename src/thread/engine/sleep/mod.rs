@@ -30,5 +30,7 @@ mod spares;
 mod waiters;
 mod width;
 
-pub(in crate::thread) use protocol::{Need, Recruited, SleepState, Sleeper, WakeReason};
+pub(in crate::thread) use protocol::{
+    Afterwards, Need, Recruited, SleepState, Sleeper, WakeReason,
+};
 pub(in crate::thread) use waiters::ProcessWaiters;

@@ -41,6 +41,7 @@ use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
+use crate::sys::processors;
 use crate::thread::engine::config::AT_ONCE;
 use crate::thread::engine::wake::WakeHandle;
 
@@ -79,7 +80,22 @@ pub(in crate::thread) struct Sleeper {
     pub(in crate::thread) place: usize,
     /// Why the thread was woken; 0: it was not, or it has read the reason.
     reason: AtomicU32,
+    /// One more than the processor on which it fell asleep, if that is known: a hint.
+    processor: AtomicUsize,
     handle: WakeHandle,
+}
+
+/// Among so many of the newest sleepers one is chosen that another processor may run at once.
+const NEAR: usize = 8;
+
+/// What the thread that wakes another one does afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Afterwards {
+    /// Perhaps nothing: it may wait for what the other one runs.
+    MayWait,
+    /// It computes. The kernel lets a thread continue on the processor on which it fell asleep, and
+    /// if that is this one, it would have to wait; so one that slept elsewhere is better.
+    Computes,
 }
 
 impl Sleeper {
@@ -87,6 +103,7 @@ impl Sleeper {
         Arc::new(Self {
             place,
             reason: AtomicU32::new(0),
+            processor: AtomicUsize::new(0),
             handle,
         })
     }
@@ -112,7 +129,7 @@ impl Sleeper {
 /// The sleepers, and what changes under their lock.
 pub(super) struct Asleep {
     /// In the order in which they fell asleep. The thread that fell asleep last is woken first,
-    /// because its caches are most likely still warm.
+    /// because its caches are most likely still warm (but see [`Afterwards`]).
     pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Workers of this pool that are inside its `shutdown`.
@@ -123,6 +140,9 @@ impl Asleep {
     /// Adds a sleeper, unless the pool is closed.
     pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
         if !self.closed {
+            if let Some(here) = processors::current() {
+                sleeper.processor.store(here + 1, Ordering::Relaxed);
+            }
             self.sleepers.push(Arc::clone(sleeper));
         }
         !self.closed
@@ -145,12 +165,26 @@ impl Asleep {
         true
     }
 
-    /// The newest of the pool's own threads, or else of the spares.
-    fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
-        match self.newest(&|sleeper| sleeper.place < width) {
-            Some(at) => Some(self.sleepers.remove(at)),
-            None => self.sleepers.pop(),
-        }
+    /// The newest of the pool's own threads, or else of the spares. For a thread that computes one
+    /// of the newest that fell asleep on another processor than this, if there is one.
+    fn pop(&mut self, width: usize, then: Afterwards) -> Option<Arc<Sleeper>> {
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.place < width;
+        let Some(newest) = self.newest(&is_own) else {
+            return self.sleepers.pop();
+        };
+        let elsewhere = |here: usize| {
+            let is_elsewhere = |sleeper: &Arc<Sleeper>| {
+                is_own(sleeper) && sleeper.processor.load(Ordering::Relaxed) != here + 1
+            };
+            let first = (newest + 1).saturating_sub(NEAR);
+            let near = &self.sleepers[first..=newest];
+            near.iter().rposition(is_elsewhere).map(|at| first + at)
+        };
+        let at = match then {
+            Afterwards::MayWait => None,
+            Afterwards::Computes => processors::current().and_then(elsewhere),
+        };
+        Some(self.sleepers.remove(at.unwrap_or(newest)))
     }
 }
 
@@ -364,8 +398,8 @@ impl SleepState {
     /// found. `Missing`: all are awake, a thread must be started. It is counted already; undo that
     /// with [`not_started`](Self::not_started) if the system refuses it.
     #[cold]
-    pub(in crate::thread) fn recruit(&self) -> Recruited {
-        self.recruit_if(&|now| self.need(now) == Some(Need::Runner))
+    pub(in crate::thread) fn recruit(&self, then: Afterwards) -> Recruited {
+        self.recruit_if(&|now| self.need(now) == Some(Need::Runner), then)
     }
 
     /// Whether one thread more should be woken although some search: more sleep than the
@@ -381,11 +415,16 @@ impl SleepState {
     /// Wakes a thread if that is so.
     #[cold]
     pub(in crate::thread) fn recruit_another(&self, few: usize) -> Recruited {
-        self.recruit_if(&|now| now.running() < self.target(now) && now.searching() < few)
+        let lacks = |now: ThreadCounts| now.running() < self.target(now) && now.searching() < few;
+        self.recruit_if(&lacks, Afterwards::Computes)
     }
 
     /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
-    pub(super) fn recruit_if(&self, needed: &dyn Fn(ThreadCounts) -> bool) -> Recruited {
+    pub(super) fn recruit_if(
+        &self,
+        needed: &dyn Fn(ThreadCounts) -> bool,
+        then: Afterwards,
+    ) -> Recruited {
         let mut asleep = self.asleep.lock();
         if asleep.closed {
             return Recruited::Done;
@@ -393,7 +432,7 @@ impl SleepState {
         if !self.update(&|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
             return Recruited::Changed;
         }
-        let Some(sleeper) = asleep.pop(self.width()) else {
+        let Some(sleeper) = asleep.pop(self.width(), then) else {
             return Recruited::Missing;
         };
         drop(asleep);
@@ -505,7 +544,41 @@ impl std::fmt::Debug for SleepState {
 mod tests {
     use std::sync::Arc;
 
-    use super::{ProcessWaiters, SleepState};
+    use super::{Afterwards, Asleep, ProcessWaiters, SleepState, Sleeper};
+    use crate::loom::Parker;
+    use crate::loom::atomic::Ordering;
+    use crate::sys::processors;
+    use crate::thread::engine::wake::WakeHandle;
+
+    #[test]
+    fn who_computes_wakes_a_thread_that_slept_elsewhere() {
+        let sleeper = |place| {
+            let handle = WakeHandle::new(Parker::new().unparker().clone(), 1, place);
+            Sleeper::new(place, handle)
+        };
+        let mut asleep = Asleep {
+            sleepers: Vec::new(),
+            closed: false,
+            in_shutdown: 0,
+        };
+        let mut woken = |then| {
+            asleep.sleepers.clear();
+            for place in 0..3 {
+                let sleeper = sleeper(place);
+                assert!(asleep.add(&sleeper));
+                // As if it had slept there: the last two, where this thread is from now on.
+                let here = processors::current().map_or(0, |here| here + 1);
+                sleeper
+                    .processor
+                    .store(here * place.min(1), Ordering::Relaxed);
+            }
+            asleep.pop(2, then).unwrap().place
+        };
+        // The third is a spare. This thread may move in between, so it tries again.
+        assert_eq!(woken(Afterwards::MayWait), 1);
+        let known = processors::current().is_some();
+        assert!(!known || (0..1000).any(|_| woken(Afterwards::Computes) == 0));
+    }
 
     #[test]
     fn both_workers_of_two_search_after_a_job_and_one_otherwise() {

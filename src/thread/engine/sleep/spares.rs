@@ -48,7 +48,7 @@
 use std::time::Duration;
 
 use super::counts::{BLOCKED, MONITORED, RUNNING, ThreadCounts};
-use super::protocol::{Need, Recruited, SleepState};
+use super::protocol::{Afterwards, Need, Recruited, SleepState};
 use crate::loom::atomic::{Ordering, fence};
 use crate::thread::engine::config::{AT_ONCE, STALL};
 
@@ -215,7 +215,7 @@ impl SleepState {
 
     /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
-        self.recruit_if(&|_| true)
+        self.recruit_if(&|_| true, Afterwards::Computes)
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many

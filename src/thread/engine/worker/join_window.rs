@@ -36,7 +36,7 @@ use super::Worker;
 use crate::loom::per_thread;
 use crate::sys::ticks;
 use crate::thread::engine::lent::raw_job::JobRef;
-use crate::thread::engine::sleep::Need;
+use crate::thread::engine::sleep::{Afterwards, Need};
 
 /// A window that took less may be followed by a longer one.
 const SHORT: u64 = 10 * ticks::MICROSECOND;
@@ -208,7 +208,7 @@ impl Worker {
             }
             None => {}
             Some(Need::Runner) if registry.takers() == 0 => {}
-            Some(need) => registry.wake_or_start(need),
+            Some(need) => registry.wake_or_start(need, Afterwards::Computes),
         }
     }
 
