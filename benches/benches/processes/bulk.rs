@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use trefoil::{Bulk, Shared};
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 
+use crate::ipc::Channel;
 use crate::peers;
 use crate::pipes::Pipes;
 use crate::python;
@@ -46,6 +47,7 @@ fn bare_pipes(name: &'static str, size: usize, count: u64) -> Entry<'static> {
 pub fn there_and_back(bench: &mut Bench, size: usize) {
     let count = calls(bench, size);
     let bytes = vec![7_u8; size];
+    let channel = Channel::new();
     let mut entries = vec![
         Entry::hot(Kind::Ours, "trefoil", count, |count| {
             let mut bulk = Bulk::from(&bytes[..]);
@@ -82,6 +84,13 @@ pub fn there_and_back(bench: &mut Bench, size: usize) {
             for _ in 0..count {
                 let call = peers::procspawn().spawn(bytes, |bytes: Vec<u8>| bytes);
                 bytes = call.join().expect("it comes back");
+            }
+            assert_eq!(bytes.len(), size);
+        }),
+        Entry::hot(Kind::Peer, "ipc-channel by hand", count, |count| {
+            let mut bytes = bytes.clone();
+            for _ in 0..count {
+                bytes = channel.block(&bytes);
             }
             assert_eq!(bytes.len(), size);
         }),

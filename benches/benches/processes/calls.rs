@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 
+use crate::ipc::Channel;
 use crate::peers::{self, Confined, add_one};
 use crate::pipes::Pipes;
 use crate::python;
@@ -20,6 +21,7 @@ fn calls<'a>() -> Vec<(Kind, &'static str, Call<'a>)> {
     let procs = peers::new_trefoil();
     let plain = peers::new_plain();
     let procspawn = peers::new_procspawn();
+    let channel = Channel::new();
     let mut pipes = Pipes::new(0);
     vec![
         (
@@ -36,6 +38,11 @@ fn calls<'a>() -> Vec<(Kind, &'static str, Call<'a>)> {
             Kind::Peer,
             "procspawn",
             Box::new(move |n| procspawn.0.spawn(n, add_one).join().expect("it answers")),
+        ),
+        (
+            Kind::Peer,
+            "ipc-channel by hand",
+            Box::new(move |n| channel.call(n)),
         ),
         (Kind::Floor, "bare pipes", Box::new(move |n| pipes.call(n))),
     ]
@@ -88,8 +95,26 @@ pub fn with_pauses(bench: &mut Bench) {
     bench.report(row, &measured);
 }
 
+/// Each call's time, without pauses.
+fn each(bench: &Bench) -> Vec<Entry<'static>> {
+    let count = bench.pick(10, 1_000, 5_000_u64);
+    let entries = calls().into_iter().map(|(kind, name, mut call)| {
+        Entry::samples(kind, name, move |samples| {
+            for n in 0..count {
+                let start = Instant::now();
+                black_box(call(n));
+                samples.push(start.elapsed().as_nanos() as f64);
+            }
+        })
+    });
+    entries.collect()
+}
+
 /// The next call follows its predecessor's answer.
 pub fn back_to_back(bench: &mut Bench) {
+    let measured = bench.measure(bench.few_rounds(), each(bench));
+    let row = Row::p99("one call after the other: p99", Unit::Us).detail(true);
+    bench.report(row, &measured);
     let entries = in_a_row(bench, calls());
     let measured = bench.measure(bench.rounds(), entries);
     let goals = &[Goal::AtMost(4e3), Goal::Ahead];
@@ -105,6 +130,45 @@ pub fn on_one_cpu(bench: &mut Bench) {
     drop(confined);
     let goals = &[Goal::AtMost(8e3), Goal::Ahead];
     let row = Row::new("one call after the other, one processor", Unit::Us, goals);
+    bench.report(row, &measured);
+}
+
+/// Eight threads call, each one call after the other; the time of each call.
+pub fn eight_callers(bench: &mut Bench) {
+    const CALLERS: u64 = 8;
+    fn all(count: u64, call: impl Fn(u64) -> u64 + Sync) {
+        std::thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                scope.spawn(|| (0..count / CALLERS).for_each(|n| _ = black_box(call(n))));
+            }
+        });
+    }
+    let count = bench.pick(80, 4_000, 20_000);
+    let entries = vec![
+        Entry::hot(Kind::Ours, "trefoil", count, |count| {
+            all(count, |n| {
+                peers::trefoil()
+                    .spawn(n, add_one)
+                    .join()
+                    .expect("it answers")
+            });
+        }),
+        Entry::hot(Kind::OursToo, peers::PLAIN, count, |count| {
+            all(count, |n| {
+                peers::plain().spawn(n, add_one).join().expect("it answers")
+            });
+        }),
+        Entry::hot(Kind::Peer, "procspawn", count, |count| {
+            all(count, |n| {
+                peers::procspawn()
+                    .spawn(n, add_one)
+                    .join()
+                    .expect("it answers")
+            });
+        }),
+    ];
+    let measured = bench.measure(bench.rounds(), entries);
+    let row = Row::new("calls of eight threads, each", Unit::Us, &[Goal::Ahead]);
     bench.report(row, &measured);
 }
 

@@ -4,7 +4,7 @@
 //! cargo bench -p trefoil-benches --bench processes -- [--quick] [--only PART,...] [--markdown] [--list]
 //! ```
 //!
-//! The options are those of `threads`. The peers: procspawn; Python's `multiprocessing.Pool`,
+//! The options are those of `threads`. The peers: procspawn; ipc-channel by hand (`ipc.rs`); Python's `multiprocessing.Pool`,
 //! `concurrent.futures.ProcessPoolExecutor` and joblib's loky, each in an interpreter that takes
 //! part in the rounds (`python.rs`; where one is missing, a line says so and its rows go on without
 //! it); and two bare pipes to a copy of this program (`pipes.rs`), which is what a safe pool could
@@ -20,6 +20,7 @@ mod calls;
 mod compute;
 mod death;
 mod idle;
+mod ipc;
 mod map;
 mod peers;
 mod pipes;
@@ -32,7 +33,7 @@ use trefoil_benches::rows::Bench;
 fn main() {
     trefoil::init();
     procspawn::init();
-    if pipes::child() {
+    if pipes::child() || ipc::child() {
         return;
     }
     let mut bench = Bench::from_args();
@@ -41,6 +42,7 @@ fn main() {
     bench.group("call with pauses", calls::with_pauses);
     bench.group("call back to back", calls::back_to_back);
     bench.group("call one cpu", calls::on_one_cpu);
+    bench.group("callers", calls::eight_callers);
     bench.group("separate", calls::separate);
     bench.group("map", map::tiny);
     bench.group("map short", map::short);
