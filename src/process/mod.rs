@@ -132,6 +132,9 @@
 // program itself, which cannot do that soundly if it has threads. (A fork server has none.)
 
 mod api;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod caller_word_model;
 pub mod channel;
 #[cfg(loom)]
 #[doc(hidden)]

@@ -1,8 +1,9 @@
-//! The shared ring of a worker, for the models: the socket is a queue and a condition variable.
+//! The shared ring of a worker, for the models: the socket is a queue, and what the worker sleeps on
+//! a number and a condition variable.
 //!
 //! It drives the real `pages::shared_ring`, with room for one frame, and the order in which a
-//! worker looks for its next frame: in the ring, among the bytes that it has received, in the ring
-//! once more, and then it sleeps. It exists under `--cfg loom` only.
+//! worker looks for its next frame: in the ring, among the bytes that it has received, in the
+//! socket, in the ring once more, and then it sleeps. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::collections::VecDeque;
@@ -17,16 +18,18 @@ pub enum Broken {
     No,
     /// Neither side has a fence between its store and its load.
     NoFences,
-    /// A sleeping worker gets no nudge for a frame in the ring.
-    NoNudge,
+    /// A sleeping worker is not woken for a frame in the ring.
+    NoWake,
     /// Frames are read from whichever place has one first.
     NoPlaces,
 }
 
 pub struct Pair {
     words: Vec<AtomicU64>,
-    /// Frames in the socket, each of one byte; a nudge is 0.
-    socket: (Mutex<VecDeque<u8>>, Condvar),
+    /// Frames in the socket, each of one byte.
+    socket: Mutex<VecDeque<u8>>,
+    /// How often the worker was woken.
+    wakes: (Mutex<u32>, Condvar),
     broken: Broken,
 }
 
@@ -35,7 +38,8 @@ impl Pair {
         model::set_fenceless(broken == Broken::NoFences);
         let pair = Self {
             words: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
-            socket: (Mutex::new(VecDeque::new()), Condvar::new()),
+            socket: Mutex::new(VecDeque::new()),
+            wakes: (Mutex::new(0), Condvar::new()),
             broken,
         };
         pair.ring().clear();
@@ -48,8 +52,13 @@ impl Pair {
 
     fn send(&self, frame: u8, place: &mut u64) {
         *place += 1;
-        self.socket.0.lock().push_back(frame);
-        self.socket.1.notify_one();
+        self.socket.lock().push_back(frame);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        *self.wakes.0.lock() += 1;
+        self.wakes.1.notify_one();
     }
 
     /// The parent: sends the frames 1 to `count`; those in `large` do not fit the ring.
@@ -66,8 +75,8 @@ impl Pair {
             };
             match self.ring().post(&mut tail, at, [&[frame], &[]]) {
                 Posted::Yes => {}
-                Posted::Asleep if self.broken == Broken::NoNudge => {}
-                Posted::Asleep => self.send(0, &mut place),
+                Posted::Asleep if self.broken == Broken::NoWake => {}
+                Posted::Asleep => self.wake(),
                 Posted::No => self.send(frame, &mut place),
             }
         }
@@ -95,25 +104,19 @@ impl Pair {
             }
             if let Some(frame) = received.take() {
                 place += 1;
-                if frame != 0 && hear(frame) {
+                if hear(frame) {
                     return;
                 }
                 continue;
             }
-            let sleeps = self.ring().falls_asleep(head);
-            if !sleeps && self.ring().read(&mut head, at, &mut frame_bytes) {
-                if hear(frame_bytes[0]) {
-                    return;
+            let before = *self.wakes.0.lock();
+            received = self.socket.lock().pop_front();
+            if received.is_none() && self.ring().falls_asleep(head) {
+                let mut wakes = self.wakes.0.lock();
+                while *wakes == before {
+                    wakes = self.wakes.1.wait(wakes);
                 }
-                continue;
-            }
-            let mut socket = self.socket.0.lock();
-            while socket.is_empty() {
-                socket = self.socket.1.wait(socket);
-            }
-            received = socket.pop_front();
-            drop(socket);
-            if sleeps {
+                drop(wakes);
                 self.ring().wakes();
             }
         }

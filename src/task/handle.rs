@@ -113,7 +113,7 @@ impl<T> Task<T> {
         {
             return result;
         }
-        self.cell().help(deadline.is_none());
+        self.cell().help(deadline);
         self.spin();
         let mut noted = None;
         let waited = park::wait(deadline, |waker| {

@@ -1,4 +1,5 @@
-//! Workers that overwrite the ring: the calls end, and the pool continues.
+//! Workers that overwrite the ring, or the words by which both sides sleep: the calls end, and the
+//! pool continues.
 //!
 //! The attackers are calls: each leaves a thread in its worker, which finds the pages that the
 //! worker shares with its parent, and writes to them through `/proc/self/mem`.
@@ -27,6 +28,11 @@ const HEAD: u64 = 8;
 const ASLEEP: u64 = 9;
 const FRAMES: u64 = 16;
 
+/// Where the words of the parent begin (`src/process/pages/raw_ledger.rs`), and which of them are
+/// for sleeping: those of a caller, of what was sent, of the worker.
+const SLEEPERS: u64 = 4160;
+const OF_SLEEPERS: [u64; 3] = [0, 1, 4];
+
 /// The ring of this worker, for an attacker.
 struct Pages {
     memory: File,
@@ -51,7 +57,14 @@ impl Pages {
     }
 
     fn set(&self, word: u64, value: u64) {
-        let place = self.ring + 8 * word;
+        self.write(self.ring + 8 * word, value);
+    }
+
+    fn set_sleeper(&self, word: u64, value: u64) {
+        self.write(self.ring - RING + SLEEPERS + 8 * word, value);
+    }
+
+    fn write(&self, place: u64, value: u64) {
         let bytes = value.to_ne_bytes();
         self.memory.write_all_at(&bytes, place).unwrap();
     }
@@ -64,13 +77,15 @@ enum Attack {
     Sleep = 1,
     Frames = 2,
     Everything = 3,
+    Sleepers = 4,
 }
 
-const ATTACKS: [Attack; 4] = [
+const ATTACKS: [Attack; 5] = [
     Attack::Positions,
     Attack::Sleep,
     Attack::Frames,
     Attack::Everything,
+    Attack::Sleepers,
 ];
 
 /// How long an attack lasts, if the worker lives so long: most workers read their own garbage, and
@@ -86,11 +101,16 @@ fn attack((how, seed): (u8, u64)) -> u32 {
     std::thread::spawn(move || {
         let mut dice = Dice(seed);
         while begin.elapsed() < ATTACK {
+            if let Attack::Sleepers = how {
+                let word = OF_SLEEPERS[dice.roll(3) as usize];
+                pages.set_sleeper(word, dice.roll(5));
+                continue;
+            }
             let word = match how {
                 Attack::Positions => [TAIL, HEAD][dice.roll(2) as usize],
                 Attack::Sleep => ASLEEP,
                 Attack::Frames => FRAMES + dice.roll(WORDS - FRAMES),
-                Attack::Everything => dice.roll(FRAMES + 40),
+                Attack::Everything | Attack::Sleepers => dice.roll(FRAMES + 40),
             };
             // Bytes that are all equal are not a valid call.
             let wild = [0, 1, 2, 0x0101_0101_0101_0101, u64::MAX, u64::MAX - 7];
@@ -141,7 +161,7 @@ tests! {
         let mut dice = Dice(now.as_nanos() as u64 | 1);
         println!("seed {}", dice.0);
         let procs = pool(2);
-        for how in ATTACKS.iter().cycle().take(12) {
+        for how in ATTACKS.iter().cycle().take(15) {
             let (begin, mut attacks, mut answered) = (Instant::now(), 0, 0);
             while begin.elapsed() < ASSAULT || attacks == 0 {
                 let task = procs.spawn((*how as u8, dice.roll(u64::MAX) | 1), attack);

@@ -7,6 +7,7 @@
 //! is checked of bytes that others write; `poll_policy`, for how long one side looks there for the
 //! other.
 
+pub(crate) mod caller_word;
 pub(crate) mod checksum;
 pub(crate) mod gate;
 pub(crate) mod page_numbers;

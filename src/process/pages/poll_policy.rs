@@ -1,57 +1,171 @@
-//! Polling for a moment before a thread sleeps: for how long, and whether it pays.
+//! How a caller waits for its worker, and a worker for its next frame: whether it polls before it
+//! sleeps, and for how long.
 //!
-//! If both sides share one processor, a caller yields between its looks, so that the other side can
-//! run. If such a yield takes long, other programs compute here, and no caller polls for a while.
+//! `docs/internals/decisions/waiting.md` has the reasons, and what was measured.
+//! - *Poll*, for [`POLL_FOR`], if there are two processors for the two sides, and no poll was
+//!   interrupted lately: if nobody else computes, the other side answers within a few microseconds,
+//!   and no system call is needed. A worker polls if the caller did before.
+//! - *Sleep* otherwise, at once, until the other side wakes this one. A thread that sleeps keeps
+//!   its claim to a processor, so the kernel runs it as soon as it is woken, whatever else computes.
+//!   One that polls has used up its claim, and gives way for whole time slices.
+//! - *Yield*: never. That gives up the claim, too.
 //!
-//! Tests: `tests/process/speed.rs`.
+//! A poll was *interrupted* if two of its looks lie further apart than [`SLICE`]: another program
+//! has computed on this processor. Then nobody polls for a while, and twice as long each time that
+//! this happens again within [`CALM`].
+//!
+//! Tests: below; `tests/process/speed.rs`.
+
+use std::time::Duration;
 
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::loom::{hint, thread};
+use crate::loom::hint;
 use crate::sys::{processors, ticks};
 
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
-pub(crate) const POLL_FOR: u64 = 20 * ticks::MICROSECOND;
+pub(crate) const POLL_FOR: u64 = 50 * ticks::MICROSECOND;
 
-/// A yield that takes this long has let another program compute.
-const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
-/// For how long no caller polls after that.
-const BREAK: u64 = 20_000 * ticks::MICROSECOND;
+/// How long a caller sleeps at most until it looks for its task itself: a worker that does not wake
+/// it, although it should, delays it by no more.
+pub(crate) const SLEEP_FOR: Duration = Duration::from_millis(10);
 
-/// Whether polling pays on this machine.
+/// Two looks that lie so far apart were interrupted by a program: neither an interrupt nor a thread
+/// of the kernel takes so long.
+const SLICE: u64 = 500 * ticks::MICROSECOND;
+/// For how long nobody polls after that, at first and at most.
+const FIRST_PAUSE: u64 = 10_000 * ticks::MICROSECOND;
+const LONGEST_PAUSE: u64 = 2_560_000 * ticks::MICROSECOND;
+/// If a poll is interrupted so soon after a pause, the next one is longer.
+const CALM: u64 = 100_000 * ticks::MICROSECOND;
+
+/// Whether polling pays for this process, on this machine, now.
 #[derive(Debug)]
 pub(crate) struct PollPolicy {
-    /// Both sides share one processor.
-    pub(crate) yields: bool,
-    /// Until when no caller polls.
+    /// There is a processor for either side.
+    has_two: bool,
+    /// Until when nobody polls.
     pauses_until: AtomicU64,
+    /// How long the last pause was.
+    pause: AtomicU64,
 }
 
 impl PollPolicy {
     /// That of the machine as it is now.
     pub(crate) fn new() -> Self {
+        Self::with(processors::by_affinity())
+    }
+
+    fn with(processors: usize) -> Self {
         Self {
-            yields: processors::by_affinity() < 2,
+            has_two: processors > 1,
             pauses_until: AtomicU64::new(0),
+            pause: AtomicU64::new(0),
         }
     }
 
-    /// Called after a look that has found nothing: spins, or yields.
+    /// Begins to wait.
     #[inline]
-    pub(crate) fn pause(&self) {
-        if !self.yields {
-            return hint::spin_loop();
-        }
-        let before = ticks::now();
-        thread::yield_now();
-        if ticks::since(before) > LONG_YIELD {
-            self.pauses_until
-                .store(ticks::now() + BREAK, Ordering::Relaxed); // a hint
+    pub(crate) fn begin(&self) -> Polling {
+        let now = ticks::now();
+        // (All of this is a hint: Relaxed.)
+        let polls = self.has_two && now >= self.pauses_until.load(Ordering::Relaxed);
+        Polling {
+            looks: ticks::Looks::new(POLL_FOR),
+            last: now,
+            polls,
         }
     }
 
-    /// Whether no caller should poll at present.
+    #[cold]
+    fn interrupted(&self, now: u64) {
+        let calm = now.saturating_sub(self.pauses_until.load(Ordering::Relaxed));
+        let last = if calm < CALM {
+            self.pause.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        let pause = (2 * last).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.pause.store(pause, Ordering::Relaxed);
+        self.pauses_until.store(now + pause, Ordering::Relaxed);
+    }
+}
+
+/// One wait.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    looks: ticks::Looks,
+    last: u64,
+    polls: bool,
+}
+
+impl Polling {
+    /// Whether it is worth while to look more than once before the thread sleeps.
     #[inline]
-    pub(crate) fn is_pausing(&self) -> bool {
-        self.yields && ticks::now() < self.pauses_until.load(Ordering::Relaxed)
+    pub(crate) fn polls(&self) -> bool {
+        self.polls
+    }
+
+    /// Called after a look that has found nothing. False: sleep.
+    #[inline]
+    pub(crate) fn goes_on(&mut self, policy: &PollPolicy) -> bool {
+        if !self.polls {
+            return false;
+        }
+        hint::spin_loop();
+        self.polls = self.may_go_on(policy, ticks::now());
+        self.polls
+    }
+
+    #[inline]
+    fn may_go_on(&mut self, policy: &PollPolicy, now: u64) -> bool {
+        let gap = now.saturating_sub(self.last);
+        self.last = now;
+        if gap > SLICE {
+            policy.interrupted(now);
+            return false;
+        }
+        !self.looks.are_over_at(now)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_processor_is_not_polled_on() {
+        let policy = PollPolicy::with(1);
+        let mut one = policy.begin();
+        assert!(!one.polls() && !one.goes_on(&policy));
+    }
+
+    #[test]
+    fn an_interruption_is_followed_by_a_pause_and_the_next_by_a_longer_one() {
+        let policy = PollPolicy::with(2);
+        let mut one = policy.begin();
+        let mut last = 0;
+        for _ in 0..12 {
+            let now = one.last + SLICE + 1;
+            assert!(!one.may_go_on(&policy, now), "it was interrupted");
+            let until = policy.pauses_until.load(Ordering::Relaxed);
+            let pause = until - now;
+            assert!((FIRST_PAUSE..=LONGEST_PAUSE).contains(&pause));
+            assert!(pause == 2 * last || pause == LONGEST_PAUSE || last == 0);
+            assert!(!policy.begin().polls(), "the pause");
+            (last, one.last) = (pause, until);
+        }
+        assert_eq!(last, LONGEST_PAUSE);
+        let later = one.last + CALM;
+        one.may_go_on(&policy, later);
+        let until = policy.pauses_until.load(Ordering::Relaxed);
+        assert_eq!(until - later, FIRST_PAUSE, "it was calm");
+    }
+
+    #[test]
+    fn a_poll_ends() {
+        let policy = PollPolicy::with(2);
+        let mut one = policy.begin();
+        while one.goes_on(&policy) {}
+        assert!(!one.polls());
     }
 }

@@ -7,14 +7,14 @@
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
 //!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┬──────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, known  │ ring  │ results ... │ area │
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ caller, sent, known │ ring  │ results ... │ area │
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
 //! *Gates*: which items of each frame have begun ([`gate`](crate::process::pages::gate)). *Results*:
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
-//! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
-//! worker learns that sending can wait, and how much of its standard error was read
+//! stream of all bytes it ever sent. *Words* of the parent (`caller_word`, `sent`, `known`): from
+//! them a worker learns that sending can wait, and how much of its standard error was read
 //! (`process::parent::worker_stderr`). Behind these words are what a fork server notes of its
 //! copies ([`CopyNote`]), and the notes of a crash (`crash_notes`). *Ring*: small frames
 //! (`shared_ring`).
@@ -48,11 +48,14 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use crate::loom::atomic::AtomicU64 as Word;
+use crate::process::pages::caller_word::CallerWord;
 use crate::process::pages::gate::{GATES, Gate};
 use crate::process::pages::raw_arena::Arena;
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+use crate::sys::futex;
 #[cfg(feature = "backtrace")]
 use trefoil_os::host::crash_notes::{CrashNotes, CrashPages};
 use trefoil_os::host::mapping::{Access, Mapping};
@@ -118,17 +121,16 @@ impl CopyNote {
 /// The words that the parent writes besides the gates.
 #[repr(C, align(64))]
 struct Words {
-    watch: AtomicU64,
+    caller: CallerWord,
     sent: AtomicU64,
     known: AtomicU64,
     read: AtomicU64,
+    wakes: AtomicU32,
+    polls: AtomicU32,
 }
 
 /// A flag of `read`: the parent is reading more.
 const READING: u64 = 1 << 63;
-
-/// A flag of `watch`: there is only one processor, so the caller yields between its looks.
-const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<LedgerHead>() <= NOTES);
 
@@ -182,6 +184,39 @@ impl Front {
     pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let range = SIZE..SIZE + AREA;
         (self.0.length() >= range.end).then(|| (self.0.clone(), range))
+    }
+
+    /// How often the parent has sent something.
+    #[inline]
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.head().parent.sent.load(Ordering::Acquire)
+    }
+
+    /// How often the worker was woken: what it sleeps on.
+    #[inline]
+    pub(crate) fn wakes(&self) -> u32 {
+        self.head().parent.wakes.load(Ordering::Acquire)
+    }
+
+    /// Whether the last caller polled.
+    #[inline]
+    pub(crate) fn caller_polls(&self) -> bool {
+        self.head().parent.polls.load(Ordering::Relaxed) != 0 // a hint
+    }
+
+    /// The worker sleeps until it is woken once more than `wakes` times, or for this long.
+    pub(crate) fn sleep(&self, wakes: u32, limit: Option<Duration>) {
+        let word = &self.head().parent.wakes;
+        match limit {
+            None => futex::wait(word, wakes),
+            Some(limit) => futex::wait_for(word, wakes, limit),
+        }
+    }
+
+    /// The caller that waits for the worker.
+    #[inline]
+    pub(crate) fn caller(&self) -> &CallerWord {
+        &self.head().parent.caller
     }
 
     /// How many bytes the worker has ever written, sent or not.
@@ -278,18 +313,25 @@ impl Ledger {
         }
     }
 
-    /// Records that a caller polls for results until the time `until`, so that the worker need not
-    /// send them at once; `yields`: the caller yields the processor between its looks.
-    #[inline]
-    pub(crate) fn watch(&self, until: u64, yields: bool) {
-        let word = until & !YIELDS | u64::from(yields);
-        self.head().parent.watch.store(word, Ordering::Release);
-    }
-
     /// Counts something that was sent to the worker.
     #[inline]
     pub(crate) fn sent(&self) {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
+    }
+
+    /// Records whether the caller polls.
+    #[inline]
+    pub(crate) fn set_caller_polls(&self, polls: bool) {
+        let word = &self.head().parent.polls;
+        word.store(polls.into(), Ordering::Relaxed); // a hint
+    }
+
+    /// Wakes the worker, if it sleeps. What it is to find was written before.
+    #[inline]
+    pub(crate) fn wake_worker(&self) {
+        let word = &self.head().parent.wakes;
+        word.fetch_add(1, Ordering::AcqRel);
+        futex::wake(word, 1);
     }
 
     /// Records that the first `position` bytes of the worker's stream are known.
@@ -375,19 +417,6 @@ impl Pages {
         self.head().length.store(length as u64, Ordering::Release);
     }
 
-    /// Until when a caller polls for results, and whether it shares one processor with this worker.
-    #[inline]
-    pub(crate) fn watched(&self) -> (u64, bool) {
-        let word = self.head().parent.watch.load(Ordering::Acquire);
-        (word & !YIELDS, word & YIELDS != 0)
-    }
-
-    /// How often the parent has sent something.
-    #[inline]
-    pub(crate) fn deliveries(&self) -> u64 {
-        self.head().parent.sent.load(Ordering::Acquire)
-    }
-
     /// Whether the parent knows all complete results, sent or not.
     #[inline]
     pub(crate) fn is_known(&self) -> bool {
@@ -428,6 +457,7 @@ impl Pages {
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod tests {
     use super::*;
+    use crate::process::pages::caller_word::Answered;
 
     fn pair() -> (Ledger, Pages) {
         let ledger = Ledger::new().unwrap();
@@ -595,7 +625,7 @@ mod tests {
         }
         pages.room().fill(1);
         ledger.gate(GATES - 1).open(5, 9);
-        ledger.watch(1000, true);
+        ledger.caller().announce(u64::MAX);
         for (at, word) in front.ring().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);
         }
@@ -643,10 +673,8 @@ mod tests {
         pages.sent(3);
         assert!(pages.is_known() && !ledger.has_unsent(3));
         assert!(ledger.has_sent(2) && !ledger.has_sent(3));
-        for yields in [false, true] {
-            ledger.watch(1000, yields);
-            assert_eq!(pages.watched(), (1000, yields));
-        }
+        ledger.caller().announce(7);
+        assert_eq!(pages.caller().answer(|_| ()), Answered::Taken);
         let before = pages.deliveries();
         ledger.sent();
         assert_eq!(pages.deliveries(), before + 1);

@@ -17,13 +17,14 @@
 //! 1. The parent writes a frame here only while nothing waits to be sent through the socket. The
 //!    frame's *position* is the number of bytes that the parent had sent through the socket before.
 //!    The worker takes the frame when it has used that many, so each frame is read in its turn.
-//! 2. Before the worker sleeps in `recv` it sets `asleep`, and then looks for a frame once more
+//! 2. Before the worker sleeps it sets `asleep`, and then looks for a frame once more
 //!    ([`SharedRing::falls_asleep`]). The parent writes a frame, and then looks whether the worker
 //!    sleeps ([`SharedRing::post`]). On either side there is a full fence between the two steps, so
 //!    at least one side sees the other: no frame waits for a worker that sleeps.
-//! 3. The caller that finds the worker asleep clears `asleep`, and must then send something through
-//!    the socket: the frame or, if that is in the ring already, an empty `Nudge`. From then on the
-//!    worker counts as awake.
+//! 3. The caller that finds the worker asleep clears `asleep`, and must then wake it: by the word
+//!    on which it sleeps (`Ledger::wake_worker`), which costs a fifth of a message; a fork server,
+//!    which sleeps in `recv`, by an empty `Nudge`. From then on the worker counts as awake. Whoever
+//!    sends something through the socket changes that word, too.
 //! 4. Each side keeps its own position in its own memory: `tail` and `head` are copies for the
 //!    other side, and the next frame repairs them if an item has overwritten them. A worker that
 //!    counts as awake and does not begin gets a `Nudge`, and `tail` once more
@@ -63,7 +64,7 @@ const MAX_FRAME: usize = 2048;
 pub(crate) enum Posted {
     /// It is in the ring, and the worker polls, or will look before it sleeps.
     Yes,
-    /// It is in the ring, but the worker sleeps and must be woken through the socket.
+    /// It is in the ring, but the worker sleeps and must be woken.
     Asleep,
     /// The frame must go through the socket.
     No,
@@ -98,7 +99,7 @@ impl SharedRing<'_> {
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
-        if length > MAX_FRAME || words > ROOM || self.claim() {
+        if length > MAX_FRAME || words > ROOM {
             return Posted::No;
         }
         // Acquire: the worker has read the frames whose room is used again.
@@ -167,7 +168,7 @@ impl SharedRing<'_> {
         true
     }
 
-    /// Called before the worker sleeps in `recv`. False: there is a frame.
+    /// Called before the worker sleeps. False: there is a frame.
     #[inline]
     pub(crate) fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
@@ -270,12 +271,13 @@ mod tests {
         let ring = SharedRing::new(&words);
         let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
         ring.clear();
-        assert_eq!(ring.post(&mut tail, 0, [b"a", b""]), Posted::No);
+        assert_eq!(ring.post(&mut tail, 0, [b"a", b""]), Posted::Asleep);
         assert_eq!(ring.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
         assert!(!ring.falls_asleep(head), "there is a frame");
+        assert!(ring.read(&mut head, 0, &mut frame) && frame == b"a");
         assert!(ring.read(&mut head, 0, &mut frame) && frame == b"b");
         assert!(ring.falls_asleep(head));
-        assert_eq!(ring.post(&mut tail, 0, [b"c", b""]), Posted::No);
+        assert_eq!(ring.post(&mut tail, 0, [b"c", b""]), Posted::Asleep);
         ring.wakes();
         assert_eq!(ring.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
     }

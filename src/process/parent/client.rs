@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -248,9 +249,9 @@ impl<T: 'static> PromiseSource for CancelCall<T> {
         None
     }
 
-    fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
+    fn help(&self, deadline: Option<Instant>, done: &dyn Fn() -> bool) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.help(self.id, patient, done);
+            shared.help(self.id, deadline, done);
         }
     }
 

@@ -78,6 +78,8 @@ use crate::process::job::results::Values;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
+#[cfg(not(loom))]
+use crate::process::pages::caller_word;
 use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::back_off::StartFailure;
 use crate::process::sched::stats::Counters;
@@ -248,6 +250,8 @@ pub(crate) struct Driver {
     buffer: Vec<u8>,
     /// The records that were read ahead.
     ahead: Vec<u8>,
+    /// The workers whose results a caller has left to this thread.
+    pub(super) unheard: Vec<usize>,
     /// How many tasks are being completed at this moment, without the engine's lock.
     pub(super) finishing: usize,
     /// The fork server, if the pool has one, and what it was asked for (`forking`).
@@ -333,6 +337,7 @@ impl Driver {
             stderr_is_full: false,
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
+            unheard: Vec::new(),
             finishing: 0,
             server: None,
             forks: Forks::default(),
@@ -346,7 +351,12 @@ impl Driver {
     pub(super) fn work(&mut self, news: Vec<News>) -> Option<PollSet> {
         self.hear(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
+        for index in std::mem::take(&mut self.unheard) {
+            self.receive(index, false);
+            self.read_unsent(index);
+        }
         self.turn();
+        self.dismiss_callers();
         // (A task that is just being completed has not ended; the thread that completes it wakes
         // this one afterwards.)
         let is_over = self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed());
@@ -875,6 +885,10 @@ impl Driver {
         let Some(mut link) = self.links[index].take() else {
             return;
         };
+        #[cfg(not(loom))]
+        if let Some(ledger) = link.peer.ledger() {
+            ledger.caller().dismiss(None, caller_word::wake);
+        }
         if let Some(own) = &self.settings.own {
             *own.child.lock() = None; // it is about to be reaped
         }

@@ -100,7 +100,7 @@ impl Driver {
         let link = server.links[0].as_ref();
         if self
             .forks
-            .were_sent_to_another(link.and_then(|link| link.peer.polled()))
+            .were_sent_to_another(link.and_then(|link| link.peer.ledger().cloned()))
             && let Some((sent, pid)) = self.forks.server_ended()
         {
             some = true;
@@ -160,7 +160,7 @@ impl Driver {
         link.peer.ask_to_fork(files, &frame);
         link.send();
         if self.forks.ledger.is_none() {
-            self.forks.ledger = link.peer.polled();
+            self.forks.ledger = link.peer.ledger().cloned();
         }
         self.forks.sent.push_back(Sent {
             number,

@@ -7,24 +7,29 @@
 //!    ([`PoolState::deliver`]), if the engine is free and there is nothing else to do. The driver
 //!    is woken only if it must act earlier than it will look by itself.
 //! 2. *In between.* A caller that is about to block for a call, which is the only one that its
-//!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
-//!    there. Then the worker need not send the result; it polls for its next frame for a moment,
-//!    sends results that have not been read, and goes to sleep as usual (`worker`).
+//!    worker has, announces itself in the worker's ledger (`pages::caller_word`), polls there for a
+//!    moment if that pays (`pages::poll_policy`), and then sleeps until the worker wakes it
+//!    ([`PoolState::help`]). Then the worker need not send the result; it polls for its next frame,
+//!    if that pays, and goes to sleep as usual (`worker`).
 //! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
 //!    ahead. When the worker sends it later, it is known and skipped. If it was sent before the
-//!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
-//!    anything must then be done that the caller may not do, the caller wakes the driver.
+//!    worker knew that a caller waits, the caller receives it, and the driver finds nothing. So if
+//!    anything must then be done that the caller may not do, the caller wakes the driver; also if
+//!    the worker has woken this caller, and the result is not the caller's alone any more.
+//! 4. *What the driver ends.* A call may end without its worker: it is cancelled, its time is over,
+//!    the worker dies, the frame moves. Whoever holds the engine then dismisses the caller, which
+//!    is woken, and waits as everybody else does ([`Driver::dismiss_callers`]). So does a caller
+//!    that has slept for [`SLEEP_FOR`].
 //!
 //! *Plain workers* have no ledger: of these a caller only hands out its call (1.).
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
 //! block another task's callback. If a worker's output is captured, or its events are forwarded,
-//! user code would run, so no caller polls then. A caller decodes its own result without the
+//! user code would run, so no caller waits here then. A caller decodes its own result without the
 //! engine's lock (`readers`), and only if it waits without a limit.
 //!
-//! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
-//! idle pool does not poll.
+//! **Bounds.** An idle pool does not poll, and wakes nobody.
 //!
 //! Without the shortcut ([`IS_ON`]) all tests pass, and everything is done by the driver:
 //! `docs/internals/decisions/two-paths.md` has the times.
@@ -40,20 +45,16 @@ use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::MutexGuard;
 use crate::loom::hint;
-use crate::process::pages::poll_policy::POLL_FOR;
+#[cfg(not(loom))]
+use crate::parking::park;
+#[cfg(not(loom))]
+use crate::process::pages::caller_word;
+use crate::process::pages::caller_word::CallerWord;
+use crate::process::pages::poll_policy::{Polling, SLEEP_FOR};
 use crate::process::pages::raw_ledger::Ledger;
-use crate::sys::ticks;
-use trefoil_os::host::shared_clock;
 
 /// Whether callers do any of the driver's work.
 const IS_ON: bool = true;
-
-/// For how long a caller announces that it polls, in nanoseconds: [`POLL_FOR`], and some time until
-/// the worker reads it.
-const WATCH: u64 = 40_000;
-/// The same on one processor: there a worker often runs before the caller can announce that it
-/// polls, so the last announcement counts for longer.
-const WATCH_ONE: u64 = 400_000;
 
 /// How often to look for an end of frame that is about to come.
 const SOON: u32 = 50;
@@ -71,39 +72,61 @@ impl PoolState {
         })
     }
 
-    /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
-    /// for a moment. `patient`: also decodes it, however long that takes.
-    pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        let poll_policy = &self.poll_policy;
-        let may_poll = IS_ON && !self.mailbox.is_foreign() && self.path.may_poll();
-        if !may_poll || poll_policy.is_pausing() {
+    /// Called by a caller that is about to block until the job `id` is `done`, or until the
+    /// `deadline`: waits for its worker for a moment, and takes the result. Without a deadline it
+    /// also decodes it, however long that takes.
+    pub(crate) fn help(&self, id: u64, deadline: Option<Instant>, done: &dyn Fn() -> bool) {
+        if !IS_ON || self.mailbox.is_foreign() || !self.path.may_poll() {
             return;
         }
-        let mut looks = ticks::Looks::new(POLL_FOR);
-        let Some((index, ledger, mut known)) = self.sole(id, &mut looks, done) else {
+        let policy = &self.poll_policy;
+        let mut polling = policy.begin();
+        let polls = polling.polls();
+        let Some((index, ledger, mut known)) = self.sole(id, &mut polling, done) else {
             return;
         };
-        let yields = poll_policy.yields;
-        let long = if yields { WATCH_ONE } else { WATCH };
-        let watch = || ledger.watch(shared_clock::now() + long, yields);
-        watch();
-        while !looks.are_over() {
+        let patient = deadline.is_none();
+        let latest = Instant::now() + SLEEP_FOR;
+        let until = deadline.map_or(latest, |deadline| deadline.min(latest));
+        let caller = ledger.caller();
+        ledger.set_caller_polls(polls);
+        caller.announce(id);
+        loop {
             if ledger.has_unsent(known)
                 && let Some(engine) = self.engine.try_lock()
             {
-                let Some(position) = self.take_results(engine, (index, id), patient, done) else {
-                    return; // another thread was quicker
-                };
-                known = position;
-                if done() {
-                    watch(); // the next call may follow
-                    return;
+                match self.take_results(engine, (index, id), patient, done) {
+                    Some(position) => known = position,
+                    None => break, // another thread was quicker
                 }
             }
             if done() {
-                return;
+                break;
             }
-            poll_policy.pause();
+            if !polling.goes_on(policy) && !sleeps(caller, id, until) {
+                break;
+            }
+        }
+        if caller.leave(id, done()) && ledger.has_unsent(known) {
+            self.hear_rest(index);
+        }
+    }
+
+    /// The worker relies on this caller, which has not taken everything: takes the rest, or has the
+    /// driver take it.
+    fn hear_rest(&self, index: usize) {
+        let mut engine = self.engine.lock();
+        let Some(driver) = engine.as_mut() else {
+            return;
+        };
+        if driver.sched.only_ends(index) {
+            let _acting = ActingDriver::new();
+            driver.receive_all(index);
+            driver.sched.count_busy();
+            driver.wake_if_needed();
+        } else {
+            driver.unheard.push(index);
+            self.mailbox.wake();
         }
     }
 
@@ -152,10 +175,10 @@ impl PoolState {
     fn sole(
         &self,
         id: u64,
-        looks: &mut ticks::Looks,
+        polling: &mut Polling,
         done: &dyn Fn() -> bool,
     ) -> Option<(usize, Arc<Ledger>, u64)> {
-        while !done() && !looks.are_over() {
+        while !done() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
                 // A driver that is about to read the mailbox would hand it out, too.
@@ -165,10 +188,27 @@ impl PoolState {
                 }
                 return engine.sole(id);
             }
-            self.poll_policy.pause();
+            if !polling.goes_on(&self.poll_policy) {
+                break;
+            }
         }
         None
     }
+}
+
+/// Sleeps until the worker, or the driver, wakes this caller, or `until` then. False: it does not
+/// wait here any more.
+fn sleeps(caller: &CallerWord, id: u64, until: Instant) -> bool {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return false;
+    }
+    let Some(_asleep) = caller.fall_asleep(id) else {
+        return false;
+    };
+    #[cfg(not(loom))]
+    park::blocked(|| caller.sleep(_asleep, left));
+    true
 }
 
 /// Whether user code runs when the worker's records are read: a hook, or a subscriber.
@@ -225,6 +265,7 @@ impl Driver {
         }
         self.callers_active_until = now + CALLERS_ACTIVE_FOR;
         self.carry_out_actions();
+        self.dismiss_callers();
         let sends = self
             .links
             .iter()
@@ -232,6 +273,18 @@ impl Driver {
             .any(|link| link.peer.stream.is_sending());
         // (Work that stays in the queue waits for a worker, whose answer will wake the driver.)
         !sends && !self.oversleeps(now) && !self.sched.needs_driver()
+    }
+
+    /// Wakes the callers that sleep until their workers have answered, where a worker has not the
+    /// caller's frame alone any more.
+    pub(super) fn dismiss_callers(&self) {
+        #[cfg(not(loom))]
+        for (index, link) in self.links.iter().enumerate() {
+            if let Some(ledger) = link.as_ref().and_then(|link| link.peer.ledger()) {
+                let sole = self.sched.sole_of(index);
+                ledger.caller().dismiss(sole, caller_word::wake);
+            }
+        }
     }
 
     /// Whether something is due now, or before the driver wakes by itself.
@@ -258,7 +311,7 @@ impl Driver {
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
         let watched = !runs_hooks(link) && link.child.process.is_some();
-        let ledger = link.peer.polled().filter(|_| watched)?;
+        let ledger = link.peer.ledger().filter(|_| watched)?.clone();
         Some((index, ledger, link.peer.stream.known))
     }
 }

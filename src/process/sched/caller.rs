@@ -49,6 +49,13 @@ pub(super) fn sole(sched: &Sched, id: u64) -> Option<usize> {
     workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
 }
 
+/// The job of the only frame that `worker` has, if that is wanted.
+pub(super) fn sole_of(sched: &Sched, worker: usize) -> Option<u64> {
+    let frames = &sched.workers[worker].frames;
+    let only = frames.front().filter(|_| frames.len() == 1)?;
+    only.wanted.then_some(only.job)
+}
+
 /// Whether the only record that `worker` can still send is the end of its frame.
 pub(super) fn only_ends(sched: &Sched, worker: usize) -> bool {
     let frames = &sched.workers[worker].frames;

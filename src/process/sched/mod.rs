@@ -157,6 +157,11 @@ impl Sched {
         caller::sole(self, id)
     }
 
+    /// The job of the only frame that `worker` has, if that is wanted.
+    pub(crate) fn sole_of(&self, worker: usize) -> Option<u64> {
+        caller::sole_of(self, worker)
+    }
+
     /// Whether the only record that `worker` can still send is the end of its frame.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
         caller::only_ends(self, worker)

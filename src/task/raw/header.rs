@@ -34,6 +34,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::entered_task::Birth;
 use super::rare::Rare;
@@ -225,11 +226,10 @@ pub(crate) trait PromiseSource: Send + Sync + 'static {
         false
     }
 
-    /// Called by a thread that is about to block until the task is `done`, and may do some of its
-    /// work. Must be short, unless the thread is `patient`, which means that it waits without a
-    /// limit: then work for this task alone may take long.
-    fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
-        let _ = (patient, done);
+    /// Called by a thread that is about to block until the task is `done`, or until the `deadline`,
+    /// and may do some of its work. Only if there is no deadline may work for this task take long.
+    fn help(&self, deadline: Option<Instant>, done: &dyn Fn() -> bool) {
+        let _ = (deadline, done);
     }
 
     /// Called by a thread that waits for the task without a limit, each time before it sleeps: does

@@ -13,6 +13,7 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::entered_task;
 use super::header::{Header, Origin, PromiseSource, Ran, TaskRef, YIELDED};
@@ -312,9 +313,9 @@ impl TaskRef {
     }
 
     /// Called before a thread blocks until its end: see [`PromiseSource::help`].
-    pub(in crate::task) fn help(&self, patient: bool) {
+    pub(in crate::task) fn help(&self, deadline: Option<Instant>) {
         if self.header().vtable.kind == Kind::Promise {
-            self.producer().help(patient, &|| self.is_finished());
+            self.producer().help(deadline, &|| self.is_finished());
         }
     }
 

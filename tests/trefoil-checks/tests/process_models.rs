@@ -1,15 +1,17 @@
-//! Loom models of what a pool and a worker process share: the shared ring of small frames, and the
-//! gates of large ones.
+//! Loom models of what a pool and a worker process share: the shared ring of small frames, the
+//! gates of large ones, and the word on which a caller sleeps.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release
 //! --test process_models -- --nocapture`. Every frame is read in its turn, whichever way it goes,
 //! and the worker does not sleep while a frame waits (loom reports that as a deadlock). Every item
-//! is either run or taken back. The twins at the end leave one step out, and must fail.
+//! is either run or taken back. Every result is heard, by its caller or by the driver, and no caller
+//! sleeps after that. The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;
 
 use loom::thread;
+use trefoil::process::caller_word_model::{self, Call};
 use trefoil::process::gate_model::{self, Frame};
 use trefoil::process::permits_model::Permits;
 use trefoil::process::shared_ring_model::{Broken, Pair};
@@ -89,8 +91,8 @@ fn without_fences_both_look_too_early() {
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn without_a_nudge_one_sleeps_for_ever() {
-    loom::model(|| conversation(Broken::NoNudge, 2, &[]));
+fn without_a_wake_one_sleeps_for_ever() {
+    loom::model(|| conversation(Broken::NoWake, 2, &[]));
 }
 
 #[test]
@@ -141,4 +143,43 @@ fn the_models_notice_a_release_that_counts_before_it_clears() {
 #[ignore = "it fails on purpose: see `the_models_notice_a_release_that_counts_before_it_clears`"]
 fn counts_before_it_clears() {
     loom::model(|| permits(true, false));
+}
+
+/// A caller that waits for its worker, which answers; `ends`: meanwhile the driver ends the call.
+fn answering(broken: caller_word_model::Broken, ends: bool) {
+    let call = Arc::new(Call::new(broken));
+    let (theirs, drivers) = (call.clone(), call.clone());
+    let worker = thread::spawn(move || theirs.worker());
+    let driver = thread::spawn(move || drivers.driver(ends));
+    call.caller();
+    worker.join().unwrap();
+    driver.join().unwrap();
+}
+
+#[test]
+fn a_caller_is_woken_by_its_worker() {
+    explore(|| answering(caller_word_model::Broken::No, false));
+}
+
+#[test]
+fn a_caller_whose_call_has_ended_is_dismissed() {
+    explore(|| answering(caller_word_model::Broken::No, true));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_fences_a_caller_sleeps_on_its_result() {
+    loom::model(|| answering(caller_word_model::Broken::Fenceless, false));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_caller_that_does_not_look_at_the_word_sleeps_on() {
+    loom::model(|| answering(caller_word_model::Broken::Stores, false));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_caller_that_is_silent_leaves_its_result_lying() {
+    loom::model(|| answering(caller_word_model::Broken::Silent, true));
 }

@@ -95,8 +95,9 @@ impl Looks {
         self.are_over_at(now())
     }
 
+    /// The same at this time.
     #[inline]
-    fn are_over_at(&mut self, now: u64) -> bool {
+    pub fn are_over_at(&mut self, now: u64) -> bool {
         self.left = self.left.saturating_sub(1);
         self.left == 0 || now.wrapping_sub(self.began) > self.span
     }

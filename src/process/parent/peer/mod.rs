@@ -55,14 +55,16 @@ impl Peer {
     pub(super) fn new(socket: &Arc<OwnedFd>, settings: &Settings) -> io::Result<Self> {
         Ok(Self {
             stream: Stream::new(socket, settings.plain),
-            pages: (!settings.plain).then(Pages::new).transpose()?,
+            pages: (!settings.plain)
+                .then(|| Pages::new(!settings.serves_forks))
+                .transpose()?,
         })
     }
 
     /// A test, with the pages of its peer.
     #[cfg(test)]
     pub(crate) fn with_pages(socket: &Arc<OwnedFd>) -> (Self, Arc<Ledger>) {
-        let pages = Pages::new().unwrap();
+        let pages = Pages::new(true).unwrap();
         let ledger = pages.ledger.clone();
         let stream = Stream::new(socket, false);
         let pages = Some(pages);
@@ -189,7 +191,7 @@ impl Peer {
         if let Some(pages) = &self.pages
             && self.stream.sent_bytes != before
         {
-            pages.ledger.sent();
+            pages.has_sent();
         }
         result
     }
@@ -214,9 +216,9 @@ impl Peer {
         pages.is_some_and(|pages| pages.ledger.has_sent(self.stream.known))
     }
 
-    /// Where a caller can poll for results.
-    pub(super) fn polled(&self) -> Option<Arc<Ledger>> {
-        Some(self.pages.as_ref()?.ledger.clone())
+    /// Where a caller can wait for results.
+    pub(super) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        Some(&self.pages.as_ref()?.ledger)
     }
 
     /// Makes the worker look at its gates: what it runs may be unwanted.

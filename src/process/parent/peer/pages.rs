@@ -38,10 +38,12 @@ pub(super) struct Pages {
     tail: u64,
     /// The descriptor of the pool's home was sent, or is queued.
     has_home: bool,
+    /// It sleeps on a word of the ledger. (A fork server does not.)
+    sleeps_on_word: bool,
 }
 
 impl Pages {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(sleeps_on_word: bool) -> io::Result<Self> {
         let ledger = Ledger::new()?;
         SharedRing::new(ledger.ring()).clear();
         let bell = WorkerBell::new();
@@ -50,6 +52,7 @@ impl Pages {
             bell: bell.map_err(failed(worker_bell::CALL))?,
             tail: 0,
             has_home: false,
+            sleeps_on_word,
         })
     }
 
@@ -61,7 +64,7 @@ impl Pages {
     }
 
     /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket,
-    /// or a nudge that wakes the worker. What goes ahead of it is queued.
+    /// with a nudge if that must wake the worker. What goes ahead of it is queued.
     pub(super) fn post(&mut self, stream: &mut Stream, mut head: Vec<u8>, items: Option<Piece>) {
         if let Some(piece) = &items {
             if let (Some(home), false) = (piece.home(), self.has_home) {
@@ -75,11 +78,20 @@ impl Pages {
             let ring = SharedRing::new(self.ledger.ring());
             match ring.post(&mut self.tail, stream.sent_bytes, [&head, body.bytes()]) {
                 Posted::Yes => return,
+                Posted::Asleep if self.sleeps_on_word => return self.ledger.wake_worker(),
                 Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::Nothing),
                 Posted::No => {}
             }
         }
         stream.wait(Vec::new(), head, body);
+    }
+
+    /// Something was sent through the socket.
+    pub(super) fn has_sent(&self) {
+        self.ledger.sent();
+        if self.sleeps_on_word {
+            self.ledger.wake_worker();
+        }
     }
 
     /// Shows the worker once more where the next frame in the ring begins: it may have overwritten

@@ -102,7 +102,7 @@ pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::
     let welcome = welcome(&mut received)?;
     let _ = INDEX.set(welcome.index as usize);
     let (inlet, outlet, calls) = if welcome.has_pages {
-        let (parts, server) = on_pages(received, output, welcome.level)?;
+        let (parts, server) = on_pages(received, output, welcome.level, true)?;
         let (inlet, outlet, (calls, canceller)) = parts;
         let Server { bell, lifeline } = server;
         std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
@@ -127,7 +127,7 @@ pub(super) fn meet_as_server(
     output: Stream,
 ) -> io::Result<(Inlet, Outlet, Calls, Server)> {
     let welcome = welcome(&mut received)?;
-    let (parts, server) = on_pages(received, output, welcome.level)?;
+    let (parts, server) = on_pages(received, output, welcome.level, false)?;
     let (inlet, outlet, (calls, _)) = parts;
     Ok((Inlet(InletPath::Pages(inlet)), outlet, calls, server))
 }
@@ -209,7 +209,12 @@ fn on_stream(
 type OnPages = (PagesInlet, Outlet, (Calls, Canceller));
 
 /// Sets up the pages, whose descriptors came with the first frame.
-fn on_pages(mut received: Received, output: Stream, _level: u8) -> io::Result<(OnPages, Server)> {
+fn on_pages(
+    mut received: Received,
+    output: Stream,
+    _level: u8,
+    sleeps_on_word: bool,
+) -> io::Result<(OnPages, Server)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let find = |number| come.find(number).map_err(io::Error::other);
     let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);
@@ -218,7 +223,7 @@ fn on_pages(mut received: Received, output: Stream, _level: u8) -> io::Result<(O
     #[cfg(feature = "backtrace")]
     note_crashes((*pages).clone());
     let calls = watched_calls(&pages);
-    let inlet = PagesInlet::new(received, (*pages).clone());
+    let inlet = PagesInlet::new(received, (*pages).clone(), sleeps_on_word);
     panic::install_hook();
     #[cfg(feature = "tracing")]
     if let Ok(pipe) = come.find(3) {

@@ -15,6 +15,7 @@ use postcard_described::is_number;
 use serde::Serialize;
 
 use crate::loom::{Mutex, thread};
+use crate::process::pages::caller_word::{self, Answered};
 use crate::process::pages::raw_arena::Block;
 use crate::process::pages::raw_ledger::{Pages, ROOM};
 use crate::process::value::attachments::AttachedFile;
@@ -26,7 +27,6 @@ use crate::process::value::scope::Encoding;
 use crate::process::wire::{self, Record};
 use crate::process::worker::stream::{Stream, send};
 use crate::sys::stdio;
-use trefoil_os::host::shared_clock;
 
 /// The length of shorter values is one byte.
 const SHORT: usize = 255;
@@ -147,12 +147,15 @@ impl Outlet {
         }
     }
 
-    /// `Some`: a caller polls the ledger for results, and there is room for more of them. `true`:
-    /// both processes share one processor, so this one must yield.
-    pub(crate) fn watched(&self) -> Option<bool> {
-        let (until, yields) = self.pages.watched();
-        let watched = until != 0 && shared_clock::now() <= until && self.length <= ROOM / 2;
-        watched.then_some(yields)
+    /// A frame has ended: wakes the caller that waits for its results, if there is one.
+    #[inline]
+    pub(crate) fn answer(&self) -> Answered {
+        self.pages.caller().answer(caller_word::wake)
+    }
+
+    /// Whether there is room for the results of more frames.
+    pub(crate) fn has_room(&self) -> bool {
+        self.length <= ROOM / 2
     }
 
     /// Adds a complete record.

@@ -3,15 +3,16 @@
 //! A second thread watches the socket and the bell ([`watch`]): the gates say what is not wanted.
 
 use std::process::exit;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::RecvFlags;
 
 use super::outlet::Outlet;
-use crate::loom::{hint, thread};
 use crate::process::observe::trees;
-use crate::process::pages::poll_policy::POLL_FOR;
+use crate::process::pages::caller_word::Answered;
+use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::pages::raw_ledger::Front;
 use crate::process::pages::shared_ring::SharedRing;
 use crate::process::value::attachments::AttachedFile;
@@ -20,14 +21,21 @@ use crate::process::worker::cancel::Canceller;
 use crate::process::worker::stream::{Received, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
-use crate::sys::{ticks, transfer};
+use crate::sys::transfer;
 use trefoil_os::host::worker_bell::QUESTION;
+
+/// How long the worker waits for a caller that will probably take the results, before it sends them.
+const NAP: Duration = Duration::from_micros(50);
+/// The same for a caller that it has answered: more than such a caller sleeps for (`SLEEP_FOR`).
+const LONG_NAP: Duration = Duration::from_millis(20);
 
 /// Frames that come on the stream and, while this process is awake, through the shared ring.
 pub(super) struct PagesInlet {
     pub(super) received: Received,
     /// The parent's count of sends, when this was last read.
     deliveries: u64,
+    /// Nothing is in the socket, unless that count has changed.
+    is_drained: bool,
     /// The pages with the shared ring.
     front: Front,
     /// A frame that was copied out of the shared ring; and whether it is the next frame.
@@ -35,24 +43,62 @@ pub(super) struct PagesInlet {
     has_frame: bool,
     /// The position of the next frame in the shared ring.
     head: u64,
+    poll_policy: PollPolicy,
+    /// Its parent wakes it by a word of the ledger. (A watcher notices its parent's end.)
+    sleeps_on_word: bool,
 }
 
 impl PagesInlet {
-    pub(super) fn new(received: Received, front: Front) -> Self {
+    pub(super) fn new(received: Received, front: Front, sleeps_on_word: bool) -> Self {
         Self {
             received,
             deliveries: 0,
+            is_drained: false,
             front,
             copied: Vec::new(),
             has_frame: false,
             head: 0,
+            poll_policy: PollPolicy::new(),
+            sleeps_on_word,
         }
     }
 
-    /// Whether the records that wait can be sent after the next frame: it is here, and is a brief
-    /// batch, or a caller has read them meanwhile.
+    /// A frame has ended. Whether the records that wait need not be sent now: a caller takes them,
+    /// or the next frame is here and is a brief batch.
     pub(super) fn has_more(&mut self, outlet: &Outlet) -> bool {
-        self.has_brief() || self.lingers(outlet)
+        let answered = outlet.answer();
+        if self.has_brief() {
+            return true;
+        }
+        if answered == Answered::No {
+            return false;
+        }
+        let has_polled = self.polls();
+        if !outlet.has_room() {
+            return false;
+        }
+        let pages = &outlet.pages;
+        let is_taken = || pages.is_known() || outlet.answer() == Answered::Taken;
+        if answered == Answered::Soon && !is_taken() {
+            if !has_polled {
+                self.naps(NAP);
+            }
+            if !is_taken() {
+                pages.caller().give_up();
+                return false;
+            }
+        }
+        if !pages.is_known() {
+            self.naps(LONG_NAP);
+        }
+        pages.is_known() || self.finds_frame()
+    }
+
+    /// Sleeps until something is sent or written, for so long at most.
+    fn naps(&mut self, limit: Duration) {
+        if self.received.tidy() {
+            self.sleeps(Some(limit));
+        }
     }
 
     /// Whether the next frame is here, and is a brief batch.
@@ -65,31 +111,41 @@ impl PagesInlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
-    /// If a caller polls for the results: looks for the next frame for a moment. True: it is here,
-    /// and the caller has read the results.
-    fn lingers(&mut self, outlet: &Outlet) -> bool {
-        let Some(yields) = outlet.watched() else {
-            return false;
-        };
-        let pages = &outlet.pages;
+    /// Looks for the next frame for a moment, if that pays.
+    fn polls(&mut self) -> bool {
+        let mut polling = self.poll_policy.begin();
+        let polls = polling.polls() && self.front.caller_polls();
         let mut is_empty = self.received.tidy();
-        let mut looks = ticks::Looks::new(POLL_FOR);
-        while is_empty && !self.finds_frame() {
-            let deliveries = pages.deliveries();
-            if deliveries != self.deliveries {
-                self.deliveries = deliveries;
-                is_empty = !self.received.receive(RECEIVE).unwrap_or_else(|_| die());
-            }
-            if looks.are_over() {
-                break;
-            }
-            if yields {
-                thread::yield_now();
-            } else {
-                hint::spin_loop();
-            }
+        while polls && is_empty && !self.finds_frame() && polling.goes_on(&self.poll_policy) {
+            is_empty = !self.receives();
         }
-        (!is_empty || self.has_frame) && pages.is_known()
+        polls
+    }
+
+    /// Receives what is in the socket, if anything may be there. False: nothing is.
+    fn receives(&mut self) -> bool {
+        let deliveries = self.front.deliveries();
+        if deliveries != self.deliveries {
+            (self.deliveries, self.is_drained) = (deliveries, false);
+        }
+        if !self.is_drained {
+            self.is_drained = !self.received.receive_or_end(RECEIVE);
+        }
+        !self.is_drained
+    }
+
+    /// Sleeps on the word until the parent has written or sent something. False: there is a frame
+    /// in the shared ring. (Nothing else is here.)
+    fn sleeps(&mut self, limit: Option<Duration>) -> bool {
+        let wakes = self.front.wakes(); // before the last looks
+        let sleeps = self.ring().falls_asleep(self.head);
+        if sleeps {
+            if self.front.deliveries() == self.deliveries {
+                self.front.sleep(wakes, limit);
+            }
+            self.ring().wakes();
+        }
+        sleeps
     }
 
     fn ring(&self) -> SharedRing<'_> {
@@ -123,8 +179,11 @@ impl PagesInlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         let is_empty = self.received.make_room();
+        if is_empty && self.sleeps_on_word && (self.receives() || self.sleeps(None)) {
+            return;
+        }
         // The worker does not sleep in the middle of a frame, because the rest is on its way.
-        let sleeps = is_empty && self.ring().falls_asleep(self.head);
+        let sleeps = is_empty && !self.sleeps_on_word && self.ring().falls_asleep(self.head);
         let mut flags = RecvFlags::empty();
         if is_empty && !sleeps {
             if self.finds_frame() {
@@ -134,6 +193,7 @@ impl PagesInlet {
             // been sent.
             flags = RECEIVE;
         }
+        self.is_drained = false;
         if !self.received.receive_or_end(flags) {
             exit(1); // an item has overwritten the shared pages
         }

@@ -1,14 +1,22 @@
 //! Waiting for a word in memory that processes share.
 
 use std::sync::atomic::AtomicU32; // shared with other processes: no protocol here
+use std::time::Duration;
 
-use rustix::thread::futex::{self, Flags};
+use rustix::thread::futex::{self, Flags, Timespec};
 
 /// Sleeps while `word` is `value`, until [`wake`] is called for it. It may also return for no
 /// reason: the caller looks again.
 #[inline]
 pub fn wait(word: &AtomicU32, value: u32) {
     let _ = futex::wait(word, Flags::empty(), value, None);
+}
+
+/// The same, for this long at most.
+#[inline]
+pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
+    let limit = Timespec::try_from(limit).ok();
+    let _ = futex::wait(word, Flags::empty(), value, limit.as_ref());
 }
 
 /// Wakes up to `most` of those that sleep on `word`, in any process.

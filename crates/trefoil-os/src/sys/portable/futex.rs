@@ -1,5 +1,7 @@
 //! Waiting for a word in memory: within this process, since no others share memory here.
 
+use std::time::{Duration, Instant};
+
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::PerProcess;
@@ -17,6 +19,15 @@ pub fn wait(word: &AtomicU32, value: u32) {
     let guard = lock.lock();
     if word.load(Ordering::SeqCst) == value {
         drop(changed.wait(guard));
+    }
+}
+
+/// The same, for this long at most.
+pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
+    let (lock, changed) = sleepers();
+    let guard = lock.lock();
+    if word.load(Ordering::SeqCst) == value {
+        drop(changed.wait_until(guard, Instant::now() + limit));
     }
 }
 
