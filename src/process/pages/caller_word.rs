@@ -37,7 +37,6 @@
 //! Tests: `tests/trefoil-checks/tests/process_models.rs` (under loom), with broken twins;
 //! `tests/process/{speed,callers,shared_ring}.rs`.
 
-#[cfg(not(loom))]
 use std::time::Duration;
 
 use crate::loom::atomic::{AtomicU32, Ordering, fence};
@@ -109,9 +108,11 @@ impl CallerWord {
     }
 
     /// Sleeps while the word is this `value`, which `fall_asleep` has returned, for a bounded time.
-    #[cfg(not(loom))]
     pub(crate) fn sleep(&self, value: u32, limit: Duration) {
+        #[cfg(not(loom))]
         futex::wait_for(&self.0, value, limit);
+        #[cfg(loom)]
+        let _ = (value, limit); // a model has a futex of its own
     }
 
     /// For the driver: dismisses and wakes the caller that sleeps here, unless it is that of the
@@ -173,9 +174,11 @@ impl CallerWord {
 }
 
 /// Wakes who sleeps on the word, as the kernel does.
-#[cfg(not(loom))]
 pub(crate) fn wake(word: &AtomicU32) {
+    #[cfg(not(loom))]
     futex::wake(word, 1);
+    #[cfg(loom)]
+    let _ = word;
 }
 
 /// Faults for the models to find.

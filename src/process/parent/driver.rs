@@ -78,7 +78,6 @@ use crate::process::job::results::Values;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
-#[cfg(not(loom))]
 use crate::process::pages::caller_word;
 use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::back_off::StartFailure;
@@ -885,7 +884,6 @@ impl Driver {
         let Some(mut link) = self.links[index].take() else {
             return;
         };
-        #[cfg(not(loom))]
         if let Some(ledger) = link.peer.ledger() {
             ledger.caller().dismiss(None, caller_word::wake);
         }

@@ -45,11 +45,8 @@ use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::MutexGuard;
 use crate::loom::hint;
-#[cfg(not(loom))]
 use crate::parking::park;
-#[cfg(not(loom))]
-use crate::process::pages::caller_word;
-use crate::process::pages::caller_word::CallerWord;
+use crate::process::pages::caller_word::{self, CallerWord};
 use crate::process::pages::poll_policy::{Polling, SLEEP_FOR};
 use crate::process::pages::raw_ledger::Ledger;
 
@@ -203,11 +200,10 @@ fn sleeps(caller: &CallerWord, id: u64, until: Instant) -> bool {
     if left.is_zero() {
         return false;
     }
-    let Some(_asleep) = caller.fall_asleep(id) else {
+    let Some(asleep) = caller.fall_asleep(id) else {
         return false;
     };
-    #[cfg(not(loom))]
-    park::blocked(|| caller.sleep(_asleep, left));
+    park::blocked(|| caller.sleep(asleep, left));
     true
 }
 
@@ -278,7 +274,6 @@ impl Driver {
     /// Wakes the callers that sleep until their workers have answered, where a worker has not the
     /// caller's frame alone any more.
     pub(super) fn dismiss_callers(&self) {
-        #[cfg(not(loom))]
         for (index, link) in self.links.iter().enumerate() {
             if let Some(ledger) = link.as_ref().and_then(|link| link.peer.ledger()) {
                 let sole = self.sched.sole_of(index);
