@@ -265,9 +265,11 @@ pub(crate) struct Driver {
 }
 
 /// How often the driver checks its clock while callers do its work, and how long it goes on with
-/// that after the last one.
-pub(super) const CLOCK_CHECK: Duration = Duration::from_millis(1);
-pub(super) const CALLERS_ACTIVE_FOR: Duration = Duration::from_millis(2);
+/// that after the last one. (Each check may cost a call a time slice, if other programs compute.)
+const CLOCK_CHECK: Duration = Duration::from_millis(8);
+pub(super) const CALLERS_ACTIVE_FOR: Duration = Duration::from_millis(16);
+/// How much later than due the driver may look, before a caller wakes it for that.
+pub(super) const LATENESS: Duration = Duration::from_millis(1);
 
 /// Anything with a descriptor that `poll` can wait for.
 type Descriptor = dyn AsFd + Send + Sync;

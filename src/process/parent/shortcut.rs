@@ -40,7 +40,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
+use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, Driver, LATENESS, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::MutexGuard;
@@ -287,7 +287,7 @@ impl Driver {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(until), Some(due)) => due <= now || until > due + CLOCK_CHECK,
+            (Some(until), Some(due)) => due <= now || until > due + LATENESS,
         }
     }
 
