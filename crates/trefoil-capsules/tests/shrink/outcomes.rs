@@ -1,5 +1,6 @@
 //! What shrinking gives, and when it ends.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::BuildHasher;
@@ -20,10 +21,52 @@ pub(crate) fn names() {
     replayable("stubborn", stubborn);
     replayable("counts", counts);
     replayable("third", third);
+    replayable("delivers", delivers);
+    replayable("between", between);
 }
 
 fn third(row: Vec<u32>) -> u32 {
     row[2] // which a short row does not have
+}
+
+/// The types of `tests/pasted.rs`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Parcel {
+    label: String,
+    code: Vec<u8>,
+    way: Way,
+    weight: Option<f32>,
+    stops: BTreeMap<String, (i64, bool)>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Way {
+    Air,
+    Sea { days: u16 },
+    Land(Box<Way>),
+}
+
+/// Fails for a parcel each part of which is needed for that.
+fn delivers(parcels: Vec<Parcel>) {
+    let is_far =
+        |way: &Way| matches!(way, Way::Land(by) if matches!(**by, Way::Sea { days: 30.. }));
+    for parcel in parcels {
+        let stops = parcel.stops.get("Z\u{fc}rich\n");
+        if parcel.label.contains('"')
+            && parcel.code.contains(&255)
+            && is_far(&parcel.way)
+            && parcel.weight.is_some_and(f32::is_nan)
+            && stops.is_some_and(|(at, is_last)| *at < -5 && *is_last)
+        {
+            exit(11)
+        }
+    }
+}
+
+fn between((number, text, letter): (i64, String, Option<char>)) {
+    if number > 1_000 && text.ends_with('\\') && letter == Some('\'') {
+        exit(12)
+    }
 }
 
 /// Fails once in a while.
@@ -91,6 +134,37 @@ tests! {
         let last = shrink(&again, &procs, Budget::default()).unwrap();
         assert!(last.to_string().starts_with("no smaller value was found after 1 runs"), "{last}");
         assert_eq!(last.capsule.path(), again.path());
+    }
+
+    /// `tests/pasted.rs` has them, in a program of their own: so they compile.
+    fn a_test_can_be_pasted() {
+        let kept = Kept::new("pasted");
+        let procs = kept.pool();
+        let parcel = |n: u16| Parcel {
+            label: format!("a \"fragile\" one, {n}"),
+            code: vec![n as u8, 255, 7],
+            way: Way::Land(Box::new(Way::Sea { days: 20 + n })),
+            weight: Some(f32::NAN),
+            stops: [("Basel".to_owned(), (7, false)), ("Z\u{fc}rich\n".to_owned(), (-70, true))].into(),
+        };
+        let parcels = kept.capsule(&procs, (0..20).map(parcel).collect(), delivers);
+        let text = "back\\slash\\".to_owned();
+        let all = [
+            kept.capsule(&procs, vec![7, 8], third),
+            kept.capsule(&procs, (5_000_000, text, Some('\'')), between),
+            parcels,
+        ];
+        let pasted = include_str!("../pasted.rs");
+        let mut others = String::new();
+        for capsule in all {
+            let shrunk = shrink(&capsule, &procs, Budget::default()).unwrap();
+            let text = &shrunk.test_text;
+            let test = &text[text.find("#[test]").unwrap()..];
+            if !pasted.contains(test) {
+                others.push_str(text);
+            }
+        }
+        assert!(others.is_empty(), "{others}");
     }
 
     fn a_program_prints_the_test() {
