@@ -111,6 +111,10 @@ pub(in crate::thread) const THIEF_PAUSE: Duration = Duration::from_millis(1);
 /// A half of a join that is shorter than this is not worth a wake-up, which costs as much.
 pub(in crate::thread) const TINY_HALF_TICKS: u64 = 2 * ticks::MICROSECOND;
 
+/// A half of a join that is shorter than this is not worth a hand-over to a thread that looks for
+/// one already, which costs both threads about as much.
+pub(in crate::thread) const SHORTEST_HALF_TICKS: u64 = ticks::MICROSECOND;
+
 // ---- what goes first ----
 
 /// How long a part of a region runs before it gives way to work that a thread from outside waits

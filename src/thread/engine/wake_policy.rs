@@ -13,6 +13,10 @@
 //! do not count as takers. 4. While the poller runs something there is none. It stops polling when
 //! that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
+//! A thief that has stolen [`TIRED`] halves in a row that were shorter than
+//! [`SHORTEST_HALF_TICKS`](super::config::SHORTEST_HALF_TICKS) goes to sleep without looking for
+//! more: where regions follow one another, it would find the next one each time, and never sleep.
+//!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within `THIEF_PAUSE`; and an
 //! idle pool sleeps without a timer.
@@ -32,10 +36,14 @@
 
 use std::cell::Cell;
 
+use super::config::{SHORTEST_HALF_TICKS, TINY_HALF_TICKS};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// After this many looks without success, the poller goes to sleep like the others.
 const IN_VAIN: u32 = 20;
+
+/// After so many halves in a row that were not worth the hand-over, a thief looks for no more.
+const TIRED: u32 = 16;
 
 /// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do
 /// the work of those that sleep.
@@ -124,6 +132,8 @@ pub(in crate::thread) struct TheftStats {
     looks: Cell<u32>,
     /// Whether it has run something else since it slept.
     ran_more: Cell<bool>,
+    /// How many halves in a row were not worth their hand-over.
+    worthless: Cell<u32>,
 }
 
 impl TheftStats {
@@ -134,6 +144,24 @@ impl TheftStats {
         if self.polls.replace(false) {
             policy.polled.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Called by a worker that has run a half of a join, which took so many ticks.
+    pub(in crate::thread) fn ran_half(&self, took: u64) {
+        let is_worthless = took < SHORTEST_HALF_TICKS;
+        let worthless = if is_worthless {
+            self.worthless.get()
+        } else {
+            0
+        };
+        self.worthless
+            .set(worthless.saturating_add(is_worthless.into()));
+        self.ran(took < TINY_HALF_TICKS);
+    }
+
+    /// Whether this worker, which finds nothing now, should not look for more halves.
+    pub(in crate::thread) fn is_tired(&self) -> bool {
+        self.worthless.get() >= TIRED
     }
 
     /// Called by a worker that has run something; `tiny`: a half of a join, shorter than
@@ -167,7 +195,18 @@ impl TheftStats {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{TheftStats, WakePolicy};
+    use super::{SHORTEST_HALF_TICKS, TIRED, TheftStats, WakePolicy};
+
+    #[test]
+    fn a_thief_tires_of_halves_that_are_not_worth_their_hand_over() {
+        let thief = TheftStats::default();
+        (1..TIRED).for_each(|_| thief.ran_half(SHORTEST_HALF_TICKS - 1));
+        assert!(!thief.is_tired());
+        thief.ran_half(SHORTEST_HALF_TICKS - 1);
+        assert!(thief.is_tired());
+        thief.ran_half(SHORTEST_HALF_TICKS);
+        assert!(!thief.is_tired());
+    }
 
     #[test]
     fn a_thief_polls_if_it_has_run_nothing_but_tiny_halves_since_it_slept() {

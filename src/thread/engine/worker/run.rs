@@ -7,7 +7,6 @@ use super::Worker;
 use crate::events;
 use crate::sys::ticks;
 use crate::task::TaskError;
-use crate::thread::engine::config::TINY_HALF_TICKS;
 use crate::thread::engine::lent::raw_job::JobRef;
 use crate::thread::engine::queue::{Mode, Work};
 
@@ -31,7 +30,7 @@ impl Worker {
             Work::Job(job) => {
                 let began = ticks::now();
                 self.run_half(job);
-                return self.thefts.ran(ticks::since(began) < TINY_HALF_TICKS);
+                return self.thefts.ran_half(ticks::since(began));
             }
             Work::Scoped(lent) => self.run_scoped(lent),
             Work::Ticket(ticket) => match ticket.take_oldest() {

@@ -95,7 +95,8 @@ impl Worker {
             let mut work = self.find();
             if work.is_none() {
                 self.ended.count_off();
-                searching = searching || sleep.search(after_job);
+                let is_tired = after_job && !searching && self.thefts.is_tired();
+                searching = searching || !is_tired && sleep.search(after_job);
                 if searching {
                     work = self.look_around();
                 } else if self.others_are_quicker() {
