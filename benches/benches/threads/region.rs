@@ -20,6 +20,9 @@ pub const IDLE: Duration = Duration::from_millis(2);
 /// After so long, the processors sleep deeply, too.
 const LONG_IDLE: Duration = Duration::from_millis(20);
 
+/// No sample of regions that may take very long takes longer.
+const LONG_ENOUGH: Duration = Duration::from_millis(200);
+
 /// The second half of a region, on a thread that spins while it waits: the best that this
 /// machine could give. It sleeps soon, so as not to trouble the others.
 struct Helper {
@@ -252,15 +255,18 @@ pub fn back_to_back(bench: &mut Bench) {
             }),
             Entry::samples(Kind::Peer, "ForkUnion", move |samples| {
                 let mut pool = peers::new_fork_union();
-                let mut regions = |n: u64| {
-                    for _ in 0..n {
+                // On a busy machine a region takes milliseconds, because both threads spin.
+                let mut regions = |most: u64| {
+                    let start = Instant::now();
+                    let mut count = 0;
+                    while count < most && start.elapsed() < LONG_ENOUGH {
                         pool.for_n(items.len(), |item| each(&items[item.task_index]));
+                        count += 1;
                     }
+                    start.elapsed().as_nanos() as f64 / count as f64
                 };
                 regions(n.div_ceil(10));
-                let start = Instant::now();
-                regions(n);
-                samples.push(start.elapsed().as_nanos() as f64 / n as f64);
+                samples.push(regions(n));
             }),
         ]);
         entries.push(Entry::hot(Kind::Sequential, "sequential", n, move |n| {
