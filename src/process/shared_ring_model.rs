@@ -1,5 +1,5 @@
-//! The shared ring of a worker, for the models: the socket is a queue, and what the worker sleeps on
-//! a number and a condition variable.
+//! The shared ring of a worker, for the models: the socket is a queue, and what the worker sleeps
+//! on a number and a condition variable.
 //!
 //! It drives the real `pages::shared_ring`, with room for one frame, and the order in which a
 //! worker looks for its next frame: in the ring, among the bytes that it has received, in the

@@ -4,8 +4,9 @@
 //! cargo bench -p trefoil-benches --bench processes -- [--quick] [--only PART,...] [--markdown] [--list]
 //! ```
 //!
-//! The options are those of `threads`. The peers: procspawn; ipc-channel by hand (`ipc.rs`); Python's `multiprocessing.Pool`,
-//! `concurrent.futures.ProcessPoolExecutor` and joblib's loky, each in an interpreter that takes
+//! The options are those of `threads`. The peers: procspawn; ipc-channel by hand
+//! (`ipc.rs`); Python's `multiprocessing.Pool`, `concurrent.futures.ProcessPoolExecutor` and
+//! joblib's loky, each in an interpreter that takes
 //! part in the rounds (`python.rs`; where one is missing, a line says so and its rows go on without
 //! it); and two bare pipes to a copy of this program (`pipes.rs`), which is what a safe pool could
 //! do at best.

@@ -6,7 +6,7 @@
 //!   interrupted lately: if nobody else computes, the other side answers within a few microseconds,
 //!   and no system call is needed. A worker polls if the caller did before.
 //! - *Sleep* otherwise, at once, until the other side wakes this one. A thread that sleeps keeps
-//!   its claim to a processor, so the kernel runs it as soon as it is woken, whatever else computes.
+//!   its claim to a processor: the kernel runs it as soon as it is woken, whatever else computes.
 //!   One that polls has used up its claim, and gives way for whole time slices.
 //! - *Yield*: never. That gives up the claim, too.
 //!

@@ -357,7 +357,6 @@ impl Driver {
             self.read_unsent(index);
         }
         self.turn();
-        self.dismiss_callers();
         // (A task that is just being completed has not ended; the thread that completes it wakes
         // this one afterwards.)
         let is_over = self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed());

@@ -130,6 +130,7 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
         let mut engine = shared.engine.lock();
         let driver = engine.as_mut()?;
         let sleep = driver.work(std::mem::take(&mut news));
+        driver.dismiss_callers();
         let chores = std::mem::take(&mut driver.sched.chores);
         let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
         let lost = driver.sched.lost.take_if(|_| sleep.is_none());

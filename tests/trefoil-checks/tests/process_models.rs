@@ -4,8 +4,8 @@
 //! Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release
 //! --test process_models -- --nocapture`. Every frame is read in its turn, whichever way it goes,
 //! and the worker does not sleep while a frame waits (loom reports that as a deadlock). Every item
-//! is either run or taken back. Every result is heard, by its caller or by the driver, and no caller
-//! sleeps after that. The twins at the end leave one step out, and must fail.
+//! is either run or taken back. Every result is heard, by its caller or by the driver, and no
+//! caller sleeps after that. The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;

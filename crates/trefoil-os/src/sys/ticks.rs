@@ -95,7 +95,7 @@ impl Looks {
         self.are_over_at(now())
     }
 
-    /// The same at this time.
+    /// Counts a look at the time `now`. True: the loop must end.
     #[inline]
     pub fn are_over_at(&mut self, now: u64) -> bool {
         self.left = self.left.saturating_sub(1);

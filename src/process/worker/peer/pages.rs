@@ -24,7 +24,8 @@ use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::transfer;
 use trefoil_os::host::worker_bell::QUESTION;
 
-/// How long the worker waits for a caller that will probably take the results, before it sends them.
+/// How long the worker waits for a caller that will probably take the results, before it sends
+/// them.
 const NAP: Duration = Duration::from_micros(50);
 /// The same for a caller that it has answered: more than such a caller sleeps for (`SLEEP_FOR`).
 const LONG_NAP: Duration = Duration::from_millis(20);

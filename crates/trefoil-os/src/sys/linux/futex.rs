@@ -12,7 +12,7 @@ pub fn wait(word: &AtomicU32, value: u32) {
     let _ = futex::wait(word, Flags::empty(), value, None);
 }
 
-/// The same, for this long at most.
+/// Sleeps while `word` is `value`, as [`wait`] does, for this long at most.
 #[inline]
 pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
     let limit = Timespec::try_from(limit).ok();

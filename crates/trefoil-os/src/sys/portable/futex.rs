@@ -22,7 +22,7 @@ pub fn wait(word: &AtomicU32, value: u32) {
     }
 }
 
-/// The same, for this long at most.
+/// Sleeps while `word` is `value`, as [`wait`] does, for this long at most.
 pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
     let (lock, changed) = sleepers();
     let guard = lock.lock();
