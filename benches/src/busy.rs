@@ -1,9 +1,9 @@
 //! Competitors: other programs that compute while a benchmark runs, and one processor for all.
 //!
 //! Users' machines are busy, so each row can also be measured under a [`Load`] (`--load`), its
-//! peers in the same run. A competitor is a process of its own, a plain loop, one for each
-//! processor that the benchmark may use; it is not bound to one of them. It ends with the benchmark, however
-//! that ends.
+//! peers in the same run. A competitor is a process of its own, a plain loop. There is one for each
+//! processor that the benchmark may use, and none is bound to one of them. It ends with the
+//! benchmark, however that ends.
 //!
 //! Checked by the tests below.
 
