@@ -167,8 +167,8 @@ impl fmt::Debug for Watched {
 /// Takes notes for the page, from hooks; from [`Board::recorder`].
 ///
 /// The last hundred notes of each kind are kept, with at most 2 KiB of each text; all are counted.
-/// Failures of one cause are one note: tasks that were spawned at one place, and panicked or died at
-/// one place. It has the last of them.
+/// Failures of one cause are one note: tasks that were spawned at one place, and panicked or died
+/// at one place. It has the last of them.
 /// A note may be taken on any thread, and costs a lock and a few allocations. Once nothing shows
 /// the board, it does nothing that can be seen.
 ///

@@ -2,8 +2,8 @@
 //!
 //! 1. The body is sent to a worker process that has run nothing, and runs nothing more
 //!    (`max_tasks_per_worker(1)`). Workers are the same program, so a body needs nothing but its
-//!    address; they begin before the harness does (trefoil's feature `auto`). Where a fork server is
-//!    possible they are copies of one, because a copy takes less time than a start.
+//!    address; they begin before the harness does (trefoil's feature `auto`). Where a fork server
+//!    is possible they are copies of one, because a copy takes less time than a start.
 //! 2. What it prints goes to a file ([`output`]), and is printed here at its end.
 //! 3. A panic of the body is one here, with the same message; another end is one that this crate
 //!    explains. A test that should panic, and whose process died, must fail all the same: it
