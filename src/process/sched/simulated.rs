@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use super::due;
 use super::peer::Peer;
 use super::policy::Elastic;
+use super::rules;
 use super::{Action, Feed, How, Policy, Sched};
 use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
@@ -298,6 +299,7 @@ impl World {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
                     self.sched.died(index, &WorkerExit::new(0), false, self.now);
+                    self.hopeless |= rules::is_hopeless(&self.sched, index);
                 }
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");

@@ -109,7 +109,8 @@ pub(super) fn check_timeout(sched: &mut Sched, index: usize, position: usize) ->
     // (An answered frame whose end does not come does not hold up those behind it.)
     let mut before = worker.frames.iter().take(position);
     let is_next = before.all(|frame| frame.done == frame.end);
-    let denies = is_next && worker.peer.denies(frame);
+    // (One that was killed need not run: its items come back.)
+    let denies = is_next && !worker.is_away() && worker.peer.denies(frame);
     let arrives = worker.arrives_at();
     let patience = timeout.max(sched.policy.patience);
     let frame = &mut sched.workers[index].frames[position];

@@ -125,6 +125,36 @@ fn a_worker_that_does_not_die_is_given_up() {
     }
 }
 
+/// A worker that was killed between two items, and does not die, runs none: the next item is not
+/// late, and runs elsewhere.
+#[test]
+fn a_killed_worker_between_two_items_makes_none_late() {
+    let mut world = World::with_workers(1, false);
+    let mut options = CallOptions::default();
+    options.timeout = Some(Duration::from_millis(10));
+    options.chunk = Some(2);
+    let id = world.call_of(2, options);
+    world.act();
+    while world.sched.workers[0].frames[0].done == 0 {
+        world.work(0);
+        world.hear(0, true);
+    }
+    assert!(world.sim(0).running.is_none() && world.sched.workers[0].frames[0].end == 2);
+    world.sim(0).held = true;
+    world.sched.kill(0, world.now);
+    let begin = world.now;
+    while world.sims[0].as_ref().is_some_and(|sim| sim.held) {
+        world.act();
+        world.now += Duration::from_millis(10);
+        assert!(world.now - begin < Duration::from_secs(31));
+    }
+    while !world.book.lock().unwrap().ended.contains_key(&id) {
+        world.step();
+    }
+    assert!(matches!(world.book.lock().unwrap().ended[&id], Ok(2)));
+    assert_eq!((world.ran[&(id, 0)], world.ran[&(id, 1)]), (1, 1));
+}
+
 /// Once everything was killed, the limit of the end that has passed wakes nobody any more.
 #[test]
 fn the_end_of_a_pool_sleeps_until_the_killed_are_dead() {

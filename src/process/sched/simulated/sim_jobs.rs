@@ -110,6 +110,11 @@ impl World {
     }
 
     pub(super) fn call_with(&mut self, options: CallOptions) -> u64 {
+        self.call_of(1, options)
+    }
+
+    /// Submits a call of so many items, which fail together.
+    pub(super) fn call_of(&mut self, size: u64, options: CallOptions) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
         let (timeout, until) = (options.timeout, options.until);
@@ -120,17 +125,20 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        work.numbered = size != 1;
         let known = Known {
-            size: 1,
+            size,
             timeout,
             until,
             ..Known::default()
         };
         self.jobs.insert(id, known);
         self.sched.submit(id, Job::new(work), self.now);
-        self.open.push((id, 0, 1));
-        self.feed(self.open.len() - 1);
+        self.open.push((id, 0, size));
+        while let Some(open) = self.open.iter().position(|open| open.0 == id) {
+            self.feed(open);
+        }
         id
     }
 }

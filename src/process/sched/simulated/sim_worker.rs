@@ -1,7 +1,7 @@
 //! What simulated workers do: they read frames, run items, answer, and die.
 
 use super::*;
-use crate::process::sched::{rules, start};
+use crate::process::sched::start;
 
 impl World {
     /// A worker checks whether the item that it runs is wanted.
@@ -44,7 +44,11 @@ impl World {
         if known.each {
             return !book.errors.contains_key(&item);
         }
-        let below = (0..index).any(|i| self.fatal.contains(&(job, i)) || late((job, i)));
+        // (What has not begun when the pool ends never does, so what is behind it is unwanted.)
+        let ends = self.sched.is_stopped();
+        let lost = |item| ends && !self.ran.contains_key(&item);
+        let fails = |item| self.fatal.contains(&item) || late(item) || lost(item);
+        let below = (0..index).any(|i| fails((job, i)));
         !(below || late(item) || self.panicked.contains(&job))
     }
 
