@@ -52,6 +52,7 @@ mod permits;
 mod places;
 mod plain;
 mod pool;
+mod replaced;
 mod retire;
 mod shared;
 #[cfg(unix)] // elsewhere there is none
@@ -153,6 +154,7 @@ fn main() {
         #[cfg(feature = "inspect")]
         trees::TESTS,
         one_faults::TESTS,
+        replaced::TESTS,
         retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]

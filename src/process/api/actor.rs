@@ -71,8 +71,10 @@ pub struct Actor<S> {
 
 impl<S: 'static> Actor<S> {
     pub(in crate::process) fn start(mut settings: Settings) -> Result<Self, PoolError> {
-        // Its workers are not replaced as long as they live: the value would be lost.
+        // Its workers are not replaced as long as they live: the value would be lost. Nor are there
+        // ever two values for one worker.
         (settings.policy.replace_after, settings.policy.elastic) = (None, None);
+        settings.policy.replace_first = false;
         Ok(Self {
             pool: ProcessPool::start(settings)?,
             options: CallOptions::default(),

@@ -319,8 +319,10 @@ impl ProcessPoolBuilder {
     /// with [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
     /// continue. A worker whose private resident memory is larger than this after an item is
-    /// replaced before it gets the next (of items of some microseconds: a few later), so leaks of
-    /// items do not add up; at most a worker has twice the limit, and what the program needs.
+    /// replaced, so leaks of items do not add up. It runs further items until its successor is
+    /// [ready](Self::replace_first); with more than one and a half times the limit, none (of items
+    /// of some microseconds: a few). At most a worker has two and a half times the limit, and what
+    /// the program needs; its successor comes in addition.
     /// Memory that is mapped as shared does not count, nor does what the kernel keeps for a
     /// process: files in memory (`memfd_create`, `/dev/shm`), System V's shared memory, pipes,
     /// sockets. Only a control group limits those. The stacks of threads do count, with their whole
@@ -425,18 +427,63 @@ impl ProcessPoolBuilder {
 
     /// Replaces a worker after this many items, at least one: for code that leaks.
     ///
+    /// No worker begins more. It may have fewer, because [its successor is ready
+    /// first](Self::replace_first): that is started some items before the end, by about two starts,
+    /// as long as they took lately (after a quarter of the items at the earliest, and at the latest
+    /// with the last eighth), and the worker leaves when it is ready. With few items, or a start
+    /// that takes longer than they last, the worker stops at its number although its successor is
+    /// not ready; with 1 its successor is started with the item.
+    ///
+    /// Workers that begin together do not end together: of `w` first workers, number `k` has the
+    /// fewer items the lower it is, by `tasks / 2 * (w - 1 - k) / w`.
+    ///
     /// ```
+    /// use std::collections::HashMap;
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::init();
-    /// let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build()?;
-    /// let first = procs.spawn((), |()| std::process::id()).join()?;
-    /// let second = procs.spawn((), |()| std::process::id()).join()?;
-    /// assert_ne!(first, second);
+    /// let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(3).build()?;
+    /// let mut items: HashMap<u32, usize> = HashMap::new();
+    /// for pid in procs.map(0..10, |_: u32| std::process::id())? {
+    ///     *items.entry(pid).or_default() += 1;
+    /// }
+    /// assert!(items.len() > 3 && items.values().all(|count| *count <= 3));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
         self.settings.policy.replace_after = Some(tasks.max(1) as u64);
+        self
+    }
+
+    /// Whether a worker that is to be replaced stays until the next one has run its initializers.
+    /// Default: yes, so that no item waits for a start.
+    ///
+    /// That is so for [`max_tasks_per_worker`](Self::max_tasks_per_worker), for a worker that holds
+    /// more than its [`memory_limit`](Self::memory_limit) between items (up to one and a half times
+    /// as much), and for [`replace_worker`](crate::ProcessPool::replace_worker). One that has called
+    /// [`retire`](crate::process::retire), or has had its number of items, takes no more; its
+    /// successor is started at once, while it ends. If the successor cannot be started, it is tried
+    /// again after pauses as any worker, and the old one goes on; if its initializer fails, so does
+    /// the pool.
+    ///
+    /// No more items run at a time than there are workers: the next one gets its first when the old
+    /// one runs none. Both have the same [index](crate::process::worker_index), variables and processors for a
+    /// while. With `false` the old one leaves first: where there is no memory for both, or where
+    /// each has something of its own that only one process can have, such as a port. Workers of an
+    /// [`Actor`](crate::Actor) and of a [launcher](Self::launcher) always leave first, and so do
+    /// those of a pool that ends.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(2).max_tasks_per_worker(10).replace_first(false);
+    /// let procs = procs.build()?;
+    /// assert_eq!(procs.map(0..100, |n: u64| n)?.len(), 100);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replace_first(mut self, first: bool) -> Self {
+        self.settings.policy.replace_first = first;
         self
     }
 
@@ -928,6 +975,7 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     settings.set_bounds(most);
     let policy = &mut settings.policy;
     policy.starts_far = true;
+    policy.replace_first = false; // it has so many places, and starts none that lives
     if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
         let least = elastic.least;
         return Err(PoolError::Launcher(format!(
@@ -1005,6 +1053,7 @@ debug!(
     initializer = self.initializer.is_some(),
     memory_limit = self.settings.memory,
     max_tasks_per_worker = self.settings.policy.replace_after,
+    replace_first = self.settings.policy.replace_first,
     plain_workers = self.settings.plain,
     start_method = self.settings.start_method
 );

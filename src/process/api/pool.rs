@@ -445,13 +445,16 @@ impl ProcessPool {
         pids
     }
 
-    /// Kills the worker with this process id; another takes its place, within
-    /// [`max_restarts`](crate::ProcessPoolBuilder::max_restarts).
+    /// Ends the worker with this process id; another takes its place.
     ///
-    /// What it runs fails with [`WorkerDied`](TaskError::WorkerDied), or runs again if the call
-    /// asked for that; items that it has not begun go to other workers. Returns false if the pool
-    /// has no such worker, or has ended. The worker may still be there when this returns, but gets
-    /// no more items after its pool's thread has read the request.
+    /// The other is [ready first](crate::ProcessPoolBuilder::replace_first): until then the worker
+    /// goes on. Then it gets no more items, what it has not begun goes elsewhere, and it leaves. If
+    /// it still runs an item after the [grace period](crate::ProcessPoolBuilder::grace), it is
+    /// killed: the item fails with [`WorkerDied`](TaskError::WorkerDied), or runs again if the call
+    /// asked for that, and the death counts for
+    /// [`max_restarts`](crate::ProcessPoolBuilder::max_restarts). A worker that is not ready yet, or
+    /// that leaves first, is killed at once. Returns false if the pool has no such worker, or has
+    /// ended. The worker may still be there when this returns.
     ///
     /// ```
     /// # trefoil::init();

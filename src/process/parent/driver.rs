@@ -454,7 +454,17 @@ impl Driver {
         some
     }
 
+    /// There is a place for each of the scheduler's slots.
+    fn make_places(&mut self) {
+        let slots = self.sched.workers.len();
+        self.links.resize_with(slots, || None);
+        self.launches.resize_with(slots, || None);
+        self.shared.pids.lock().resize(slots, 0);
+    }
+
     fn start(&mut self, index: usize) {
+        self.make_places();
+        let number = self.sched.workers[index].number;
         if let Err(refused) = self.sched.chaos.start(index) {
             return self.starts(index, Err(refused));
         }
@@ -463,10 +473,10 @@ impl Driver {
         }
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
-            let started = panic::catch(|| start_child(index, &self.settings));
+            let started = panic::catch(|| start_child(number, &self.settings));
             let started =
                 started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
-            let link = started.and_then(|started| Link::new_to(index, started, &self.settings));
+            let link = started.and_then(|started| Link::new_to(number, started, &self.settings));
             return self.starts(index, link);
         };
         // (A failure here is one of the task, too.)
@@ -507,11 +517,8 @@ impl Driver {
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Replace(pid) => self.sched.replace(pid, now),
                 Mail::SetWorkers(least, most) => {
-                    let slots = most.max(self.links.len());
-                    self.links.resize_with(slots, || None);
-                    self.launches.resize_with(slots, || None);
-                    self.shared.pids.lock().resize(slots, 0);
                     self.sched.set_workers(least, most, now);
+                    self.make_places();
                 }
                 Mail::Trees(question) => {
                     for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {

@@ -58,20 +58,21 @@ impl Driver {
         if let Some(server) = &mut self.server {
             let slot = &mut server.sched.workers[0];
             if slot.stage.is_down() && slot.is_given_up() {
-                *slot = Worker::new(Instant::now());
+                *slot = Worker::new(0, Instant::now());
             }
         }
     }
 
     fn request(&self, index: usize) -> io::Result<Waiting> {
+        let number = self.sched.workers[index].number;
         let mut processors = Vec::new();
         if let Some(of) = &self.settings.processors_for {
-            processors = of(index);
+            processors = of(number);
             // (The server does it. What is impossible there is so here, and known at once.)
-            drop(pin_to(index, &processors)?);
+            drop(pin_to(number, &processors)?);
         }
         let bytes = |text: std::ffi::OsString| text.into_encoded_bytes();
-        let variables = variables_of(index, &self.settings)?.into_iter();
+        let variables = variables_of(number, &self.settings)?.into_iter();
         Ok(Waiting {
             index,
             processors: processors.into_iter().map(|one| one as u64).collect(),
@@ -151,7 +152,7 @@ impl Driver {
         let number = self.forks.count;
         let frame = Frame::Fork {
             request: number,
-            index: slot.index as u64,
+            index: self.sched.workers[slot.index].number as u64,
             captures: output.is_some(),
             processors: slot.processors.clone(),
             variables: slot.variables.clone(),
@@ -198,7 +199,8 @@ impl Driver {
         let Some(Waiting { index, .. }) = sent.slot else {
             return;
         };
-        let link = started.and_then(|started| Link::new_to(index, started, &self.settings));
+        let number = self.sched.workers[index].number;
+        let link = started.and_then(|started| Link::new_to(number, started, &self.settings));
         self.starts(index, link);
     }
 

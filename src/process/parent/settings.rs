@@ -210,6 +210,7 @@ impl Settings {
             plain: !CARRIES || std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
             ..Self::default()
         };
+        settings.policy.replace_first = true;
         settings.policy.grace = GRACE;
         settings.policy.patience = PATIENCE;
         settings.policy.idle = IDLE_TIMEOUT;

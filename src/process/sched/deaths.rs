@@ -13,7 +13,7 @@
 use super::sent_frame::SentFrame;
 use super::state::Sched;
 use super::workers::INITIALIZE;
-use super::{finish, retry, rules, shutdown};
+use super::{finish, retry, rules, shutdown, succession};
 use crate::events::{self, Trouble};
 use crate::task::{Cause, TaskError, WorkerExit};
 
@@ -48,6 +48,7 @@ pub(super) fn died(sched: &mut Sched, index: usize, exit: &WorkerExit, broken: b
     }
     let killed = rules::shows_nothing(sched, exit);
     sched.workers[index].died(killed, sched.now);
+    succession::has_died(sched, index);
     for (begun, frame) in frames.into_iter().rev() {
         if frame.wanted {
             lost(sched, &frame, begun, exit);

@@ -21,7 +21,9 @@ use std::time::Instant;
 
 use super::state::Sched;
 use super::workers::{Stage, Worker};
-use super::{Action, How, place, retry, rules, shutdown, take_back, take_over, timeouts};
+use super::{
+    Action, How, place, retry, rules, shutdown, start, succession, take_back, take_over, timeouts,
+};
 
 /// Something that is done when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(super) enum Due {
     SlowExit(usize),
     /// A killed worker does not die.
     SlowDeath(usize),
+    /// A worker that the user has replaced does not leave.
+    SlowRetirement(usize),
     /// A cancelled item has had its grace period.
     Kill(usize),
     /// An item of the frame at this position may have run for too long.
@@ -58,6 +62,10 @@ pub(super) enum Due {
     TakeOver,
     /// At once: a worker that gets no more items, or that has none while the pool ends, leaves.
     Dismiss(usize),
+    /// At once: a worker is to be replaced, so a slot for the next one is needed.
+    Succeed(usize),
+    /// At once: the worker that another replaces runs no more items.
+    Begin(usize),
     /// A slot gets a process.
     Start(usize),
     /// At once: a process that was asked for is not wanted any more.
@@ -135,7 +143,13 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
         at_once(sched, &mut next, Due::Dismiss(index), || {
             shutdown::may_leave(sched, worker)
         });
+        at_once(sched, &mut next, Due::Succeed(index), || {
+            succession::wants_successor(sched, worker)
+        });
         match worker.stage {
+            Stage::Waiting => at_once(sched, &mut next, Due::Begin(index), || {
+                !succession::predecessor_runs(&sched.workers, index)
+            }),
             Stage::Down(Some(at)) => {
                 let from = rules::wanted_from(sched, index, &size);
                 let at = from.map(|from| from.max(at).max(sched.now));
@@ -156,6 +170,7 @@ fn next_of(sched: &Sched, index: usize, worker: &Worker, next: &mut Next) {
     let slow = match worker.stage {
         Stage::Leaving(_) => Due::SlowExit(index),
         Stage::Dying { .. } => Due::SlowDeath(index),
+        Stage::Retiring => Due::SlowRetirement(index),
         _ => Due::SlowStart(index),
     };
     next.add(worker.limit(), slow);
@@ -182,9 +197,10 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::LateJob => timeouts::end_late_job(sched),
         Due::PauseIsOver => retry::end_pauses(sched),
         Due::PoolLimit => shutdown::stop(sched, How::Kill.into()),
-        Due::SlowStart(index) | Due::SlowExit(index) | Due::SlowDeath(index) => {
-            shutdown::time_is_up(sched, index);
-        }
+        Due::SlowStart(index)
+        | Due::SlowExit(index)
+        | Due::SlowDeath(index)
+        | Due::SlowRetirement(index) => shutdown::time_is_up(sched, index),
         Due::Kill(index) => timeouts::kill_overdue(sched, index),
         Due::Check(index, position) => {
             let next = timeouts::check_timeout(sched, index, position);
@@ -205,6 +221,7 @@ fn fire(sched: &mut Sched, due: Due) {
         }
         Due::Start(index) => {
             sched.workers[index].stage = Stage::Asked;
+            sched.workers[index].asked_at = sched.now;
             sched.actions.push(Action::Spawn(index));
         }
         Due::Shrink => rules::shrink(sched),
@@ -212,6 +229,8 @@ fn fire(sched: &mut Sched, due: Due) {
             sched.workers[index].stage = Stage::Down(Some(sched.now));
             sched.actions.push(Action::Withdraw(index));
         }
+        Due::Begin(index) => start::begin(sched, index),
+        Due::Succeed(index) => succession::succeed(sched, index),
         Due::Dismiss(index) => shutdown::dismiss(sched, index),
         Due::Place => place::dispatch(sched),
         Due::TakeOver => take_over::take_over(sched),

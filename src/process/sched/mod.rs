@@ -8,7 +8,7 @@
 //! | file | what it knows or decides |
 //! |---|---|
 //! | `policy`, `orders`, `stats` | settings; what goes in and out; counters |
-//! | `sent_frame`, `peer`, `back_off`, `workers` | a frame; what a worker can be told, on each path; a worker and its times |
+//! | `sent_frame`, `peer`, `back_off`, `workers`, `succession` | a frame; what a worker can be told, on each path; a worker and its times; who replaces whom |
 //! | `state/` | the owners: jobs, their queue and their times (`state/jobs`), costs, workers, actions |
 //! | `rules/` | rules of single features, and the moments at which they are asked |
 //! | `cancel`, `failed_items`, `finish` | the running item is unwanted; errors that are completed elsewhere; an item and its job end |
@@ -72,6 +72,7 @@ mod start;
 mod state;
 pub(super) mod stats;
 mod submit;
+mod succession;
 mod take_back;
 mod take_over;
 mod timeouts;
@@ -246,7 +247,7 @@ impl Sched {
         replies::receive_events(self, worker, bytes, extras)
     }
 
-    /// The process `pid`, if it is a worker, is killed, and so another takes its place.
+    /// The process `pid`, if it is a worker, is to end: another takes its place.
     pub(crate) fn replace(&mut self, pid: u32, now: Instant) {
         self.now = now;
         retire::replace(self, pid);

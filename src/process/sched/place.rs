@@ -113,7 +113,7 @@ fn send_next(sched: &mut Sched, next: Placed) {
     };
     let worker = &sched.workers[index];
     let serving = sched.workers.iter().filter(|worker| worker.is_serving());
-    let most = worker.left(sched.policy.replace_after);
+    let most = worker.left(&sched.policy);
     let mut most = most.min(frame_size(item_cost, job, serving.count()));
     // The worker may have to be killed because of an item, while others are wanted.
     let options = &job.work.options;

@@ -24,6 +24,8 @@ pub(crate) struct Policy {
     pub(crate) max_restarts: Option<(u32, Duration)>,
     /// A worker is replaced after this many items.
     pub(crate) replace_after: Option<u64>,
+    /// A worker that is to be replaced leaves when another is ready in its place; otherwise first.
+    pub(crate) replace_first: bool,
     /// The pool has one process, with this name, which is never replaced.
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.

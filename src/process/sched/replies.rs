@@ -86,6 +86,7 @@ pub(super) fn receive(
             Record::Event(event) => pass_on_event(sched, worker, &event, extras),
             Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
             Record::Retire { asked } => retire::worker_retires(sched, worker, asked),
+            Record::Heavy => retire::worker_is_heavy(sched, worker),
             Record::Forked {
                 request,
                 pid,

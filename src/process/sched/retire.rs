@@ -1,9 +1,10 @@
-//! When a worker is replaced: after its number of items, when it asks for that, when it holds too
-//! much memory, or when the user says so.
+//! Who is replaced: a worker that asks for that, that holds too much memory, or that the user names.
 //!
-//! It is `Retiring` then: it gets no more items, what it has not begun goes elsewhere, and it is
-//! dismissed as soon as none of its items is wanted. (How it asks: `worker::retire`.) Only one that
-//! `ProcessPool::replace_worker` names is killed at once.
+//! It is *outgoing* (`succession`). One that has asked is `Retiring` at once: it gets no more items,
+//! what it has not begun goes elsewhere, and it is dismissed as soon as none of its items is wanted.
+//! (How it asks: `worker::retire`. After how many items it is replaced: `Worker::has_had`.) One
+//! that `ProcessPool::replace_worker` names is killed if it does not leave soon after its successor
+//! is ready; at once, if it cannot have one.
 //!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 
@@ -14,12 +15,32 @@ use super::{shutdown, take_back};
 use crate::task::panic::Panic;
 use crate::task::{TaskError, WorkerExit};
 
-/// The process `pid`, if it is a worker, is killed, and so another takes its place.
+/// The process `pid`, if it is a worker, is to end: another takes its place.
 pub(super) fn replace(sched: &mut Sched, pid: u32) {
     let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
-    if let Some(index) = sched.workers.iter().position(is_it) {
+    let Some(index) = sched.workers.iter().position(is_it) else {
+        return;
+    };
+    let worker = &mut sched.workers[index];
+    let goes_on = sched.policy.replace_first
+        && sched.policy.one_process.is_none()
+        && sched.stop.is_none()
+        && worker.stage == Stage::Ready;
+    if goes_on {
+        (worker.is_outgoing, worker.must_end) = (true, true);
+    } else {
         sched.kill_worker(index);
     }
+}
+
+/// A worker holds too much memory, and goes on.
+pub(super) fn worker_is_heavy(sched: &mut Sched, index: usize) {
+    if !sched.policy.replace_first || sched.stop.is_some() {
+        return worker_retires(sched, index, false);
+    }
+    check_initialized(sched, index);
+    let worker = &mut sched.workers[index];
+    worker.is_outgoing |= worker.stage == Stage::Ready;
 }
 
 /// A worker begins no more items, because one has `asked` for that, or because it holds too
@@ -36,22 +57,20 @@ pub(super) fn worker_retires(sched: &mut Sched, index: usize, asked: bool) {
         (true, Stage::Ready) => sched.counters.stats.lock().retired += 1,
         (true, _) => {}
     }
-    let state = &mut sched.workers[index].stage;
-    if matches!(state, Stage::Preparing | Stage::Ready) {
-        *state = Stage::Retiring;
+    let worker = &mut sched.workers[index];
+    if matches!(worker.stage, Stage::Preparing | Stage::Ready) {
+        worker.retires();
     }
     take_back::take_all_back(sched, index);
 }
 
-/// A worker holds too much memory. If it has not begun an item yet, what its initializers keep
+/// A worker holds too much memory. If it has not run an item yet, what its initializers keep
 /// is too much, and no other worker would fare better.
 fn check_initialized(sched: &mut Sched, index: usize) {
     let worker = &sched.workers[index];
     let is_new = match worker.stage {
         Stage::Preparing => true,
-        Stage::Ready => {
-            worker.served == 0 && worker.frames.front().is_none_or(|one| one.begun() == 0)
-        }
+        Stage::Ready => worker.served == 0 && worker.frames.front().is_none_or(|one| one.done == 0),
         _ => false,
     };
     if is_new && !sched.policy.initializers.is_empty() {

@@ -49,7 +49,7 @@ pub(super) fn send_frame(
         piece.first(),
     );
     if id != INITIALIZE {
-        worker.retire_after(sched.policy.replace_after);
+        worker.has_had(&sched.policy);
     }
     if let Some(plan) = plan {
         sched.send_message(index, &Frame::Chaos(plan));

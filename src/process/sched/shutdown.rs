@@ -73,14 +73,15 @@ pub(super) fn may_leave(sched: &Sched, worker: &Worker) -> bool {
         || ends
             && match worker.stage {
                 Stage::Ready => worker.is_through(),
-                Stage::Starting(_) | Stage::Preparing => true,
+                Stage::Starting(_) | Stage::Preparing | Stage::Waiting => true,
                 _ => false,
             }
 }
 
 /// Sends away a worker that has nothing left to do.
 pub(super) fn dismiss(sched: &mut Sched, index: usize) {
-    if sched.workers[index].is_on_its_way() {
+    let worker = &sched.workers[index];
+    if worker.is_on_its_way() && worker.stage != Stage::Waiting {
         return sched.kill_worker(index);
     }
     sched.workers[index].fruitful = true; // it has done all that it was to do

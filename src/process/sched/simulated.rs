@@ -55,6 +55,7 @@ mod sim_deaths;
 mod sim_due;
 mod sim_jobs;
 mod sim_stopped;
+mod sim_succession;
 mod sim_worker;
 
 use self::sim_book::*;
@@ -87,6 +88,8 @@ struct Sim {
     killed: bool,
     /// It cannot die.
     held: bool,
+    /// The user has replaced it.
+    replaced: bool,
     /// The item that it ran then.
     condemned: Option<Item>,
 }
@@ -152,6 +155,12 @@ struct World {
     /// Failed items that a hook gets on another thread, and how many there were.
     failing: Vec<FailedItem>,
     failed: u64,
+    /// Which slot with this number takes items.
+    accepts: HashMap<usize, usize>,
+    /// And which did last.
+    last: HashMap<usize, usize>,
+    /// How many workers had a successor that was ready.
+    succeeded: u32,
     /// How many frames a worker had at once.
     most_frames: usize,
     /// After one in how many steps some time passes in which nothing is due.
@@ -185,6 +194,7 @@ impl World {
             patience: Duration::from_secs(1),
             initializers: initializes.then_some(initializer).into_iter().collect(),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
+            replace_first: !seed.is_multiple_of(3),
             one_process: None,
             elastic: None,
             idle: Duration::from_secs(30),
@@ -231,6 +241,9 @@ impl World {
             asked: 0,
             failing: Vec::new(),
             failed: 0,
+            accepts: HashMap::new(),
+            last: HashMap::new(),
+            succeeded: 0,
             most_frames: 0,
             passes_by: 4,
             hit: HashMap::new(),
@@ -272,6 +285,7 @@ impl World {
                 due::next_due(&self.sched)
             );
         }
+        self.check_places();
         // (While a hook has an item, its error is on its way.)
         let jobs = self.sched.jobs.all();
         let jobs = jobs.filter(|job| !job.is_read());
@@ -311,6 +325,7 @@ impl World {
                     };
                     let pid = 100 + index as u32;
                     self.sched.started(index, pid, peer, self.now);
+                    self.sims.resize_with(self.sched.workers.len(), || None);
                     assert!(self.sims[index].is_none(), "one process in one place");
                     self.sims[index] = Some(Sim {
                         gates,
@@ -332,6 +347,7 @@ impl World {
                         frozen: false,
                         killed: false,
                         held: false,
+                        replaced: false,
                         condemned: None,
                     });
                 }
@@ -374,6 +390,7 @@ impl World {
                 self.feed(open);
             }
             2 if self.hostile && self.chance(4) => self.die(worker),
+            2 if self.hostile && self.chance(2) => self.replace(worker),
             3 if self.hostile && self.next_job > 1 && self.chance(3) => {
                 let id = 1 + self.random(self.next_job - 1);
                 self.cancelled.insert(id);

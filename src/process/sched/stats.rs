@@ -85,6 +85,10 @@ pub struct ProcessStats {
     /// an item counts until that ends, or its process has been killed, also after the item's caller
     /// has its `TimedOut` or `Cancelled`. An initializer does not count.
     pub busy: usize,
+    /// How many of them are being started, initializers included.
+    pub starting: usize,
+    /// How many of them leave, or were killed and are not gone yet: they get no more items.
+    pub leaving: usize,
     /// How many items wait or run. Items that were just handed over by `spawn` may be missing.
     /// Those of a call that was cancelled, or of an `imap` that was dropped, count until the pool
     /// has noticed that, a moment later. After the results of all other calls it is 0.

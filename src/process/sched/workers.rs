@@ -11,9 +11,10 @@
 //!
 //! A slot is `Asked` between `Down` and `Starting`, until the driver has a process for it. Without
 //! an initializer a worker is ready when it says hello. A ready worker that has reached its number
-//! of items, or that asks to be replaced, is `Retiring`: it gets no more items, ends when nothing
-//! sent to it is wanted any more, and another takes its slot. It ends even if it has not confirmed
-//! which items were taken back: a stopped worker (`SIGSTOP`) never would.
+//! of items, that asks to be replaced, or whose successor is ready, is `Retiring`: it gets no more
+//! items, and ends when nothing sent to it is wanted any more. It ends even if it has not confirmed
+//! which items were taken back: a stopped worker (`SIGSTOP`) never would. Who takes its place, and
+//! when: `succession`. That one is `Waiting` before it is ready, as long as the other runs an item.
 //!
 //! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait
 //! for the parent in between. Of *brief* frames, which together should take less than a wake-up, it
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use super::back_off::{self, StartFailure};
 use super::peer::Peer;
+use super::policy::Policy;
 use super::sent_frame::SentFrame;
 use crate::process::limits::{
     ASK_OTHERS_AFTER, LEAVE_LIMIT, MOST_MOVES, RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
@@ -74,6 +76,8 @@ pub(crate) enum Stage {
     Starting(Instant),
     /// The initializer runs.
     Preparing,
+    /// It is ready, and the worker that it replaces still runs an item.
+    Waiting,
     Ready,
     /// The worker gets no more items, and leaves when none of its items is wanted.
     Retiring,
@@ -96,6 +100,9 @@ impl Stage {
 
 /// One slot of the pool, and its worker.
 pub(crate) struct Worker {
+    /// Which of the pool's workers it is, from 0. While one is being replaced, two slots have its
+    /// number (`succession`).
+    pub(crate) number: usize,
     pub(crate) stage: Stage,
     pub(crate) pid: u32,
     pub(super) peer: Peer,
@@ -123,6 +130,17 @@ pub(crate) struct Worker {
     pub(crate) contexts: HashSet<u64>,
     /// How many items the worker has run, without those in `frames`.
     pub(crate) served: u64,
+    /// By how many items its life is shorter than it might be (`succession`).
+    pub(super) shorter_by: u64,
+    /// When its process was asked for, and when it was ready.
+    pub(super) asked_at: Instant,
+    pub(super) ready_at: Instant,
+    /// It is to be replaced: another worker gets its number.
+    pub(super) is_outgoing: bool,
+    /// The user wants it to end: once another is ready, what it still runs has its grace period.
+    pub(super) must_end: bool,
+    /// When it is killed, if it has not left by then.
+    pub(super) ends_by: Option<Instant>,
     /// Why the worker was given up before it said hello.
     pub(crate) failed_start: Option<StartFailure>,
     /// Whether the worker has completed something since its start.
@@ -132,8 +150,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(number: usize, now: Instant) -> Self {
         Self {
+            number,
             stage: Stage::Down(Some(now)),
             pid: 0,
             peer: Peer::on_stream(false),
@@ -149,10 +168,42 @@ impl Worker {
             kill_at: None,
             contexts: HashSet::new(),
             served: 0,
+            shorter_by: 0,
+            asked_at: now,
+            ready_at: now,
+            is_outgoing: false,
+            must_end: false,
+            ends_by: None,
             failed_start: None,
             fruitful: false,
             fruitless_weight: 0,
         }
+    }
+
+    /// The first workers of a pool. (They begin together, and should not end together.)
+    pub(super) fn first(count: usize, policy: &Policy, now: Instant) -> Vec<Self> {
+        let half = policy.replace_after.unwrap_or(0) as f64 / 2.0;
+        let shorter_by = |number: usize| {
+            let part = (count - 1 - number) as f64 / count as f64;
+            (half * part) as u64
+        };
+        let worker = |number| Self {
+            shorter_by: shorter_by(number),
+            ..Self::new(number, now)
+        };
+        (0..count).map(worker).collect()
+    }
+
+    /// A slot that no worker needs now.
+    pub(super) fn spare(now: Instant) -> Self {
+        Self {
+            stage: Stage::Down(None),
+            ..Self::new(0, now)
+        }
+    }
+
+    pub(super) fn is_spare(&self) -> bool {
+        self.stage == Stage::Down(None)
     }
 
     /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
@@ -181,12 +232,15 @@ impl Worker {
 
     /// Whether it is being started, and will be idle soon.
     pub(crate) fn is_on_its_way(&self) -> bool {
-        matches!(self.stage, Stage::Starting(_) | Stage::Preparing)
+        matches!(
+            self.stage,
+            Stage::Starting(_) | Stage::Preparing | Stage::Waiting
+        )
     }
 
     /// Whether it serves its pool: it has said hello, is initialized, and was not dismissed.
     pub(crate) fn is_serving(&self) -> bool {
-        matches!(self.stage, Stage::Ready | Stage::Retiring)
+        matches!(self.stage, Stage::Waiting | Stage::Ready | Stage::Retiring)
     }
 
     /// Whether it was sent away, so that its end is no death.
@@ -340,7 +394,7 @@ impl Worker {
         *self = Self {
             stage: Stage::Down(Some(now + back_off::pause(fruitless_weight, killed))),
             fruitless_weight,
-            ..Self::new(now)
+            ..Self::new(self.number, now)
         };
     }
 
@@ -355,7 +409,8 @@ impl Worker {
         match self.stage {
             Stage::Starting(since) => Some(since + START_LIMIT),
             Stage::Leaving(last) | Stage::Dying { last, .. } => Some(last + LEAVE_LIMIT),
-            Stage::Down(_) | Stage::Asked | Stage::Preparing | Stage::Ready | Stage::Retiring => {
+            Stage::Retiring => self.ends_by,
+            Stage::Down(_) | Stage::Asked | Stage::Preparing | Stage::Waiting | Stage::Ready => {
                 None
             }
         }
@@ -368,18 +423,26 @@ impl Worker {
         }
     }
 
-    /// How many more items it may have, if `most` is all that it may ever have.
-    pub(crate) fn left(&self, most: Option<u64>) -> usize {
-        let Some(most) = most else { return usize::MAX };
+    /// How many more items it may have.
+    pub(crate) fn left(&self, policy: &Policy) -> usize {
+        let Some(most) = policy.replace_after else {
+            return usize::MAX;
+        };
         let out: u64 = self.frames.iter().map(|frame| u64::from(frame.end)).sum();
-        most.saturating_sub(self.served + out) as usize
+        most.saturating_sub(self.shorter_by + self.served + out) as usize
     }
 
-    /// It gets no more items once it has all of the `most` that it may ever have.
-    pub(super) fn retire_after(&mut self, most: Option<u64>) {
-        if self.left(most) == 0 {
-            self.stage = Stage::Retiring;
+    /// It gets no more items once it has all that it may ever have.
+    pub(super) fn has_had(&mut self, policy: &Policy) {
+        if self.left(policy) == 0 {
+            self.retires();
         }
+    }
+
+    /// It gets no more items, and another takes its place.
+    pub(super) fn retires(&mut self) {
+        self.stage = Stage::Retiring;
+        self.is_outgoing = true;
     }
 
     /// Whether it gets no more items, and is idle.

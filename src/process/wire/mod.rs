@@ -331,6 +331,9 @@ pub(crate) enum Record<'a> {
     Retire {
         asked: bool,
     },
+    /// The worker holds too much memory and wants to be replaced, but not so much that it could not
+    /// run more items until then.
+    Heavy,
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),
@@ -527,6 +530,7 @@ kinds! { Record:
     14 Tree { text, json },
     15 Late { nanos },
     16 Forked { request, pid, is_final, why },
+    17 Heavy,
 }
 
 /// The fields of a type that is a field, in order.

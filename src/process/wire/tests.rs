@@ -62,6 +62,7 @@ fn messages() -> Vec<Record<'static>> {
             end: 7,
         },
         Record::Retire { asked: true },
+        Record::Heavy,
         Record::Taken,
         Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),

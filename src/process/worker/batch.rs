@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::cancel::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
-use super::memory_limit::MemoryLimit;
+use super::memory_limit::{Fit, MemoryLimit};
 use super::panic_report::PanicReports;
 use super::peer::outlet::Outlet;
 use crate::chaos;
@@ -56,6 +56,8 @@ pub(crate) struct Serving {
     reports: Option<Arc<PanicReports>>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
+    /// It has reported that it holds too much memory, and goes on.
+    heavy: bool,
     /// The fork generation of this process.
     born: u32,
 }
@@ -79,6 +81,7 @@ impl Serving {
             memory: None,
             reports: None,
             retiring: false,
+            heavy: false,
             born: fork::generation(),
         }
     }
@@ -236,12 +239,19 @@ impl<'a> Batch<'a> {
     fn weigh(&mut self) {
         let arrived = self.arrived;
         let memory = self.state.memory.as_mut();
-        let fits = memory.is_none_or(|memory| memory.fits(arrived));
-        if !fits {
-            let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
-            gate.close();
-            begin_nothing();
-            self.asks_to_retire(false);
+        match memory.map_or(Fit::Fits, |memory| memory.fits(arrived)) {
+            Fit::Fits => {}
+            Fit::Heavy => {
+                if !std::mem::replace(&mut self.state.heavy, true) {
+                    self.state.outlet.record(&Record::Heavy.bytes());
+                }
+            }
+            Fit::TooHeavy => {
+                let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
+                gate.close();
+                begin_nothing();
+                self.asks_to_retire(false);
+            }
         }
     }
 

@@ -9,7 +9,8 @@
 //!    parent recognizes the message (`parent/worker_stderr.rs`), and then the cause of the death
 //!    is memory (`sched/verdict.rs`).
 //! 2. After an item the worker's resident private memory is compared with the limit, too: a worker
-//!    that holds more is replaced, so that what items leave behind does not add up.
+//!    that holds more is replaced, so that what items leave behind does not add up. It runs further
+//!    items until its successor is ready, unless it holds more than one and a half limits.
 //! 3. Reading these values costs two microseconds, so items that follow one another closely share
 //!    one reading.
 //! 4. A copy of a fork server shares pages with it until one of the two writes there; only pages of
@@ -36,6 +37,15 @@ use trefoil_os::host::private_memory::{self, Allowance, Meter};
 
 /// Items that follow one another this closely share one reading.
 const CLOSE: Duration = Duration::from_micros(50);
+
+/// Whether an item may begin.
+pub(super) enum Fit {
+    Fits,
+    /// It may, but the process is to be replaced.
+    Heavy,
+    /// It may not: the process holds far too much.
+    TooHeavy,
+}
 
 /// The memory limit of this process.
 pub(crate) struct MemoryLimit {
@@ -69,26 +79,31 @@ impl MemoryLimit {
         Ok(memory)
     }
 
-    /// Called before an item. True: it may begin in this process, and its limit is set. So many
+    /// Called before an item. If it may begin in this process, its limit is set. So many
     /// bytes of arguments have `arrived` ahead: they count as the item's.
-    pub(crate) fn fits(&mut self, arrived: u64) -> bool {
+    pub(super) fn fits(&mut self, arrived: u64) -> Fit {
         let now = Instant::now();
         if self.looked.is_some_and(|last| now - last < CLOSE) {
-            return true;
+            return Fit::Fits;
         }
         let first = self.looked.replace(now).is_none();
         let Some((mut resident, data)) = self.meter.read() else {
-            return true;
+            return Fit::Fits;
         };
         if let Some(own) = &mut self.own {
             resident = own.count(resident, self.limit.saturating_add(arrived));
         }
         // The first item of a process runs in any case; otherwise none might ever run.
-        if !first && resident.saturating_sub(arrived) > self.limit {
-            return false;
+        let holds = resident.saturating_sub(arrived);
+        if !first && holds > self.limit.saturating_add(self.limit / 2) {
+            return Fit::TooHeavy;
         }
         let _ = self.allow(data.saturating_sub(arrived));
-        true
+        if first || holds <= self.limit {
+            Fit::Fits
+        } else {
+            Fit::Heavy
+        }
     }
 
     /// Lets the next item allocate up to the limit, above the `data` bytes that are allocated now.

@@ -21,8 +21,9 @@ pub(super) fn prepare(gates: Canceller) {
 /// Inside an item: this process must not be used again, for example because a library has reported
 /// that its state is broken, or a device that its context is lost.
 ///
-/// The item continues, and its result, its error or its panic arrives as usual. Then the worker
-/// process is replaced before another item runs in it. Items that it has been sent already, those
+/// The item continues, and its result, its error or its panic arrives as usual. No other item runs
+/// in its process, and when the pool learns of it, after the item, the next process is started at
+/// once ([`replace_first`](crate::ProcessPoolBuilder::replace_first)). Items that it has been sent already, those
 /// of the same frame too, are taken back and run elsewhere: none is lost, runs twice or is blamed.
 ///
 /// It is not a death: it is counted in [`retired`](crate::ProcessStats::retired) (unless the worker

@@ -17,11 +17,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`; `tests/process/width.rs`.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::process::limits::{ONE_MORE_WORKER, ONE_MORE_WORKER_HERE};
 use crate::process::sched::policy::Elastic;
 use crate::process::sched::state::Sched;
+use crate::process::sched::succession;
 use crate::process::sched::take_back;
 use crate::process::sched::workers::{Stage, Worker, earlier};
 use crate::task::{Cause, WorkerExit};
@@ -34,26 +36,49 @@ pub(in crate::process::sched) struct Size {
     lags_from: Option<Instant>,
     /// Then those before this index.
     later: usize,
+    /// The numbers of workers that are being replaced: their successors are no further workers.
+    outgoing: HashSet<usize>,
+    /// There are more workers than there should be.
+    is_crowded: bool,
+}
+
+/// The numbers of the workers that are being replaced, and are in such a stage.
+fn outgoing(sched: &Sched, is_in: fn(&Stage) -> bool) -> HashSet<usize> {
+    let outgoing = |worker: &&Worker| worker.is_outgoing && is_in(&worker.stage);
+    let workers = sched.workers.iter().filter(outgoing);
+    workers.map(|worker| worker.number).collect()
+}
+
+/// Whether the worker replaces one that is still there.
+fn succeeds(outgoing: &HashSet<usize>, worker: &Worker) -> bool {
+    !worker.is_outgoing && outgoing.contains(&worker.number)
 }
 
 /// How many of the slots have or should have a process.
 pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
+    let outgoing = outgoing(sched, |stage| !stage.is_down());
     let Some(elastic) = sched.policy.elastic else {
         let end = sched.workers.len();
         return Size {
             end,
             lags_from: None,
             later: end,
+            outgoing,
+            is_crowded: false,
         };
     };
-    let (mut coming, mut down) = (0, Vec::new());
+    let (mut coming, mut there, mut down) = (0, 0, Vec::new());
     for (index, worker) in sched.workers.iter().enumerate() {
+        if worker.is_spare() || succeeds(&outgoing, worker) {
+            continue;
+        }
         coming += usize::from(worker.is_idle() || worker.is_on_its_way());
         if worker.stage.is_down() {
             down.push(index);
+        } else {
+            there += 1;
         }
     }
-    let there = sched.workers.len() - down.len();
     let room = elastic.most.saturating_sub(there);
     let mut wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
     if sched.stop.is_none() {
@@ -69,8 +94,10 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
     };
     Size {
         end: end(wanted),
-        lags_from: grows_at(sched),
+        lags_from: grows_at(sched, &outgoing),
         later: end(wanted.max(1).min(room)),
+        outgoing,
+        is_crowded: there > elastic.most,
     }
 }
 
@@ -84,9 +111,18 @@ pub(in crate::process::sched) fn wanted_from(
     size: &Size,
 ) -> Option<Instant> {
     let always = Some(sched.epoch.instant);
+    let worker = &sched.workers[index];
+    if succeeds(&size.outgoing, worker) {
+        // (One that is given up is not tried again while its predecessor takes items.)
+        let may = match sched.stop {
+            None => !worker.is_given_up() || sched.jobs.wait() && !predecessor_serves(sched, index),
+            Some(_) => false,
+        };
+        return always.filter(|_| may && !size.is_crowded && sched.broken.is_none());
+    }
     let had_its_item = sched.policy.one_process.is_some()
         && (sched.deferred_job.is_some() || !sched.jobs.is_empty());
-    let idle = sched.stop.is_none() && !had_its_item && !sched.workers[index].is_given_up();
+    let idle = sched.stop.is_none() && !had_its_item && !worker.is_given_up();
     let by_size = match index {
         index if index < size.end => always,
         index if index < size.later => size.lags_from,
@@ -99,6 +135,11 @@ pub(in crate::process::sched) fn wanted_from(
     };
     let from = by_size?.max(by_work?);
     sched.broken.is_none().then_some(from)
+}
+
+/// Whether the worker that the slot `index` is to replace still takes items.
+fn predecessor_serves(sched: &Sched, index: usize) -> bool {
+    succession::serving_predecessor(&sched.workers, index).is_some()
 }
 
 /// For how long a worker should have work before another is started, in nanoseconds: about what
@@ -144,11 +185,12 @@ fn workers_for_work(sched: &Sched, most: usize) -> usize {
 
 /// When another worker should be started, however much work there is, because something waits
 /// and no worker makes progress.
-pub(in crate::process::sched) fn grows_at(sched: &Sched) -> Option<Instant> {
+fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
     sched.policy.elastic?;
     let mut waits = sched.jobs.wait();
     let mut last = None;
-    for worker in &sched.workers {
+    let workers = sched.workers.iter();
+    for worker in workers.filter(|worker| !succeeds(outgoing, worker)) {
         if worker.is_idle() || worker.is_on_its_way() {
             return None;
         }
@@ -164,7 +206,11 @@ pub(in crate::process::sched) fn grows_at(sched: &Sched) -> Option<Instant> {
 /// How many workers may leave, and after how long an idle time.
 fn excess(sched: &Sched) -> Option<(usize, Duration)> {
     let elastic = sched.policy.elastic?;
-    let there = sched.workers.iter().filter(|worker| !worker.is_away());
+    let outgoing = outgoing(sched, |stage| {
+        matches!(stage, Stage::Ready | Stage::Retiring)
+    });
+    let is_there = |worker: &&Worker| !worker.is_away() && !succeeds(&outgoing, worker);
+    let there = sched.workers.iter().filter(is_there);
     let excess = there.count().saturating_sub(elastic.least);
     let leaves = excess > 0 && !sched.jobs.wait() && sched.stop.is_none();
     leaves.then_some((excess, sched.policy.idle))
@@ -212,7 +258,10 @@ fn waiting(worker: &Worker) -> impl Iterator<Item = (u64, u32)> {
 /// Whether no worker lives long enough to do anything, as the death of worker `index` has shown.
 pub(in crate::process::sched) fn is_hopeless(sched: &Sched, index: usize) -> bool {
     match sched.policy.elastic {
-        None => sched.workers.iter().all(Worker::is_given_up),
+        None => {
+            let given_up = |worker: &Worker| worker.is_spare() || worker.is_given_up();
+            sched.workers.iter().all(given_up)
+        }
         // Some slots may never have been tried.
         Some(_) => sched.workers[index].is_given_up() && sched.workers.iter().all(Worker::is_away),
     }
@@ -230,8 +279,8 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
     if sched.stop.is_some() {
         return;
     }
-    while sched.workers.len() < most {
-        sched.workers.push(Worker::new(sched.now));
+    for number in succession::width(&sched.workers)..most {
+        sched.workers.push(Worker::new(number, sched.now));
     }
     sched.policy.elastic = Some(Elastic { least, most });
     // The idle ones leave first, and of all the last, because the first slots are filled first.
@@ -244,6 +293,7 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
                 let worker = &mut sched.workers[index];
                 worker.fruitful = true;
                 worker.stage = Stage::Retiring;
+                worker.is_outgoing = false; // nobody takes its place
                 take_back::take_all_back(sched, index);
             }
         }
@@ -252,11 +302,19 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
 
 /// Whether a worker has a place among those that the pool should have.
 fn serves(worker: &Worker) -> bool {
-    matches!(worker.stage, Stage::Ready | Stage::Preparing)
+    matches!(
+        worker.stage,
+        Stage::Ready | Stage::Waiting | Stage::Preparing
+    )
 }
 
 /// Whether more workers serve the pool than it should have.
 pub(in crate::process::sched) fn is_surplus(sched: &Sched) -> bool {
     let most = sched.policy.elastic.map(|elastic| elastic.most);
-    most.is_some_and(|most| sched.workers.iter().filter(|worker| serves(worker)).count() > most)
+    most.is_some_and(|most| {
+        // (One that is ready takes the other's place just now.)
+        let outgoing = outgoing(sched, |stage| *stage == Stage::Ready);
+        let counts = |worker: &&Worker| serves(worker) && !succeeds(&outgoing, worker);
+        sched.workers.iter().filter(counts).count() > most
+    })
 }

@@ -20,7 +20,8 @@ impl World {
             let state = (worker.stage, worker.served, worker.fruitful);
             let times = (worker.front_since, worker.moved_at, worker.relieved_at);
             let more = (worker.nudged_at, worker.kill_at, worker.contexts.len());
-            workers.push((state, times, more));
+            let ends = (worker.number, worker.is_outgoing, worker.ends_by);
+            workers.push((state, times, more, ends));
             for frame in &worker.frames {
                 let watch = &frame.watch;
                 let state = (frame.sequence, frame.done, frame.end, frame.wanted);
@@ -146,6 +147,7 @@ fn each_time_limit_is_met() {
         "SlowStart",
         "SlowExit",
         "SlowDeath",
+        "SlowRetirement",
         "Kill",
         "Check",
         "MissingEnd",

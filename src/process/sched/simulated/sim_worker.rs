@@ -125,6 +125,7 @@ impl World {
             self.hostile && self.chance(60),
         );
         let retires = self.hostile && self.chance(80);
+        let is_heavy = self.hostile && self.chance(80);
         let asks = self.hostile && self.chance(80);
         let reads = self.chance(2);
         let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
@@ -183,7 +184,10 @@ impl World {
         };
         let gate = sim.gates.gate(batch.sequence as usize % GATES);
         // (One that retires before its first item breaks the pool.)
-        if sim.begun > 0 && sim.served > 0 && retires && !sim.retires {
+        let may = sim.begun > 0 && sim.served > 0 && !sim.retires;
+        if may && is_heavy {
+            sim.said.extend(Record::Heavy.bytes());
+        } else if may && retires {
             sim.retires = true;
             self.retired += 1;
             gate.close();
@@ -286,7 +290,8 @@ impl World {
         for index in 0..self.sims.len() {
             let sim = self.sims[index].as_ref();
             let sim = sim.filter(|sim| sim.killed && !sim.held);
-            let Some((running, condemned)) = sim.map(|sim| (sim.running, sim.condemned)) else {
+            let known = sim.map(|sim| (sim.running, sim.condemned, sim.replaced));
+            let Some((running, condemned, replaced)) = known else {
                 continue;
             };
             if self.chance(16) {
@@ -294,7 +299,7 @@ impl World {
                     self.executed += 1;
                     // No gate keeps a plain worker from an item between the kill and its death.
                     let since = self.plain && condemned != running;
-                    let innocent = !since && self.is_wanted(item);
+                    let innocent = !since && !replaced && self.is_wanted(item);
                     assert!(!innocent, "an innocent is killed: {item:?}");
                 }
                 self.die(index);
@@ -307,6 +312,8 @@ impl World {
         let Some(sim) = self.sims[index].take() else {
             return;
         };
+        // (It may have been ready in its last moment, so that its predecessor leaves.)
+        self.accepts.remove(&self.sched.workers[index].number);
         assert!(sim.heard.is_empty());
         self.fatal
             .extend(sim.running.filter(|item| item.0 != INITIALIZE));

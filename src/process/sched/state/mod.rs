@@ -5,7 +5,7 @@ mod jobs;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::costs::Costs;
 use self::jobs::Jobs;
@@ -33,6 +33,8 @@ pub(crate) struct Sched {
     pub(in crate::process::sched) stop: Option<Stop>,
     /// When `tick` was called last: what is due at once is due since then.
     pub(in crate::process::sched) now: Instant,
+    /// How long a worker took lately from being asked for to being ready.
+    pub(in crate::process::sched) start_takes: Duration,
     /// Workers whose answers were read for what is due now.
     pub(in crate::process::sched) heard: Vec<usize>,
     /// The error of an initializer, or of too many deaths: no job can run.
@@ -62,7 +64,7 @@ impl Sched {
         policy.patience = policy.patience.min(FOR_EVER);
         Self {
             jobs: Jobs::default(),
-            workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
+            workers: Worker::first(workers, &policy, epoch.instant),
             costs: Costs::default(),
             policy,
             epoch,
@@ -70,6 +72,7 @@ impl Sched {
             counters,
             stop: None,
             now: epoch.instant,
+            start_takes: Duration::ZERO,
             heard: Vec::new(),
             broken: None,
             actions: Vec::new(),
@@ -101,9 +104,17 @@ impl Sched {
         let runs = |frame: &SentFrame| frame.job != INITIALIZE && frame.done < frame.end;
         let is_busy = |worker: &&Worker| worker.frames.iter().any(runs);
         let busy = self.workers.iter().filter(is_busy).count();
+        let starting = self.workers.iter().filter(|worker| worker.is_on_its_way());
+        let leaves = |worker: &&Worker| {
+            matches!(
+                worker.stage,
+                Stage::Retiring | Stage::Leaving(_) | Stage::Dying { .. }
+            )
+        };
+        let (starting, leaving) = (starting.count(), self.workers.iter().filter(leaves).count());
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
-        stats.busy = busy;
+        (stats.busy, stats.starting, stats.leaving) = (busy, starting, leaving);
     }
 
     /// Sends a worker a frame without items.

@@ -1,0 +1,119 @@
+//! Who replaces whom: a planned successor is ready before its predecessor leaves.
+//!
+//! **Slots and numbers.** Each of the pool's workers has a number, which its process knows
+//! (`worker_index`), and a slot. A worker that is to be replaced is *outgoing*: one more slot gets
+//! its number, and a process like any other, with the same pauses after deaths. When that one is
+//! ready, the outgoing worker gets no more items, and leaves (`start`). The next one gets items when
+//! that one runs none any more: so no more items run at a time than there are workers. A slot whose
+//! process is gone is *spare*, until another replacement needs it, if another slot is to keep the
+//! number. So each number has one slot that is neither spare nor outgoing, or none, and then an
+//! outgoing one.
+//!
+//! An outgoing worker goes on taking items until its successor is ready, unless it must not: it has
+//! had its number of items, an item has called `retire`, or it holds far too much memory. Then its
+//! successor is started at once all the same. If it cannot be started, the outgoing worker stays.
+//!
+//! **When.** With a limit of items ([`Policy::replace_after`](super::Policy)) the successor is
+//! asked for when what is left will take no longer than [`AHEAD`] starts, as fast as the worker has
+//! had its items so far; or when an eighth is left. (Not before it has had a quarter: until then
+//! its pace shows little.) The first workers, which begin together, have shorter lives, by up to
+//! half, each by another amount (`Worker::first`): so they do not end together.
+//!
+//! Without [`Policy::replace_first`](super::Policy) a worker leaves first. So does every one while
+//! its pool ends.
+//!
+//! Tests: `src/process/sched/simulated/sim_succession.rs`, `tests/process/replaced.rs`.
+
+use super::state::Sched;
+use super::workers::{Stage, Worker};
+
+/// How many starts before its end a worker's successor is asked for.
+const AHEAD: u32 = 2;
+
+/// Whether a slot has the number of the outgoing worker, to replace it.
+fn has_successor(workers: &[Worker], outgoing: &Worker) -> bool {
+    let is_it =
+        |other: &Worker| other.number == outgoing.number && !other.is_spare() && !other.is_outgoing;
+    workers.iter().any(is_it)
+}
+
+/// The worker in this stage whose place the slot `index` takes.
+fn predecessor(workers: &[Worker], index: usize, stage: Stage) -> Option<usize> {
+    let own = &workers[index];
+    let is_it =
+        |other: &Worker| other.is_outgoing && other.number == own.number && other.stage == stage;
+    if own.is_outgoing {
+        return None;
+    }
+    workers.iter().position(is_it)
+}
+
+/// The worker that takes items until the one at `index` is ready.
+pub(super) fn serving_predecessor(workers: &[Worker], index: usize) -> Option<usize> {
+    predecessor(workers, index, Stage::Ready)
+}
+
+/// Whether the worker that the one at `index` replaces still runs an item.
+pub(super) fn predecessor_runs(workers: &[Worker], index: usize) -> bool {
+    predecessor(workers, index, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
+}
+
+/// Whether a worker is to be replaced, and no slot has been found for the next one.
+pub(super) fn wants_successor(sched: &Sched, worker: &Worker) -> bool {
+    let policy = &sched.policy;
+    let is_possible = policy.replace_first
+        && policy.one_process.is_none()
+        && sched.stop.is_none()
+        && sched.broken.is_none();
+    let is_due = || match worker.stage {
+        Stage::Ready => worker.is_outgoing || nears_its_end(sched, worker),
+        Stage::Retiring => worker.is_outgoing,
+        _ => false,
+    };
+    is_possible && is_due() && !has_successor(&sched.workers, worker)
+}
+
+/// Whether a worker will soon have had its number of items.
+fn nears_its_end(sched: &Sched, worker: &Worker) -> bool {
+    let Some(most) = sched.policy.replace_after else {
+        return false;
+    };
+    let life = most.saturating_sub(worker.shorter_by);
+    let left = worker.left(&sched.policy) as u64;
+    let had = life.saturating_sub(left);
+    if had == 0 || had < life / 4 {
+        return false;
+    }
+    let lives = sched.now.saturating_duration_since(worker.ready_at);
+    let lasts = lives.as_secs_f64() / had as f64 * left as f64;
+    left <= life / 8 || lasts <= (AHEAD * sched.start_takes).as_secs_f64()
+}
+
+/// A slot is to have the worker that replaces the one at `index`.
+pub(super) fn succeed(sched: &mut Sched, index: usize) {
+    let worker = &mut sched.workers[index];
+    worker.is_outgoing = true;
+    let next = Worker::new(worker.number, sched.now);
+    match sched.workers.iter().position(Worker::is_spare) {
+        Some(slot) => sched.workers[slot] = next,
+        None => sched.workers.push(next),
+    }
+}
+
+/// The worker at `index` is gone: its slot is not needed if another is to keep its number.
+pub(super) fn has_died(sched: &mut Sched, index: usize) {
+    let number = sched.workers[index].number;
+    let mut others = sched.workers.iter().enumerate();
+    let keeps = |(other, worker): (usize, &Worker)| {
+        other != index && worker.number == number && !worker.is_spare() && !worker.is_outgoing
+    };
+    if others.any(keeps) {
+        sched.workers[index] = Worker::spare(sched.now);
+    }
+}
+
+/// How many workers there are in the end, each counted once.
+pub(super) fn width(workers: &[Worker]) -> usize {
+    let there = workers.iter().filter(|worker| !worker.is_spare());
+    there.map(|worker| worker.number + 1).max().unwrap_or(0)
+}
