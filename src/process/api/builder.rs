@@ -429,7 +429,7 @@ impl ProcessPoolBuilder {
     ///
     /// No worker begins more. It may have fewer, because [its successor is ready
     /// first](Self::replace_first): that is started some items before the end, by about two starts,
-    /// as long as they took lately (after a quarter of the items at the earliest, and at the latest
+    /// as long as they took lately (after 16 items or a quarter at the earliest, and at the latest
     /// with the last eighth), and the worker leaves when it is ready. With few items, or a start
     /// that takes longer than they last, the worker stops at its number although its successor is
     /// not ready; with 1 its successor is started with the item.

@@ -1,10 +1,11 @@
-//! Who is replaced: a worker that asks for that, that holds too much memory, or that the user names.
+//! Who is replaced: a worker that asks for that, that holds too much memory, or that the user
+//! names.
 //!
-//! It is *outgoing* (`succession`). One that has asked is `Retiring` at once: it gets no more items,
-//! what it has not begun goes elsewhere, and it is dismissed as soon as none of its items is wanted.
-//! (How it asks: `worker::retire`. After how many items it is replaced: `Worker::has_had`.) One
-//! that `ProcessPool::replace_worker` names is killed if it does not leave soon after its successor
-//! is ready; at once, if it cannot have one.
+//! It is *outgoing* (`succession`). One that has asked is `Retiring` at once: it gets no more
+//! items, what it has not begun goes elsewhere, and it is dismissed as soon as none of its items is
+//! wanted. (How it asks: `worker::retire`. After how many items it is replaced: `Worker::has_had`.)
+//! One that `ProcessPool::replace_worker` names is killed if it does not leave soon after its
+//! successor is ready; at once, if it cannot have one.
 //!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 

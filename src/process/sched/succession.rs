@@ -3,8 +3,8 @@
 //! **Slots and numbers.** Each of the pool's workers has a number, which its process knows
 //! (`worker_index`), and a slot. A worker that is to be replaced is *outgoing*: one more slot gets
 //! its number, and a process like any other, with the same pauses after deaths. When that one is
-//! ready, the outgoing worker gets no more items, and leaves (`start`). The next one gets items when
-//! that one runs none any more: so no more items run at a time than there are workers. A slot whose
+//! ready, the outgoing worker gets no more items, and leaves (`start`). The next one gets items
+//! once it runs none any more: so no more items run at a time than there are workers. A slot whose
 //! process is gone is *spare*, until another replacement needs it, if another slot is to keep the
 //! number. So each number has one slot that is neither spare nor outgoing, or none, and then an
 //! outgoing one.
@@ -15,9 +15,10 @@
 //!
 //! **When.** With a limit of items ([`Policy::replace_after`](super::Policy)) the successor is
 //! asked for when what is left will take no longer than [`AHEAD`] starts, as fast as the worker has
-//! had its items so far; or when an eighth is left. (Not before it has had a quarter: until then
-//! its pace shows little.) The first workers, which begin together, have shorter lives, by up to
-//! half, each by another amount (`Worker::first`): so they do not end together.
+//! had its items so far; or when an eighth is left. (Not before it has had [`SHOWS_PACE`] items, or
+//! a quarter: until then its pace shows little.) The first workers, which begin together, have
+//! shorter lives, by up to half, each by another amount (`Worker::first`): so they do not end
+//! together.
 //!
 //! Without [`Policy::replace_first`](super::Policy) a worker leaves first. So does every one while
 //! its pool ends.
@@ -29,6 +30,9 @@ use super::workers::{Stage, Worker};
 
 /// How many starts before its end a worker's successor is asked for.
 const AHEAD: u32 = 2;
+
+/// After how many items a worker's pace shows something.
+const SHOWS_PACE: u64 = 16;
 
 /// Whether a slot has the number of the outgoing worker, to replace it.
 fn has_successor(workers: &[Worker], outgoing: &Worker) -> bool {
@@ -81,7 +85,7 @@ fn nears_its_end(sched: &Sched, worker: &Worker) -> bool {
     let life = most.saturating_sub(worker.shorter_by);
     let left = worker.left(&sched.policy) as u64;
     let had = life.saturating_sub(left);
-    if had == 0 || had < life / 4 {
+    if had == 0 || had < SHOWS_PACE.min(life / 4) {
         return false;
     }
     let lives = sched.now.saturating_duration_since(worker.ready_at);
