@@ -79,23 +79,30 @@ fn next(sched: &Sched) -> Option<Placed> {
     })
 }
 
-/// The worker with the fewest frames that has room for the next item of the job `id`.
+/// The worker with the fewest frames that has room for the next item of the job `id`. If workers are
+/// replaced after a number of items, it is the one among these that has waited longest: then each
+/// gets as many, and none is used up before its successor can be ready.
 fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<usize> {
     let only_idle = rules::go_alone(job, job.next_piece());
     // An item of unknown cost is not queued behind another while a further worker is being
     // started: that one will be idle soon.
     let early = item_cost.is_none() && sched.workers.iter().any(Worker::is_on_its_way);
-    let (mut roomiest, mut least) = (None, usize::MAX);
+    let takes_turns = sched.policy.replace_after.is_some();
+    let (mut roomiest, mut least) = (None, (usize::MAX, None));
     for (index, worker) in sched.workers.iter().enumerate() {
         let needs_idle = || {
             let is_heavy = || rules::is_heavy(worker, id, job);
             only_idle || worker.peer.needs_idle(early, is_heavy)
         };
-        if worker.frames.len() < least
+        let rank = (
+            worker.frames.len(),
+            takes_turns.then_some(worker.front_since),
+        );
+        if rank < least
             && worker.has_room(cost(item_cost, 1), sched.now)
             && (worker.frames.is_empty() || !needs_idle())
         {
-            (roomiest, least) = (Some(index), worker.frames.len());
+            (roomiest, least) = (Some(index), rank);
         }
     }
     roomiest

@@ -126,7 +126,7 @@ impl World {
         );
         let retires = self.hostile && self.chance(80);
         let is_heavy = self.hostile && self.chance(80);
-        let asks = self.hostile && self.chance(80);
+        let asks = self.hostile && self.chance(30);
         let reads = self.chance(2);
         let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
         let runs = |sim: &&mut Sim| !(sim.frozen || sim.killed && sim.held);
