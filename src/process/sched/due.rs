@@ -144,7 +144,7 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
             shutdown::may_leave(sched, worker)
         });
         at_once(sched, &mut next, Due::Succeed(index), || {
-            succession::wants_successor(sched, worker)
+            succession::wants_successor(sched, index)
         });
         match worker.stage {
             Stage::Waiting => at_once(sched, &mut next, Due::Begin(index), || {

@@ -34,11 +34,12 @@ const AHEAD: u32 = 2;
 /// After how many items a worker's pace shows something.
 const SHOWS_PACE: u64 = 16;
 
-/// Whether a slot has the number of the outgoing worker, to replace it.
-fn has_successor(workers: &[Worker], outgoing: &Worker) -> bool {
-    let is_it =
-        |other: &Worker| other.number == outgoing.number && !other.is_spare() && !other.is_outgoing;
-    workers.iter().any(is_it)
+/// Whether another slot has the number of a worker, to replace it.
+fn has_successor(workers: &[Worker], index: usize) -> bool {
+    let number = workers[index].number;
+    let is_it = |other: &Worker| other.number == number && !other.is_spare() && !other.is_outgoing;
+    let mut others = workers.iter().enumerate();
+    others.any(|(at, other)| at != index && is_it(other))
 }
 
 /// The worker in this stage whose place the slot `index` takes.
@@ -62,9 +63,9 @@ pub(super) fn predecessor_runs(workers: &[Worker], index: usize) -> bool {
     predecessor(workers, index, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
 }
 
-/// Whether a worker is to be replaced, and no slot has been found for the next one.
-pub(super) fn wants_successor(sched: &Sched, worker: &Worker) -> bool {
-    let policy = &sched.policy;
+/// Whether the worker at `index` is to be replaced, and no slot has been found for the next one.
+pub(super) fn wants_successor(sched: &Sched, index: usize) -> bool {
+    let (policy, worker) = (&sched.policy, &sched.workers[index]);
     let is_possible = policy.replace_first
         && policy.one_process.is_none()
         && sched.stop.is_none()
@@ -74,7 +75,7 @@ pub(super) fn wants_successor(sched: &Sched, worker: &Worker) -> bool {
         Stage::Retiring => worker.is_outgoing,
         _ => false,
     };
-    is_possible && is_due() && !has_successor(&sched.workers, worker)
+    is_possible && is_due() && !has_successor(&sched.workers, index)
 }
 
 /// Whether a worker will soon have had its number of items.
