@@ -110,8 +110,8 @@ impl Work {
 pub(crate) struct Job {
     pub(crate) work: Work,
     waiting: Waiting,
-    /// How many sent frames have results that matter. (What runs, wanted or not, is in the frames of
-    /// the workers.)
+    /// How many sent frames have results that matter. (What runs, wanted or not, is in the frames
+    /// of the workers.)
     pub(crate) wanted_frames: u32,
     /// The index after the last item that has been fed.
     pub(crate) fed: usize,

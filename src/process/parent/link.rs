@@ -8,8 +8,8 @@
 //! the worker has started is ended (W58). A process whose stream ends first gets a second to die or
 //! to report how it ended; then it is killed. (It has executed another program, say.)
 //!
-//! **Condemned.** Who finds that a worker must die calls [`Link::condemn`]; the driver has it killed
-//! in its next turn, and the reason becomes the note of its `WorkerExit`.
+//! **Condemned.** Who finds that a worker must die calls [`Link::condemn`]; the driver has it
+//! killed in its next turn, and the reason becomes the note of its `WorkerExit`.
 //!
 //! **Launched.** Where a launcher has started the worker, the process here may be another one,
 //! which may end earlier or later than the worker. There the end of the stream is the worker's end.

@@ -79,9 +79,9 @@ fn next(sched: &Sched) -> Option<Placed> {
     })
 }
 
-/// The worker with the fewest frames that has room for the next item of the job `id`. If workers are
-/// replaced after a number of items, it is the one among these that has waited longest: then each
-/// gets as many, and none is used up before its successor can be ready.
+/// The worker with the fewest frames that has room for the next item of the job `id`. If workers
+/// are replaced after a number of items, it is the one among these that has waited longest: then
+/// each gets as many, and none is used up before its successor can be ready.
 fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<usize> {
     let only_idle = rules::go_alone(job, job.next_piece());
     // An item of unknown cost is not queued behind another while a further worker is being
