@@ -82,7 +82,9 @@ fn closed_streams() {
     #[allow(unsafe_code)]
     fn close() {
         // SAFETY: nobody here uses them again, and each is closed once in this process.
-        unsafe { drop((rustix::stdio::take_stdin(), rustix::stdio::take_stdout())) };
+        drop(unsafe { rustix::stdio::take_stdin() });
+        // SAFETY: as above.
+        drop(unsafe { rustix::stdio::take_stdout() });
     }
     let number = |file: &Attachment| file.as_fd().as_raw_fd();
     let procs = pool(1);

@@ -147,11 +147,10 @@ pub(crate) fn examples(tree: &[File]) -> Vec<Finding> {
             }
             let is_hidden = has_attribute(file, at, "#[doc(hidden)]");
             let is_everyday = of_library && is_method(&line.raw) && !is_hidden;
-            if is_everyday && of_type.is_some_and(|name| MAIN.contains(&name)) {
-                if !has("```") && !has("has an example") {
-                    let what = "this method of a main type has no example";
-                    findings.push(Finding::new(file, at, "example", what));
-                }
+            let is_everyday = is_everyday && of_type.is_some_and(|name| MAIN.contains(&name));
+            if is_everyday && !has("```") && !has("has an example") {
+                let what = "this method of a main type has no example";
+                findings.push(Finding::new(file, at, "example", what));
             }
         }
     }
