@@ -311,12 +311,18 @@ impl Worker {
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
-        if events::is_recording() && slot.number != self.owned.slot.number {
-            let task = match work {
-                Work::Task(task) | Work::Item(task) => task.id().get(),
-                _ => 0,
-            };
-            events::stolen(task, slot.number);
+        let task = || match work {
+            Work::Task(task) | Work::Item(task) => task.id().get(),
+            _ => 0,
+        };
+        self.note_stolen(slot.number, task);
+    }
+
+    /// Recordings have each theft, whoever looks for what: work, its own halves while it waits
+    /// (`wait`), tasks of its scope.
+    pub(super) fn note_stolen(&self, from: usize, task: impl FnOnce() -> u64) {
+        if events::is_recording() && from != self.owned.slot.number {
+            events::stolen(task(), from);
         }
     }
 
@@ -362,6 +368,9 @@ impl Worker {
             }
             found => found,
         };
+        if found.is_some() {
+            self.note_stolen(slot.number, || 0);
+        }
         registry.sleep.allow_end();
         registry.recheck();
         found
