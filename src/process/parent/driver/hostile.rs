@@ -55,6 +55,7 @@ struct World {
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
+    settings.policy.replace_first = false; // there is one peer here
     let settings = Arc::new(settings);
     Driver::new(Arc::new(PoolState::new(&settings).unwrap()), settings)
 }
