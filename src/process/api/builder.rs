@@ -470,7 +470,7 @@ impl ProcessPoolBuilder {
     /// one runs none. Both have the same [index](crate::process::worker_index), variables and processors for a
     /// while. With `false` the old one leaves first: where there is no memory for both, or where
     /// each has something of its own that only one process can have, such as a port. Workers of an
-    /// [`Actor`](crate::Actor) and of a [launcher](Self::launcher) always leave first, and so do
+    /// [`Actor`] and of a [launcher](Self::launcher) always leave first, and so do
     /// those of a pool that ends.
     ///
     /// ```

@@ -5,17 +5,16 @@
 //! length is not known beforehand, but a woken thread can measure it.
 //!
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
-//! and has run nothing since it slept last but halves shorter than
-//! [`TINY_HALF_TICKS`](super::config::TINY_HALF_TICKS), it becomes the *poller*, unless there is
-//! one: it sleeps for a short time only (`THIEF_PAUSE`), takes what is on offer, and sleeps again.
-//! (The last halves of a long region are tiny, too, and say nothing about
-//! the next region.) 3. While there is a poller, joins wake no thread, and threads that are asleep
-//! do not count as takers. 4. While the poller runs something there is none. It stops polling when
-//! that took longer, or when it has found nothing [`IN_VAIN`] times.
+//! and has run nothing since it slept last but halves shorter than [`TINY_HALF_TICKS`], it becomes
+//! the *poller*, unless there is one: it sleeps for a short time only (`THIEF_PAUSE`), takes what
+//! is on offer, and sleeps again. (The last halves of a long region are tiny, too, and say nothing
+//! about the next region.) 3. While there is a poller, joins wake no thread, and threads that are
+//! asleep do not count as takers. 4. While the poller runs something there is none. It stops
+//! polling when that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
-//! A thief that has stolen [`TIRED`] halves in a row that were shorter than
-//! [`SHORTEST_HALF_TICKS`](super::config::SHORTEST_HALF_TICKS) goes to sleep without looking for
-//! more: where regions follow one another, it would find the next one each time, and never sleep.
+//! A thief that has stolen [`TIRED`] halves in a row that were shorter than [`SHORTEST_HALF_TICKS`]
+//! goes to sleep without looking for more: where regions follow one another, it would find the next
+//! one each time, and never sleep.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within `THIEF_PAUSE`; and an
