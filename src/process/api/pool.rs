@@ -462,8 +462,8 @@ impl ProcessPool {
     /// procs.spawn((), |()| ()).join()?;
     /// let pid = procs.worker_pids()[0];
     /// assert!(procs.replace_worker(pid));
-    /// while procs.worker_pids().iter().all(|other| *other == pid) {
-    ///     std::thread::yield_now();
+    /// while procs.worker_pids().contains(&pid) {
+    ///     std::thread::yield_now(); // until it has left
     /// }
     /// assert!(!procs.replace_worker(pid));
     /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
