@@ -48,7 +48,7 @@
 //! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described, thiserror, rustix; num_cpus in trefoil-os |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io, rustix |
 //! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | |
-//! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::from_tokio) | |
+//! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::how_a_worker_starts) | |
 //! | `backtrace` | where a worker has crashed: its stack, with functions, files and lines (`WorkerExit::backtrace`) | backtrace, and what it needs |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |

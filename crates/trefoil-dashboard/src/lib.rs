@@ -61,8 +61,8 @@ const TOP: &str = "trefoil-top";
 /// tasks of the program are on the page, and deadlocks that are found, also without
 /// [`on_stuck`](trefoil::inspect::on_stuck).
 ///
-/// Cost: that of keeping track of tasks, some 100 ns for each, and a thread, which sleeps while no
-/// page is open.
+/// Cost: that of keeping track of tasks, which the page of [`inspect`](trefoil::inspect) has, and a
+/// thread, which sleeps while no page is open.
 ///
 /// # Errors
 /// Those of the system: the address is in use, does not resolve or is not of this machine; there is

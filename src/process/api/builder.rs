@@ -518,9 +518,10 @@ impl ProcessPoolBuilder {
     /// guarantees are the same, with these exceptions, and it is slower, since a worker reports the
     /// start of each item:
     ///
-    /// - [`SharedAtomics`](crate::process::SharedAtomics), [`Permits`](crate::process::Permits) and
-    ///   the ends of a [`channel`](crate::process::channel()) cannot be sent: a call with one ends
-    ///   with [`TaskError::Codec`], and a pool whose initializer has one is not built
+    /// - [`SharedAtomics`](crate::process::SharedAtomics), [`Permits`](crate::process::Permits),
+    ///   [`Attachment`](crate::process::Attachment)s and the ends of a
+    ///   [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
+    ///   [`TaskError::Codec`], and a pool whose initializer has one is not built
     ///   ([`PoolError::Initializer`]).
     /// - A [`Bulk`](crate::process::Bulk) is sent over the stream, and so is a
     ///   [`Shared`](crate::process::Shared): once to each worker, which keeps it as long as this

@@ -76,7 +76,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// than its caller's is no worker: it prints why, and ends.
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
-/// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.
+/// `#[tokio::main]`. [This page](crate::_documentation::how_a_worker_starts) says what differs.
 ///
 /// ```
 /// use trefoil::ProcessPool;
