@@ -379,7 +379,7 @@ fn the_page_survives_very_many_tasks() {
     assert!(browser.console.is_empty(), "{:?}", browser.console);
 }
 
-/// The picture of `docs/OBSERVE.md`, from the example `dashboard`, which a user can run, too:
+/// The pictures of `docs/OBSERVE.md`, from the example `dashboard`, which a user can run, too:
 /// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored picture`.
 #[test]
 #[ignore = "needs Chromium: run by `.ci/long page`"]
@@ -405,6 +405,10 @@ fn the_picture_of_the_example() {
     browser.call("Emulation.setDeviceMetricsOverride", size);
     std::thread::sleep(Duration::from_secs(2)); // it is drawn anew
     browser.screenshot("dashboard-light");
+    let dark = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+    browser.call("Emulation.setEmulatedMedia", json!({"features": dark}));
+    std::thread::sleep(Duration::from_secs(2)); // and once more
+    browser.screenshot("dashboard-dark");
     drop(browser);
     program.kill().unwrap();
     program.wait().unwrap();
