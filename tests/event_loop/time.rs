@@ -643,9 +643,10 @@ fn deadlines_without_a_loop_where_the_system_gives_no_thread() {
                 });
                 timeout(LONG, both).join().unwrap();
                 assert!(Instant::now() >= first);
-                // One waits ten milliseconds at a time, and the others pass meanwhile.
+                // One waits ten milliseconds at a time, or longer on a busy machine, and the others
+                // pass meanwhile.
                 let rounds = polls.get() / count;
-                assert!((5..100).contains(&rounds), "{rounds} rounds of {count}");
+                assert!((1..100).contains(&rounds), "{rounds} rounds of {count}");
             }
             assert_eq!(count_threads("trefoil-helper"), 0);
         },

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use deadline::{eventually, sample, within_deadline};
+use deadline::{eventually, rounds, sample, within_deadline};
 use trefoil::{Shutdown, ThreadPool};
 
 /// A tree of joins of nothing.
@@ -154,7 +154,7 @@ fn a_caller_that_may_not_help_runs_no_half() {
             );
         };
         pool.scope(|_| {
-            for _ in 0..sample(sample(200_000)) {
+            for _ in rounds(sample(200_000)) {
                 trefoil::join(check, check);
             }
         });
