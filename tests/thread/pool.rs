@@ -1809,6 +1809,42 @@ fn bombs_in_results_do_not_abort_while_another_panic_is_on_its_way() {
     }
 }
 
+/// The same of halves on two threads at once.
+#[test]
+fn bombs_in_results_of_stolen_halves_do_not_abort() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let message_of = |f: &dyn Fn() -> (Bomb, Bomb)| {
+        let caught = catch_unwind(AssertUnwindSafe(|| std::mem::forget(f())));
+        message(&*caught.unwrap_err()).to_owned()
+    };
+    for first_panics in [true, false] {
+        let half = |panics: bool| if panics { panic!("the other") } else { Bomb };
+        let mut stolen = 0;
+        // (Whether another thread takes the second half while the first waits is up to the pool.)
+        while stolen < 3 {
+            let (begun, was_stolen) = (AtomicBool::new(false), AtomicBool::new(false));
+            let said = message_of(&|| {
+                let first = || {
+                    let end = Instant::now() + Duration::from_millis(20);
+                    while !begun.load(Ordering::Relaxed) && Instant::now() < end {
+                        std::thread::yield_now();
+                    }
+                    was_stolen.store(begun.load(Ordering::Relaxed), Ordering::Relaxed);
+                    half(first_panics)
+                };
+                let second = || {
+                    begun.store(true, Ordering::Relaxed);
+                    half(!first_panics)
+                };
+                pool.join(first, second)
+            });
+            assert_eq!(said, "the other");
+            stolen += u32::from(was_stolen.into_inner());
+        }
+    }
+}
+
 /// Which thread the system has refused, and what to do.
 #[cfg(target_os = "linux")]
 #[test]
