@@ -4,9 +4,9 @@
 //! --nocapture` prints it.
 
 use crate::support::marks::mark;
-use crate::support::{self, Test, tests};
+use crate::support::{self, Test, tests, until};
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -14,12 +14,13 @@ use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use libc::{EACCES, ENOENT, ENOSYS, EPERM, EROFS, EXDEV, c_long};
 use serde::{Deserialize, Serialize};
-use trefoil::{ProcessPool, TaskError};
+use trefoil::{ProcessPool, ProcessPoolBuilder, TaskError};
 use trefoil_sandbox::Sandbox;
 
 /// What attacks are aimed at.
@@ -123,6 +124,38 @@ fn fork(flags: i32) -> io::Result<()> {
         unsafe { libc::_exit(0) };
     }
     call(libc::SYS_wait4, &[child, 0, 0, 0])
+}
+
+/// Writes to the file that kills all that are in this process's control group, its driver among
+/// them: a child has all rights in a user namespace of its own, and so mounts the files of the group
+/// on this folder.
+#[allow(unsafe_code)]
+fn write_to_group(folder: &Path, text: &CStr) -> io::Result<()> {
+    let (file, folder) = (c_string(&folder.join("cgroup.kill")), c_string(folder));
+    let kind = address(c"cgroup2".as_ptr());
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP | libc::SIGCHLD;
+    let child = made(libc::SYS_clone, &[flags.into(), 0, 0, 0, 0])?;
+    if child == 0 {
+        // (It allocates nothing: another thread may have had the heap's lock.)
+        let attack = || {
+            call(
+                libc::SYS_mount,
+                &[kind, address(folder.as_ptr()), kind, 0, 0],
+            )?;
+            let (here, path) = (libc::AT_FDCWD.into(), address(file.as_ptr()));
+            let opened = made(libc::SYS_openat, &[here, path, libc::O_WRONLY.into()])?;
+            call(libc::SYS_write, &[opened, address(text.as_ptr()), 1])
+        };
+        let error = attack().map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0);
+        // SAFETY: it ends the child, which has nothing to clean up.
+        unsafe { libc::_exit(error) };
+    }
+    let mut status = 0_i32;
+    call(libc::SYS_wait4, &[child, address(&raw mut status), 0, 0])?;
+    match ExitStatus::from_raw(status).code() {
+        Some(0) => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code.unwrap_or(libc::EINTR))),
+    }
 }
 
 /// The number of a call and its way in a 32-bit program.
@@ -475,7 +508,11 @@ const ATTACKS: &[Attack] = &[
         "kill by a control group, in a child's user namespace",
         Perhaps,
         With(EPERM),
-        |_| fork(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP),
+        |w| match write_to_group(&w.results(), c"0") {
+            // (It may write there. The kernel takes nothing but a 1.)
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) => Ok(()),
+            other => other,
+        },
     ),
     (
         "make a child by `clone3`, whose flags no filter sees",
@@ -714,7 +751,48 @@ fn attacks(has_namespaces: bool) -> Vec<String> {
     wrong
 }
 
+/// A control group below this process's, for one program.
+struct Group(PathBuf);
+
+/// The variable with the folder of the group that a program enters.
+const GROUP: &str = "TREFOIL_TEST_GROUP";
+
+impl Group {
+    /// `None`: there are no control groups of version 2 here, or this user may make none.
+    fn new() -> Option<Self> {
+        let folder = crate::limits::group_of("self")?.join(mark());
+        fs::create_dir(&folder).ok()?;
+        Some(Self(folder))
+    }
+
+    /// Moves this process to the group that it was started for, if there is one.
+    fn enter() {
+        if let Some(folder) = std::env::var_os(GROUP) {
+            fs::write(Path::new(&folder).join("cgroup.procs"), "0").unwrap();
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        until(|| fs::remove_dir(&self.0).is_ok()); // once its processes have ended
+    }
+}
+
+/// A pool's program, with a worker that kills all that are in its control group.
+fn driver(launched: fn(ProcessPoolBuilder) -> ProcessPoolBuilder) {
+    Group::enter();
+    let procs = launched(ProcessPool::builder().workers(1)).build().unwrap();
+    let attack = |()| match write_to_group(&std::env::temp_dir(), c"1") {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error().unwrap_or(-1),
+    };
+    let outcome = outcome(procs.spawn((), attack).join());
+    println!("{outcome:?}, the driver lives");
+}
+
 fn report() {
+    Group::enter();
     let wrong = attacks(crate::sandbox::has_namespaces());
     assert!(wrong.is_empty(), "{wrong:#?}");
     println!("all failed");
@@ -722,6 +800,10 @@ fn report() {
 
 pub(crate) const HELPERS: &[(&str, fn())] = &[
     ("attacks", report),
+    ("driver", || driver(|pool| pool.plain_workers(true))),
+    ("driver-of-a-sandbox", || {
+        driver(|pool| pool.launcher(Sandbox::new()))
+    }),
     ("attacks-without-namespaces", || {
         crate::sandbox::refuse(libc::SYS_unshare, EPERM);
         report();
@@ -732,8 +814,7 @@ pub(crate) const HELPERS: &[(&str, fn())] = &[
 fn table(mut program: Command, helper: &str) {
     program
         .env(support::HELPER, helper)
-        .env("SECRET_WORD", "secret")
-        .stdin(Stdio::null());
+        .env("SECRET_WORD", "secret");
     let output = program.output().unwrap();
     let (out, err) = (&output.stdout, &output.stderr);
     let (out, err) = (String::from_utf8_lossy(out), String::from_utf8_lossy(err));
@@ -744,18 +825,46 @@ fn table(mut program: Command, helper: &str) {
     );
 }
 
-fn this() -> Command {
-    Command::new(std::env::current_exe().unwrap())
+/// This program, to be run in this group.
+fn this(group: Option<&Group>) -> Command {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.stdin(Stdio::null());
+    program.envs(group.map(|group| (GROUP, &group.0)));
+    program
 }
 
 tests! {
     fn the_table_of_attacks() {
         assert!(ATTACKS.len() >= 40);
-        table(this(), "attacks");
+        let group = Group::new();
+        table(this(group.as_ref()), "attacks");
     }
 
     fn the_table_of_attacks_without_namespaces() {
-        table(this(), "attacks-without-namespaces");
+        let group = Group::new();
+        table(this(group.as_ref()), "attacks-without-namespaces");
+    }
+
+    /// Nor stops it: that is a file beside the one that kills.
+    fn a_worker_does_not_kill_its_driver_by_a_control_group() {
+        let Some(group) = Group::new() else {
+            print!("(no control group can be made here) ");
+            return;
+        };
+        let ended = |helper| {
+            let mut driver = this(Some(&group));
+            let output = driver.env(support::HELPER, helper).output().unwrap();
+            (output.status, String::from_utf8(output.stdout).unwrap())
+        };
+        let (status, says) = ended("driver-of-a-sandbox");
+        let refused = format!("{:?}, the driver lives", Err::<(), _>(With(EPERM)));
+        assert!(status.success() && says.contains(&refused), "{status}: {says}");
+        // Without a sandbox it does, unless this kernel lets no user make such namespaces.
+        let (status, says) = ended("driver");
+        if status.signal() != Some(libc::SIGKILL) {
+            assert!(status.success() && says.contains("Err(With("), "{status}: {says}");
+            print!("(without a sandbox: {}) ", says.trim());
+        }
     }
 
     fn the_table_of_attacks_by_another_user() {

@@ -16,7 +16,7 @@ use trefoil::{ProcessPool, TaskError};
 use trefoil_sandbox::{Cpu, Limits, Sandbox, Wrapped};
 
 /// The folder of the control group that a process is in, in version 2.
-fn group_of(process: &str) -> Option<PathBuf> {
+pub(crate) fn group_of(process: &str) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     let own = groups
         .lines()
