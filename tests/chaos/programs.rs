@@ -1,7 +1,7 @@
 //! Ten small programs, each with a fault in its retries, its idempotence or its order, and each
 //! without it, as it should be ([`is_mended`]). A program that finds its result wrong panics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -250,11 +250,23 @@ fn knows_the_workers() {
     assert_eq!(items.values().sum::<u64>(), ITEMS);
 }
 
-/// One thread runs one task after the other, and not in a promised order.
+/// One thread runs one task after the other, and not in a promised order: of 61 searches for a task
+/// one begins elsewhere. So some rounds of three tasks are out of order in any case.
 fn expects_the_order_of_tasks() {
     // (A caller that helps would be a second thread.)
     let pool = ThreadPool::builder().threads(1).caller_helps(false);
     let pool = pool.build().unwrap();
+    let out_of_order = (0..ITEMS).filter(|_| {
+        let mut ran = order_of_three(&pool);
+        if is_mended() {
+            ran.sort_unstable();
+        }
+        ran != [0, 1, 2]
+    });
+    assert!(out_of_order.count() < 6);
+}
+
+fn order_of_three(pool: &ThreadPool) -> Vec<u64> {
     let ran = Arc::new(Mutex::new(Vec::new()));
     // (It computes: for one that waits, the pool would begin another thread.)
     let all_are_there = Arc::new(AtomicBool::new(false));
@@ -264,7 +276,7 @@ fn expects_the_order_of_tasks() {
             std::hint::spin_loop();
         }
     });
-    let tasks = (0..ITEMS).map(|index| {
+    let tasks = (0..3).map(|index| {
         let ran = ran.clone();
         pool.spawn(move || ran.lock().unwrap().push(index))
     });
@@ -272,13 +284,6 @@ fn expects_the_order_of_tasks() {
     all_are_there.store(true, Ordering::SeqCst);
     first.join().unwrap();
     try_join_all(tasks).join().unwrap();
-    let mut ran = ran.lock().unwrap().clone();
-    if is_mended() {
-        ran = ran
-            .into_iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-    }
-    assert_eq!(ran, (0..ITEMS).collect::<Vec<_>>());
+    let ran = ran.lock().unwrap().clone();
+    ran
 }
