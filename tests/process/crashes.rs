@@ -356,7 +356,9 @@ fn memory_of_names() {
     };
     let anonymous_kib = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
         line.unwrap().trim_end_matches("kB").trim().parse().unwrap()
     };
     let procs = pool(1);
