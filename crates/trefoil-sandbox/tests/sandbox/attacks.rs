@@ -115,37 +115,16 @@ fn on_path(number: c_long, path: &Path, rest: &[i64]) -> io::Result<()> {
 }
 
 /// Starts a child that ends at once.
-#[allow(unsafe_code)]
 fn fork(flags: i32) -> io::Result<()> {
+    in_child(flags, || Ok(()))
+}
+
+/// Makes an attack in a child. (It must not allocate: another thread may have had the heap's lock.)
+#[allow(unsafe_code)]
+fn in_child(flags: i32, attack: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let flags = i64::from(flags | libc::SIGCHLD);
     let child = made(libc::SYS_clone, &[flags, 0, 0, 0, 0])?;
     if child == 0 {
-        // SAFETY: it ends the child, which has done nothing.
-        unsafe { libc::_exit(0) };
-    }
-    call(libc::SYS_wait4, &[child, 0, 0, 0])
-}
-
-/// Writes to the file that kills all that are in this process's control group, its driver among
-/// them: a child has all rights in a user namespace of its own, and so mounts the files of the group
-/// on this folder.
-#[allow(unsafe_code)]
-fn write_to_group(folder: &Path, text: &CStr) -> io::Result<()> {
-    let (file, folder) = (c_string(&folder.join("cgroup.kill")), c_string(folder));
-    let kind = address(c"cgroup2".as_ptr());
-    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP | libc::SIGCHLD;
-    let child = made(libc::SYS_clone, &[flags.into(), 0, 0, 0, 0])?;
-    if child == 0 {
-        // (It allocates nothing: another thread may have had the heap's lock.)
-        let attack = || {
-            call(
-                libc::SYS_mount,
-                &[kind, address(folder.as_ptr()), kind, 0, 0],
-            )?;
-            let (here, path) = (libc::AT_FDCWD.into(), address(file.as_ptr()));
-            let opened = made(libc::SYS_openat, &[here, path, libc::O_WRONLY.into()])?;
-            call(libc::SYS_write, &[opened, address(text.as_ptr()), 1])
-        };
         let error = attack().map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0);
         // SAFETY: it ends the child, which has nothing to clean up.
         unsafe { libc::_exit(error) };
@@ -156,6 +135,22 @@ fn write_to_group(folder: &Path, text: &CStr) -> io::Result<()> {
         Some(0) => Ok(()),
         code => Err(io::Error::from_raw_os_error(code.unwrap_or(libc::EINTR))),
     }
+}
+
+/// Writes to the file that kills all that are in this process's control group, its driver among
+/// them: a child has all rights in a user namespace of its own, and so mounts the group's files
+/// on this folder.
+fn write_to_group(folder: &Path, text: &CStr) -> io::Result<()> {
+    let (file, folder) = (c_string(&folder.join("cgroup.kill")), c_string(folder));
+    let kind = address(c"cgroup2".as_ptr());
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP;
+    in_child(flags, || {
+        let mount = [kind, address(folder.as_ptr()), kind, 0, 0];
+        call(libc::SYS_mount, &mount)?;
+        let (here, path) = (libc::AT_FDCWD.into(), address(file.as_ptr()));
+        let opened = made(libc::SYS_openat, &[here, path, libc::O_WRONLY.into()])?;
+        call(libc::SYS_write, &[opened, address(text.as_ptr()), 1])
+    })
 }
 
 /// The number of a call and its way in a 32-bit program.
