@@ -111,18 +111,18 @@ fn end_beside(noise: Noise, threads: usize, time: Duration, how: Shutdown) {
 
 #[test]
 fn a_pool_ends_beside_an_outside_thread_that_goes_on() {
-    within_deadline(|| {
-        with_all_processors_and_with_one(|| {
-            for round in 0..sample(8) {
-                for (_name, noise) in NOISES {
-                    let time = Duration::from_micros([0, 1, 20, 200][round % 4]);
-                    for threads in [1, 2, 4] {
+    with_all_processors_and_with_one(|| {
+        for round in 0..sample(8) {
+            for (_name, noise) in NOISES {
+                let time = Duration::from_micros([0, 1, 20, 200][round % 4]);
+                for threads in [1, 2, 4] {
+                    within_deadline(move || {
                         end_beside(noise, threads, time, Shutdown::Wait);
                         end_beside(noise, threads, time, Shutdown::CancelPending);
-                    }
+                    });
                 }
             }
-        });
+        }
     });
 }
 
