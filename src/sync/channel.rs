@@ -39,7 +39,7 @@ use super::waiting_queue::{For, Place, Popped, Pushed, Side, WaitingQueue};
 use crate::loom::Arc;
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{Access, At, LockKind, Made, note_pending, waiting};
-use crate::parking::short_wait::look_for_a_while;
+use crate::parking::short_wait::look_after;
 
 /// Makes a channel that holds up to `capacity` items.
 ///
@@ -164,6 +164,31 @@ impl<T> Drop for Waits<'_, T> {
     }
 }
 
+/// Sends, or waits; a waker is cloned only where one waits, or has waited.
+fn push_or_wait<T>(
+    queue: &WaitingQueue<T>,
+    item: &mut Option<T>,
+    place: &mut Place,
+    cx: &Context<'_>,
+) -> Pushed {
+    let pushed = match place {
+        None => queue.push(item),
+        Some(_) => Pushed::Full(0),
+    };
+    match pushed {
+        Pushed::Full(_) => queue.push_or_wait(item, place, Some(cx.waker().clone())),
+        pushed => pushed,
+    }
+}
+
+/// Receives, or waits; a waker is cloned only where one waits.
+fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) -> Popped<T> {
+    match queue.pop(place) {
+        Popped::Empty(_) => queue.pop_or_wait(place, Some(cx.waker().clone())),
+        popped => popped,
+    }
+}
+
 /// A [`Sender`] that does not keep the channel open.
 ///
 /// ```
@@ -189,9 +214,9 @@ impl<T> Sender<T> {
         let mut waits = Waits::new(&self.queue, For::Room);
         let mut item = Some(item);
         let sent = poll_fn(|cx| {
-            let pushed = (self.queue).push_or_wait(&mut item, &mut waits.place, cx.waker());
+            let pushed = push_or_wait(&self.queue, &mut item, &mut waits.place, cx);
             match (pushed, &mut item) {
-                (Pushed::Full, _) => Poll::Pending,
+                (Pushed::Full(_), _) => Poll::Pending,
                 (Pushed::Closed, item) => Poll::Ready(item.take().map_or(Ok(()), Err)),
                 (Pushed::Queued, _) => Poll::Ready(Ok(())),
             }
@@ -210,10 +235,13 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn send_blocking(&self, item: T) -> Result<(), SendError<T>> {
         let mut item = Some(item);
-        let pushed = look_for_a_while(|| match self.queue.push(&mut item) {
-            Pushed::Full => None,
+        let pushed = match self.queue.push_at_once(&mut item) {
+            Pushed::Full(room) => look_after(room, || match self.queue.push(&mut item) {
+                Pushed::Full(_) => None,
+                pushed => Some(pushed),
+            }),
             pushed => Some(pushed),
-        });
+        };
         let left = |item: Option<T>| item.expect("it was not queued");
         match pushed {
             Some(Pushed::Queued) => Ok(()),
@@ -228,8 +256,12 @@ impl<T> Sender<T> {
     /// The item, if the channel is full or closed.
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         let mut item = Some(item);
-        match (self.queue.push(&mut item), item) {
-            (Pushed::Full, Some(item)) => Err(TrySendError::Full(item)),
+        let pushed = match self.queue.push(&mut item) {
+            Pushed::Full(_) => self.queue.push_or_wait(&mut item, &mut None, None),
+            pushed => pushed,
+        };
+        match (pushed, item) {
+            (Pushed::Full(_), Some(item)) => Err(TrySendError::Full(item)),
             (Pushed::Closed, Some(item)) => Err(TrySendError::Closed(item)),
             _ => Ok(()),
         }
@@ -289,13 +321,11 @@ impl<T> Receiver<T> {
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
         let mut waits = Waits::new(&self.queue, For::Item);
-        let received = poll_fn(
-            |cx| match self.queue.pop_or_wait(&mut waits.place, cx.waker()) {
-                Popped::Empty => Poll::Pending,
-                Popped::Item(item) => Poll::Ready(Ok(item)),
-                Popped::Closed => Poll::Ready(Err(RecvError)),
-            },
-        );
+        let received = poll_fn(|cx| match pop_or_wait(&self.queue, &mut waits.place, cx) {
+            Popped::Empty(_) => Poll::Pending,
+            Popped::Item(item) => Poll::Ready(Ok(item)),
+            Popped::Closed => Poll::Ready(Err(RecvError)),
+        });
         waiting(received, self.at()).await
     }
 
@@ -331,11 +361,15 @@ impl<T> Receiver<T> {
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&self) -> Result<T, RecvError> {
-        let popped = look_for_a_while(|| match self.queue.pop() {
-            Popped::Empty => None,
+        let received = |popped| match popped {
+            Popped::Empty(_) => None,
             Popped::Item(item) => Some(Ok(item)),
             Popped::Closed => Some(Err(RecvError)),
-        });
+        };
+        let popped = match self.queue.pop_at_once() {
+            Popped::Empty(came) => look_after(came, || received(self.queue.pop(&mut None))),
+            popped => received(popped),
+        };
         match popped {
             Some(received) => received,
             None => wait_for(self.recv(), "Receiver::recv"), // no closure, for `track_caller`
@@ -347,9 +381,13 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is none now, or there will be none.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        match self.queue.pop() {
+        let popped = match self.queue.pop(&mut None) {
+            Popped::Empty(_) => self.queue.pop_or_wait(&mut None, None),
+            popped => popped,
+        };
+        match popped {
             Popped::Item(item) => Ok(item),
-            Popped::Empty => Err(TryRecvError::Empty),
+            Popped::Empty(_) => Err(TryRecvError::Empty),
             Popped::Closed => Err(TryRecvError::Closed),
         }
     }
@@ -540,10 +578,10 @@ impl<T> Stream for Receiver<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Self { queue, place, .. } = &mut *self;
-        match queue.pop_or_wait(place, cx.waker()) {
+        match pop_or_wait(queue, place, cx) {
             Popped::Item(item) => Poll::Ready(Some(item)),
             Popped::Closed => Poll::Ready(None),
-            Popped::Empty => {
+            Popped::Empty(_) => {
                 note_pending(cx.waker(), self.at().0);
                 Poll::Pending
             }

@@ -73,6 +73,25 @@ fn a_dropped_receiver_passes_it_on() {
     });
 }
 
+/// Each side looks at the other's only when its own is at an end: nothing overtakes, and a sender
+/// that has found no room sees what was taken since.
+#[test]
+fn items_come_in_their_order() {
+    explore(|| {
+        let (sender, receiver) = channel::bounded(2);
+        let sends = thread::spawn(move || {
+            for item in 1..=3 {
+                block_on(sender.send(item)).unwrap();
+            }
+        });
+        for item in 1..=3 {
+            assert_eq!(block_on(receiver.recv()), Ok(item));
+        }
+        assert_eq!(block_on(receiver.recv()), Err(RecvError));
+        sends.join().unwrap();
+    });
+}
+
 /// What was sent before the end is received; then, and not sooner, comes the end.
 #[test]
 fn the_end_comes_after_the_last_item() {
