@@ -175,7 +175,7 @@ fn bounded_stream(bench: &mut Bench) {
 }
 
 fn thread_answers(bench: &mut Bench) {
-    let n = bench.pick(10, 10_000, 50_000);
+    let n = bench.pick(10, 2_000, 10_000);
     let entries = vec![
         threads!(
             answer,

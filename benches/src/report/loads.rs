@@ -15,7 +15,7 @@ use crate::record::{Judged, Record};
 use crate::rows::Kind;
 
 /// The benchmarks, and the groups of their rows that are measured under loads.
-pub const GROUPS: [(&str, &[&str]); 3] = [
+pub const GROUPS: [(&str, &[&str]); 4] = [
     (
         "threads",
         &[
@@ -48,6 +48,7 @@ pub const GROUPS: [(&str, &[&str]); 3] = [
             "start small",
             "call back to back",
             "call one cpu",
+            "callers",
             "separate",
             "map short",
             "bulk 64K",
@@ -55,6 +56,7 @@ pub const GROUPS: [(&str, &[&str]); 3] = [
             "bulk 16M",
         ],
     ),
+    ("channels", &["bounded", "answers", "mutex"]),
 ];
 
 /// The name of a record's file.
@@ -136,6 +138,8 @@ pub fn busy(document: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::busy::Load;
     use crate::judge::judge;
@@ -165,6 +169,21 @@ mod tests {
         );
         assert_eq!(busy(&text, "a `join`"), "×2.50");
         assert_eq!(busy(&text, "another"), "");
+    }
+
+    /// (`--only NAME` runs all groups whose name contains this.)
+    #[test]
+    fn each_group_is_one_of_its_benchmark() {
+        let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+        for (bench, groups) in GROUPS {
+            let files = [format!("{bench}/main.rs"), format!("{bench}.rs")];
+            let mut texts = files.iter().map(|file| std::fs::read_to_string(at.join(file)));
+            let text = texts.find_map(Result::ok).expect(bench);
+            for group in groups {
+                let named = format!("{group}\", ");
+                assert!(text.contains(&named), "{bench} has no group {group}");
+            }
+        }
     }
 
     #[test]
