@@ -2,17 +2,17 @@
 //!
 //! **Job.** [`channel`](super::channel)'s ends are counted references to one [`WaitingQueue`].
 //!
-//! **Protocol.** Each side has a lock and a buffer, so that senders and receivers seldom meet: items
-//! are added at the [`Back`], and taken from the [`Front`]. 1. A receiver that finds the front's
-//! buffer empty exchanges it for the back's, under both locks, the front's first. 2. One that must
-//! wait enters its list under both locks, and so under the same as the look that found no item, or
-//! no room, on either side. 3. The list of receivers is behind the back's lock, and that of senders
-//! behind the front's: one that adds an item, or takes one, takes the first off the other side's
-//! list under the one lock that it has. To be off the list is to be notified. 4. One that was
-//! notified looks again; a quicker one may have been there, and then it waits again, behind the
-//! others. 5. One that is dropped after it was notified, and before it has looked, notifies the
-//! next. 6. The end of the last sender, or of the last receiver, closes the queue under both locks,
-//! and notifies all.
+//! **Protocol.** Each side has a lock and a buffer, so that senders and receivers seldom meet:
+//! items are added at the [`Back`], and taken from the [`Front`]. 1. A receiver that finds the
+//! front's buffer empty exchanges it for the back's, under both locks, the front's first. 2. One
+//! that must wait enters its list under both locks, and so under the same as the look that found no
+//! item, or no room, on either side. 3. The list of receivers is behind the back's lock, and that
+//! of senders behind the front's: one that adds an item, or takes one, takes the first off the
+//! other side's list under the one lock that it has. To be off the list is to be notified. 4. One
+//! that was notified looks again; a quicker one may have been there, and then it waits again,
+//! behind the others. 5. One that is dropped after it was notified, and before it has looked,
+//! notifies the next. 6. The end of the last sender, or of the last receiver, closes the queue
+//! under both locks, and notifies all.
 //!
 //! So there are never fewer notified receivers that have not looked than items for which one waits,
 //! and the same holds of senders and room.
