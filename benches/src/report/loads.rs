@@ -177,7 +177,9 @@ mod tests {
         let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
         for (bench, groups) in GROUPS {
             let files = [format!("{bench}/main.rs"), format!("{bench}.rs")];
-            let mut texts = files.iter().map(|file| std::fs::read_to_string(at.join(file)));
+            let mut texts = files
+                .iter()
+                .map(|file| std::fs::read_to_string(at.join(file)));
             let text = texts.find_map(Result::ok).expect(bench);
             for group in groups {
                 let named = format!("{group}\", ");
