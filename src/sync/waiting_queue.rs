@@ -69,7 +69,7 @@ pub(super) type Place = Option<u64>;
 /// What became of an item.
 pub(super) enum Pushed {
     Queued,
-    /// Room for so many was found the last time.
+    /// Room for so many was found lately.
     Full(usize),
     Closed,
 }
@@ -77,7 +77,7 @@ pub(super) enum Pushed {
 /// What a look has found.
 pub(super) enum Popped<T> {
     Item(T),
-    /// So many items came together the last time.
+    /// So many items came together lately.
     Empty(usize),
     Closed,
 }
@@ -99,8 +99,9 @@ struct Locked<S> {
 /// What senders use.
 struct Back<T> {
     items: VecDeque<T>,
-    /// What was last read of the front's `moved`, and for how many items there was room then.
+    /// What was last read of the front's `moved`.
     taken: usize,
+    /// For how many items there was room then, as `came`.
     room: usize,
     /// How many ends each [`Side`] has.
     ends: [usize; 2],
@@ -113,7 +114,7 @@ struct Back<T> {
 struct Front<T> {
     /// Those that were added before all of the back's.
     items: VecDeque<T>,
-    /// How many the last exchange has brought.
+    /// How many the last exchanges have brought: the most, of which each one forgets half.
     came: usize,
     senders: List<()>,
 }
@@ -223,7 +224,7 @@ impl<T> WaitingQueue<T> {
         match self.room(back.taken) {
             0 => true,
             room => {
-                back.room = room;
+                back.room = room.max(back.room / 2);
                 false
             }
         }
@@ -337,7 +338,7 @@ impl<T> WaitingQueue<T> {
         let mut back = self.back.lock();
         if front.items.is_empty() && !back.items.is_empty() {
             mem::swap(&mut front.items, &mut back.items);
-            front.came = front.items.len();
+            front.came = front.items.len().max(front.came / 2);
         }
         let item = front.items.pop_front();
         if item.is_none() && !self.is_closed() {
