@@ -40,7 +40,7 @@ pub(crate) fn look_for_a_while<R>(mut look: impl FnMut() -> Option<R>) -> Option
     look().or_else(|| look_after(1, look))
 }
 
-/// The same after a first pause, of so many hints to the processor as items came the last time.
+/// The same after a first pause, of so many hints to the processor as items came together lately.
 #[cold]
 pub(crate) fn look_after<R>(came: usize, mut look: impl FnMut() -> Option<R>) -> Option<R> {
     let (credit, slept) = LOOKS.try_with(Cell::get).unwrap_or_default();
