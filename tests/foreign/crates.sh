@@ -3,6 +3,7 @@
 #
 #     tests/foreign/crates.sh                     # all of them
 #     tests/foreign/crates.sh petgraph ndarray    # these
+#     CLONES=FOLDER tests/foreign/crates.sh ...   # what lies in FOLDER/NAME, with its repository's tests, not the package
 #
 # Cargo downloads the crates, and what their tests need. A line of the output counts the tests that pass with the original and
 # with ours. tests/foreign/left-out.txt names the tests that are not run (they fail with both: the package lacks their files),
@@ -28,17 +29,27 @@ du-dust 1.2.7 --bins --tests
 oxipng 10.2.1 --lib --bins --tests
 gifski 1.34.0 --lib --bins --tests"
 
-# copy NAME VERSION: a copy of the crate's sources that is a workspace of its own, for this compiler. (Without its list of
-# versions: some are older than what trefoil needs.)
-copy() {
-    local from
-    mkdir -p "$place/sources/$1/src" "$place/suites"
+# package NAME VERSION: where cargo keeps its sources.
+package() {
+    mkdir -p "$place/sources/$1/src"
     : >"$place/sources/$1/src/lib.rs"
     printf '[workspace]\n[package]\nname = "sources"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\n%s = "=%s"\n' \
         "$1" "$2" >"$place/sources/$1/Cargo.toml"
     (cd "$place/sources/$1" && cargo fetch --quiet)
-    from=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 2 -maxdepth 2 -name "$1-$2" | head -1)
-    [ -n "$from" ] || { printf 'the sources of %s %s cannot be had\n' "$1" "$2"; exit 1; }
+    find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 2 -maxdepth 2 -name "$1-$2" | head -1
+}
+
+# copy NAME VERSION: a copy of the crate's sources that is a workspace of its own, for this compiler. (Without its list of
+# versions: some are older than what trefoil needs.)
+copy() {
+    local from
+    mkdir -p "$place/suites"
+    if [ -n "${CLONES:-}" ] && [ -d "$CLONES/$1" ]; then
+        from=$CLONES/$1
+    else
+        from=$(package "$1" "$2")
+        [ -n "$from" ] || { printf 'the sources of %s %s cannot be had\n' "$1" "$2"; exit 1; }
+    fi
     rm -rf "${place:?}/suites/$1"
     cp -r "$from" "$place/suites/$1"
     chmod -R u+w "$place/suites/$1"
