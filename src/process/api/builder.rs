@@ -392,11 +392,11 @@ impl ProcessPoolBuilder {
     /// [`Codec`](TaskError::Codec), before its error reaches the caller: with its argument as it
     /// was sent, for a log, a queue of what must be looked at, or a file. Default: none.
     ///
-    /// It runs on a helper thread, and may wait for the system (a file, a socket, a lock or a
-    /// channel of `std`): the error comes that much later, and no other item waits. Waits of this
-    /// crate are refused there ([`WouldBlock`](TaskError::WouldBlock), or a panic): for tasks, locks
-    /// and channels. (If no thread can be started, it is not called.) What it passes to
-    /// [`FailedItem::note`] is then in the error ([`TaskError::note`]). A panic in it is contained.
+    /// It runs on a helper thread, and may wait for what it likes, also for calls on this pool: the
+    /// error comes that much later, and no other item waits. Only its own call ends after it: to
+    /// join that is [`WouldBlock`](TaskError::WouldBlock) there. Calls that it makes have no hook. (If
+    /// no thread can be started, it is not called.) What it passes to [`FailedItem::note`] is then
+    /// in the error ([`TaskError::note`]). A panic in it is contained.
     /// A [call's own](crate::ProcessCall::on_failed_item) takes its place. The crate
     /// `trefoil-capsules` has a hook that keeps the items as files, and runs them again.
     ///

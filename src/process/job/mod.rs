@@ -38,6 +38,7 @@ use crate::chaos;
 use crate::events::Items;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, panic};
+use failed_item::Reported;
 use results::{CallTypes, Sink, Values};
 use retry::Retries;
 
@@ -70,6 +71,8 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
+    /// A hook may get its items that fail.
+    pub(crate) is_reported: bool,
     /// Counts the items of a `map` or an `imap` for those who look at it.
     pub(crate) items: Option<Items>,
 }
@@ -88,6 +91,7 @@ impl Work {
             each: false,
             numbered: false,
             options,
+            is_reported: Reported::here().is_none(),
             items: None,
         }
     }

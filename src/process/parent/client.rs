@@ -25,6 +25,7 @@ use super::driver::PoolState;
 use super::mailbox::Mail;
 use crate::events;
 use crate::parking::block_on::block_on;
+use crate::process::job::failed_item::Reported;
 use crate::process::job::results::{Collect, One, is_quick_type};
 use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
@@ -268,7 +269,14 @@ impl<T: 'static> PromiseSource for CancelCall<T> {
     }
 
     fn origin(&self) -> Origin {
-        Origin::Work
+        let of = |shared: Arc<PoolState>| Reported {
+            pool: shared.counters.pool,
+            job: self.id,
+        };
+        match Reported::here() {
+            Some(reported) if self.shared.upgrade().map(of) == Some(reported) => Origin::ThisThread,
+            _ => Origin::Work,
+        }
     }
 
     fn is_executors(&self) -> bool {

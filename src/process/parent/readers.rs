@@ -21,6 +21,10 @@
 //!    millisecond, and releases it before the task is completed: that runs callbacks, and
 //!    destructors if the result is not wanted.
 //!
+//! What a reader runs must not wait for tasks: the thread counts as a driver ([`ActingDriver`])
+//! while it decodes, drops values or completes a task. The hook for failed items may: only its own call
+//! waits for it (`job::failed_item`).
+//!
 //! A task whose result is being decoded neither has ended nor runs, so a timeout does not limit it.
 //! If it is cancelled, or the pool is killed, it ends at once, and the values of its reading are
 //! dropped. Only a `Shutdown::Wait` without a limit waits for a reader.
@@ -76,7 +80,6 @@ impl PoolState {
 
     /// Does the waiting chores of one type, as a reader.
     fn serve(&self, result_type: TypeId) {
-        let _acting = ActingDriver::new();
         loop {
             let next = self.readers.0.lock().next(result_type, Instant::now());
             match next {
@@ -92,7 +95,6 @@ impl PoolState {
         if self.mailbox.is_foreign() {
             return;
         }
-        let _acting = ActingDriver::new();
         loop {
             let mut state = self.readers.0.lock();
             let Some(chore) = state.take(job) else {
@@ -121,14 +123,19 @@ impl PoolState {
             Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Fail(failed) => {
                 let (job, at) = (failed.job, failed.at);
-                self.item_has_failed(job, at, failed.report());
+                // (It may wait: this thread does not count as a driver here.)
+                let error = failed.report(self.counters.pool);
+                self.item_has_failed(job, at, error);
             }
             #[cfg(feature = "backtrace")]
             Chore::Name(naming) => {
                 let (job, at) = (naming.job, naming.at);
                 self.item_has_failed(job, at, naming.wait());
             }
-            Chore::Drop(_, values) => panic::contain(|| drop(values)),
+            Chore::Drop(_, values) => {
+                let _acting = ActingDriver::new();
+                panic::contain(|| drop(values));
+            }
         }
     }
 
@@ -139,6 +146,7 @@ impl PoolState {
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)
     fn read(&self, mut reading: Reading, is_caller: bool) {
+        let _acting = ActingDriver::new();
         loop {
             let Some(part) = reading.next(is_caller) else {
                 // A reader decodes it, and has more stack.
@@ -168,6 +176,7 @@ impl PoolState {
     /// Drops the values that are not wanted after `act`, and completes the job that ends with it,
     /// without the engine's lock. If the driver has ended, nothing acts.
     fn end_with(&self, act: impl FnOnce(&mut Driver) -> (Option<Values>, Option<Box<Job>>)) {
+        let _acting = ActingDriver::new();
         let mut engine = self.engine.lock();
         let Some(driver) = engine.as_mut() else {
             return;
