@@ -126,7 +126,8 @@ tests! {
         let (sender, notes) = std::sync::mpsc::channel();
         let procs = ProcessPool::builder().workers(1).on_failed_item({
             let (own, call) = (own.clone(), call.clone());
-            move |_| {
+            move |failed| {
+                failed.note("a hook has got it");
                 let pool = own.lock().unwrap().take().unwrap();
                 let elsewhere = other.spawn(1, fragile).join();
                 assert_eq!(other.map([1, 2], fragile).unwrap(), [2, 4]);
