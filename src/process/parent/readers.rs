@@ -48,7 +48,7 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
-use crate::process::job::reading::{Chore, Reading};
+use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
 use crate::task::{TaskError, panic};
 
@@ -194,5 +194,40 @@ impl PoolState {
             driver.has_finished(result_type, unwanted.take());
         }
         panic::contain(|| drop(unwanted));
+    }
+}
+
+impl Driver {
+    /// Takes values of `reading` that other threads have decoded. Returns the values that are not
+    /// wanted, the job that ends with them, and whether these were all.
+    fn hand_over(
+        &mut self,
+        reading: &mut Reading,
+        part: DecodedPart,
+    ) -> (Option<Values>, Option<Box<Job>>, bool) {
+        let now = Instant::now();
+        let (unwanted, ended) = self.sched.decoded(reading, part, now);
+        let over = reading.is_over() || !self.sched.has(reading.job);
+        if over
+            && let Some((worker, hold)) = reading.sender.take()
+            && let Some(link) = &mut self.links[worker]
+            && Arc::ptr_eq(&link.extras.hold, &hold)
+        {
+            drop(hold);
+            link.peer
+                .processed_all_but(link.partial.len(), &mut link.extras);
+        }
+        (unwanted, ended, over)
+    }
+
+    /// A job that this thread was given, with results of this type, has been completed;
+    /// `unwanted` are its values that are not wanted.
+    fn has_finished(&mut self, result_type: TypeId, unwanted: Option<Values>) {
+        self.finishing -= 1;
+        let drop = |values| Chore::Drop(result_type, values);
+        self.sched.chores.extend(unwanted.map(drop));
+        if self.finishing == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
+            self.shared.mailbox.wake();
+        }
     }
 }

@@ -9,6 +9,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use serde::ser::{Error, Serialize, Serializer};
 
