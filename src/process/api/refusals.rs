@@ -35,13 +35,12 @@ pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
 
 /// Whether the least number of workers is not above the most.
 pub(super) fn check_bounds(least: Option<usize>, most: Option<usize>) -> Result<(), PoolError> {
-    if let (Some(least), most) = (least, most.unwrap_or(0))
-        && least > most
-    {
-        let message = format!("a pool cannot have from {least} to {most} workers");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+    let (least, most) = (least.unwrap_or(0), most.unwrap_or(0));
+    if least <= most {
+        return Ok(());
     }
-    Ok(())
+    let message = format!("a pool cannot have from {least} to {most} workers");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
 }
 
 /// Whether workers can be copies of a fork server.

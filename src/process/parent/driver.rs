@@ -389,7 +389,9 @@ impl Driver {
                 }
                 Mail::Trees(question) => {
                     for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
-                        if let (Some(link), false) = (link, worker.is_starting()) {
+                        if let Some(link) = link
+                            && !worker.is_starting()
+                        {
                             link.ask_for_tree(&question);
                         }
                     }

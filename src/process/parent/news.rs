@@ -73,13 +73,15 @@ impl Driver {
                 EventSource::Output(index) => self.drain(index),
                 EventSource::WorkerStderr(index) => {
                     self.stderr_is_full = !standard_error::has_room(&self.shared.mailbox.bell);
-                    if let (Some(link), false) = (&mut self.links[index], self.stderr_is_full) {
+                    if !self.stderr_is_full
+                        && let Some(link) = &mut self.links[index]
+                    {
                         link.stderr.read();
                     }
                 }
                 EventSource::Socket(index) => {
-                    if let (true, Some(link)) =
-                        (events.contains(PollFlags::OUT), &mut self.links[index])
+                    if events.contains(PollFlags::OUT)
+                        && let Some(link) = &mut self.links[index]
                     {
                         link.send();
                     }

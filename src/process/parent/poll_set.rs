@@ -47,7 +47,7 @@ impl PollSet {
             events.set(PollFlags::OUT, sends);
             add(EventSource::Socket(index), stream.socket.clone(), events);
         }
-        if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), reads_stderr) {
+        if reads_stderr && let Some(stderr) = link.stderr.pipe.descriptor() {
             let source = EventSource::WorkerStderr(index);
             add(source, stderr.clone(), PollFlags::IN);
         }
@@ -58,7 +58,9 @@ impl PollSet {
         if let Some(bell) = link.bell_to_hear() {
             add(EventSource::Tree(index), bell.clone(), PollFlags::IN);
         }
-        if let (Some(process), false) = (&link.child.process, link.has_outlived) {
+        if !link.has_outlived
+            && let Some(process) = &link.child.process
+        {
             add(EventSource::Process(index), process.clone(), PollFlags::IN);
         }
     }
