@@ -239,7 +239,7 @@ impl Driver {
     }
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
-    pub(super) fn work(&mut self, news: Vec<News>) -> Option<PollSet> {
+    pub(super) fn work(&mut self, news: &[News]) -> Option<PollSet> {
         self.hear(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         for index in std::mem::take(&mut self.unheard) {
@@ -257,15 +257,11 @@ impl Driver {
     }
 
     /// Processes what has happened to the workers, and to the fork server.
-    fn hear(&mut self, news: Vec<News>) {
-        let of = |owner| {
-            let all = news.iter().filter(move |(whose, ..)| *whose == owner);
-            all.map(|(_, source, events)| (*source, *events)).collect()
-        };
+    fn hear(&mut self, news: &[News]) {
         if let Some(server) = &mut self.server {
-            server.handle(of(Owner::Server));
+            server.handle(news, Owner::Server);
         }
-        self.handle(of(Owner::Pool));
+        self.handle(news, Owner::Pool);
     }
 
     /// Does everything that is due, and everything that follows from it.

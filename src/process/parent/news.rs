@@ -20,7 +20,7 @@ use super::driver::{BUFFER, Driver};
 use super::link::{Link, Records};
 use super::link_due::LinkDue;
 use super::peer::Next;
-use super::poll_set::EventSource;
+use super::poll_set::{EventSource, News, Owner};
 use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::process::launch::Ending;
@@ -60,11 +60,11 @@ fn printed(bytes: &[u8]) -> String {
 }
 
 impl Driver {
-    /// Processes the events of `news`, and what is due of each worker.
-    pub(super) fn handle(&mut self, news: Vec<(EventSource, PollFlags)>) {
+    /// Processes the news of this driver, and what is due of each worker.
+    pub(super) fn handle(&mut self, news: &[News], own: Owner) {
         let now = Instant::now();
         self.shared.mailbox.awake();
-        for (source, events) in news {
+        for &(_, source, events) in news.iter().filter(|(owner, ..)| *owner == own) {
             match source {
                 EventSource::Bell => {
                     self.shared.mailbox.bell.silence();

@@ -191,7 +191,12 @@ impl PoolState {
         let result_type = ended.result_type();
         let mut unwanted = ended.finish();
         if let Some(driver) = &mut *self.engine.lock() {
-            driver.has_finished(result_type, unwanted.take());
+            driver.finishing -= 1;
+            let drop = |values| Chore::Drop(result_type, values);
+            driver.sched.chores.extend(unwanted.take().map(drop));
+            if driver.finishing == 0 && driver.sched.is_over() || !driver.sched.chores.is_empty() {
+                self.mailbox.wake();
+            }
         }
         panic::contain(|| drop(unwanted));
     }
@@ -218,16 +223,5 @@ impl Driver {
                 .processed_all_but(link.partial.len(), &mut link.extras);
         }
         (unwanted, ended, over)
-    }
-
-    /// A job that this thread was given, with results of this type, has been completed;
-    /// `unwanted` are its values that are not wanted.
-    fn has_finished(&mut self, result_type: TypeId, unwanted: Option<Values>) {
-        self.finishing -= 1;
-        let drop = |values| Chore::Drop(result_type, values);
-        self.sched.chores.extend(unwanted.map(drop));
-        if self.finishing == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
-            self.shared.mailbox.wake();
-        }
     }
 }

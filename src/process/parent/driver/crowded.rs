@@ -90,7 +90,7 @@ fn what_the_kernel_refuses_is_sent_later() {
             assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
             let news = sleep.sleep();
             let now = Instant::now();
-            driver.hear(news);
+            driver.hear(&news);
             if crowded(&driver) != Some(until) {
                 (last, tries) = (now, tries + 1);
             }
