@@ -23,7 +23,7 @@ use super::imap::Imap;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::process::job::CallOptions;
-use crate::process::job::failed_item::Reported;
+use crate::process::job::running_hook::RunningHook;
 use crate::process::limits::{DROP_LIMIT, MOST_WORKERS};
 use crate::process::parent::driver::{PoolState, is_a_driver};
 use crate::process::parent::driving::{self, Driving};
@@ -584,7 +584,8 @@ impl End {
         mailbox.close();
         let _ = mailbox.push([Mail::Stop(stop)]);
         // (The hook's item must end first.)
-        let is_in_hook = Reported::here().is_some_and(|of| of.pool == self.shared.counters.pool);
+        let hook = RunningHook::here();
+        let is_in_hook = hook.is_some_and(|hook| hook.pool == self.shared.counters.pool);
         if is_in_hook || is_a_driver() {
             return;
         }

@@ -5,13 +5,13 @@
 //! | no worker, or more than [`MOST_WORKERS`] | `checked` |
 //! | a least number above the most | `check_bounds`; of a launcher's own, `check_elastic` |
 //! | a fork server with a launcher, with plain workers, on other systems | `check_fork_server` |
-//! | captured output, `env_for`, `pin_to`, an impossible variable, with a launcher | `check_launched` |
+//! | with a launcher: captured output, `env_for`, `pin_to`, a bad variable | `check_launched` |
 //!
 //! Elsewhere, with what they need: a program that does not call `init`, `entry::depth`; an
 //! initializer whose argument cannot be encoded, or not for plain workers,
 //! `Settings::add_initializer`; a memory limit where nothing can be measured, `Meter::new`; what a
-//! launcher refuses, its `prepare`. Impossible variables and processors of workers that this process
-//! starts: `parent/start_child.rs`.
+//! launcher refuses, its `prepare`. Impossible variables and processors of workers that this
+//! process starts: `parent/start_child.rs`.
 //!
 //! Tests: `tests/process/{launcher,fork_server,width}.rs`.
 
@@ -19,7 +19,7 @@ use std::io;
 
 use crate::process::PoolError;
 use crate::process::limits::MOST_WORKERS;
-use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::parent::settings::Settings;
 use crate::process::parent::start_child::refusal;
 use crate::process::sched::policy::Elastic;
 use trefoil_os::host::sibling::{FORKS, UNSUPPORTED};
@@ -68,7 +68,7 @@ pub(super) fn check_fork_server(has_launcher: bool, plain: bool) -> Result<(), P
 /// Whether a launcher's workers can have these settings.
 pub(super) fn check_launched(settings: &Settings) -> Result<(), PoolError> {
     let refused = |message: &str| Err(PoolError::Launcher(message.to_owned()));
-    if settings.stdout == WorkerStdout::Capture {
+    if settings.stdout.is_captured() {
         return refused(
             "their standard output cannot be captured there, because it goes to standard error and not \
              to `on_output`: return the text as a part of the result",

@@ -5,21 +5,19 @@
 //! (`parent::readers`) calls the hook, which may take as long as it likes: the driver does not
 //! wait. The error goes to its job when the hook has returned, with the note that it has left.
 //!
-//! **What the hook may wait for.** Everything but its own call, which ends after it: joining that is
-//! `WouldBlock`, and to end its own pool it does not wait ([`Reported`]). The calls that it makes
-//! itself have no hook: otherwise hooks that wait for one another could take all readers.
+//! What the hook may wait for: `running_hook`.
 //!
 //! For which errors: `FailedItem::is_for` here, asked in `sched/failed_items.rs`.
 //!
 //! Tests: `tests/process/failures.rs`; `crates/trefoil-capsules`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 use super::Context;
 use super::encoded::Encoded;
-use crate::loom::per_thread;
+use super::running_hook::RunningHook;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 use crate::task::{TaskError, panic};
@@ -38,33 +36,6 @@ impl OnFailedItem {
 impl fmt::Debug for OnFailedItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnFailedItem")
-    }
-}
-
-per_thread! {
-    static REPORTED: Cell<Option<Reported>> = Cell::new(None);
-}
-
-/// Whose item the hook that runs on this thread has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reported {
-    pub(crate) pool: u32,
-    pub(crate) job: u64,
-}
-
-impl Reported {
-    /// `None`: no hook runs on this thread.
-    #[inline]
-    pub(crate) fn here() -> Option<Self> {
-        REPORTED.try_with(Cell::get).ok().flatten()
-    }
-
-    /// Calls `report` as its hook.
-    fn during<R>(self, report: impl FnOnce() -> R) -> R {
-        let _ = REPORTED.try_with(|reported| reported.set(Some(self)));
-        let returned = report();
-        let _ = REPORTED.try_with(|reported| reported.set(None));
-        returned
     }
 }
 
@@ -160,11 +131,11 @@ impl FailedItem {
     /// Calls the hook of this pool, or of the call. Returns the error, with the note if there is
     /// one.
     pub(crate) fn report(self, pool: u32) -> TaskError {
-        let of = Reported {
+        let running = RunningHook {
             pool,
             job: self.job,
         };
-        of.during(|| self.call()) // (in it the hook is dropped, too)
+        running.during(|| self.call()) // (in it the hook is dropped, too)
     }
 
     fn call(self) -> TaskError {

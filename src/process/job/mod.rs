@@ -25,6 +25,7 @@ mod options;
 pub(super) mod reading;
 pub(super) mod results;
 mod retry;
+pub(super) mod running_hook;
 
 use std::any::TypeId;
 use std::collections::VecDeque;
@@ -38,9 +39,9 @@ use crate::chaos;
 use crate::events::Items;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, panic};
-use failed_item::Reported;
 use results::{CallTypes, Sink, Values};
 use retry::Retries;
+use running_hook::RunningHook;
 
 pub(crate) use options::CallOptions;
 
@@ -91,7 +92,7 @@ impl Work {
             each: false,
             numbered: false,
             options,
-            is_reported: Reported::here().is_none(),
+            is_reported: RunningHook::here().is_none(),
             items: None,
         }
     }

@@ -25,8 +25,8 @@ use super::driver::PoolState;
 use super::mailbox::Mail;
 use crate::events;
 use crate::parking::block_on::block_on;
-use crate::process::job::failed_item::Reported;
 use crate::process::job::results::{Collect, One, is_quick_type};
+use crate::process::job::running_hook::RunningHook;
 use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
 use crate::process::sched::Feed;
@@ -269,13 +269,14 @@ impl<T: 'static> PromiseSource for CancelCall<T> {
     }
 
     fn origin(&self) -> Origin {
-        let of = |shared: Arc<PoolState>| Reported {
-            pool: shared.counters.pool,
-            job: self.id,
+        let is_own = |hook: &RunningHook| {
+            let shared = self.shared.upgrade();
+            hook.job == self.id && shared.is_some_and(|shared| shared.counters.pool == hook.pool)
         };
-        match Reported::here() {
-            Some(reported) if self.shared.upgrade().map(of) == Some(reported) => Origin::ThisThread,
-            _ => Origin::Work,
+        if RunningHook::here().is_some_and(|hook| is_own(&hook)) {
+            Origin::ThisThread
+        } else {
+            Origin::Work
         }
     }
 

@@ -37,7 +37,7 @@
 //! that callers need not wake it because of its clock.
 //!
 //! This file has the turn; what is slept on is in `poll_set`, what follows from what has arrived in
-//! `news`, what follows from a new process in `new_worker`.
+//! `news`.
 //!
 //! Tests: `tests/process/{unread,undying}.rs`; `hostile` (invalid input), `crowded` (a kernel that
 //! lacks memory).
@@ -50,7 +50,9 @@ mod hostile;
 use std::cell::Cell;
 use std::io;
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::forks::Forks;
@@ -65,7 +67,7 @@ use crate::events::{self, AskWorkers, Question};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::job::reading::Readers;
-use crate::process::launch::launched::Launched;
+use crate::process::launch::launched::{Launched, Started};
 use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::earlier;
@@ -175,6 +177,21 @@ impl Watcher for PoolState {
     }
 }
 
+/// Has the driver look at a launcher's task.
+struct LaunchWaker {
+    shared: Weak<PoolState>,
+    index: usize,
+}
+
+impl Wake for LaunchWaker {
+    fn wake(self: Arc<Self>) {
+        if let Some(shared) = self.shared.upgrade() {
+            // (If it is refused, nothing waits for a worker any more.)
+            let _ = shared.mailbox.push([Mail::Launched(self.index)]);
+        }
+    }
+}
+
 /// The driver's state.
 pub(crate) struct Driver {
     pub(super) shared: Arc<PoolState>,
@@ -182,7 +199,7 @@ pub(crate) struct Driver {
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     /// What the launcher was asked for, by slot.
-    pub(super) launches: Vec<Option<CancelOnDrop<io::Result<Launched>>>>,
+    launches: Vec<Option<CancelOnDrop<io::Result<Launched>>>>,
     /// There was no room for more standard error: until the bell rings none is read.
     pub(super) stderr_is_full: bool,
     pub(super) buffer: Vec<u8>,
@@ -370,6 +387,29 @@ impl Driver {
             .unwrap_or_else(|panic| Task::ready(Err(io::Error::other(TaskError::from(panic)))));
         self.launches[index] = Some(task.cancel_on_drop());
         self.take_launched(index);
+    }
+
+    /// Takes worker `index`, if the launcher has started it.
+    fn take_launched(&mut self, index: usize) {
+        let Some(task) = &mut self.launches[index] else {
+            return;
+        };
+        let shared = Arc::downgrade(&self.shared);
+        let waker = Waker::from(Arc::new(LaunchWaker { shared, index }));
+        let Poll::Ready(result) = Pin::new(task).poll(&mut Context::from_waker(&waker)) else {
+            return;
+        };
+        self.launches[index] = None;
+        let started = result.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let started = started.map(|Launched(started)| started);
+        let link = started.and_then(|started| {
+            let pid = match started.pid {
+                0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
+                pid => pid,
+            };
+            Link::new_to(index, Started { pid, ..started }, &self.settings)
+        });
+        self.starts(index, link);
     }
 
     pub(super) fn read_mail(&mut self, mail: Vec<Mail>, now: Instant) {

@@ -3,8 +3,9 @@
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`: it sleeps on a
 //! `poll_set`, and does what follows from `news`. What carries the bytes is behind `peer`.
-//! `start_child` starts a worker, if no launcher does. `readers` decode results that take time. Callers may do some of the driver's work (`shortcut`). `forking` gets
-//! workers from a fork server, which is asked in the order of `forks`.
+//! `start_child` starts a worker, if no launcher does. `readers` decode results that take time.
+//! Callers may do some of the driver's work (`shortcut`). `forking` gets workers from a fork
+//! server, which is asked in the order of `forks`.
 
 pub(super) mod child;
 pub(super) mod client;

@@ -1,13 +1,13 @@
 //! What follows from news of a worker: from its records, its output, its end.
 //!
 //! **Protocol.** A descriptor is ready (`poll_set`), or somebody knows that the worker has answered
-//! in its pages. What it has printed is read first, then its records: the scheduler reads those, and
-//! what is left of them is for the link, the launcher and the forks. A process that is gone or given
-//! up is removed: its last records and output are read, it is reaped, its place is free. What is due
-//! with a link (`link_due`) is done after the news: what has ended meanwhile is not late.
+//! in its pages. What it has printed is read first, then its records: the scheduler reads those,
+//! and what is left of them is for the link, the launcher and the forks. A process that is gone or
+//! given up is removed: its last records and output are read, it is reaped, its place is free. What
+//! is due with a link (`link_due`) is done after the news: what has ended meanwhile is not late.
 //!
-//! It all happens under the engine's lock: mostly on the driver's thread, records also on a caller's
-//! (`shortcut`), which then wakes the driver if a worker is condemned.
+//! It all happens under the engine's lock: mostly on the driver's thread, records also on a
+//! caller's (`shortcut`), which then wakes the driver if a worker is condemned.
 //!
 //! Tests: `parent/driver/hostile.rs` (invalid input), `tests/process/{unread,undying,deaths}.rs`.
 
@@ -143,7 +143,7 @@ impl Driver {
     /// Receives and processes records of a worker: some of them, or, if it is gone, `all` of them.
     pub(super) fn receive(&mut self, index: usize, all: bool) {
         let link = self.links[index].as_ref();
-        let ends = all && link.is_some_and(|link| link.child.end());
+        let is_at_end = all && link.is_some_and(|link| link.child.end());
         // (A process that is gone has left no more than a socket holds. What writes more is another
         // process, which it has started.)
         let rounds = if all { MOST_LEFT } else { 9 };
@@ -152,7 +152,8 @@ impl Driver {
                 // A full buffer means that there is more; but the other workers must get their
                 // turn.
                 Next::Some(count, _) if all || count == BUFFER => {}
-                Next::None if ends && self.links[index].as_ref().is_some_and(Link::more_comes) => {}
+                Next::None
+                    if is_at_end && self.links[index].as_ref().is_some_and(Link::more_comes) => {}
                 Next::Some(..) | Next::None => return,
                 Next::End => {
                     let is_over = self.links[index].as_mut().is_some_and(Link::stream_ended);
@@ -260,7 +261,7 @@ impl Driver {
             }
             Err(wire::Broken) => {
                 link.records = Records::Broken;
-                let is_other = self.settings.launcher.is_some() && was_starting;
+                let is_other = link.is_launched() && was_starting;
                 let ours = || wire::Broken.to_string();
                 let printed = is_other.then(|| printed(whole));
                 link.condemn(Some(printed.unwrap_or_else(ours)));
@@ -282,9 +283,7 @@ impl Driver {
         if self.settings.serves_forks {
             self.forks.answers.extend(forked);
         }
-        if let Some((text, json)) = link.extras.tree.take() {
-            link.trees.answered((&text, &json));
-        }
+        link.pass_tree_on();
         let worker = &self.sched.workers[index];
         if let Some(launcher) = &self.settings.launcher
             && was_starting
@@ -338,15 +337,14 @@ impl Driver {
         }
         #[cfg(not(loom))]
         (link.peer).release_permits(&self.settings.permits, link.child.pid);
-        let launcher = self.settings.launcher.as_ref();
         let ended = |ending: &mut Ending| {
-            if let Some(launcher) = launcher {
+            if let Some(launcher) = &self.settings.launcher {
                 panic::contain(|| launcher.ended(index, ending));
             }
         };
         let (exit, evidence, is_lost) = link.reap(ended);
         let worker = &self.sched.workers[index];
-        let is_child = launcher.is_none();
+        let is_child = !link.is_launched();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
             failed_start: worker.failed_start,

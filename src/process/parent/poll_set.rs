@@ -1,8 +1,8 @@
 //! The descriptors that the driver's thread sleeps on, and which of them are ready.
 //!
 //! It is made anew for each turn, and slept on with `poll` and not `epoll`: there are three
-//! descriptors for each of a few workers, and what is awaited of them changes with every turn. It has
-//! references of its own, so that other threads may lock the engine, and drop links, meanwhile.
+//! descriptors for each of a few workers, and what is awaited of them changes with every turn.
+//! It has its own references, so that other threads may lock the engine, and drop links, meanwhile.
 //!
 //! Tests: `parent/driver/crowded.rs`, `tests/process/unread.rs`.
 
@@ -13,7 +13,6 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
 use super::link::Link;
-use super::worker_stdout::OutputPipe;
 use crate::sys::bell::Bell;
 use crate::sys::poll::poll_patiently;
 
@@ -52,7 +51,7 @@ impl PollSet {
             add(source, stderr.clone(), PollFlags::IN);
         }
         let pipes = [&link.output.pipe, &link.events];
-        for pipe in pipes.into_iter().filter_map(OutputPipe::descriptor) {
+        for pipe in pipes.into_iter().filter_map(|pipe| pipe.descriptor()) {
             add(EventSource::Output(index), pipe.clone(), PollFlags::IN);
         }
         if let Some(bell) = link.bell_to_hear() {

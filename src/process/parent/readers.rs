@@ -22,8 +22,8 @@
 //!    destructors if the result is not wanted.
 //!
 //! What a reader runs must not wait for tasks: the thread counts as a driver ([`ActingDriver`])
-//! while it decodes, drops values or completes a task. The hook for failed items may: only its own call
-//! waits for it (`job::failed_item`).
+//! while it decodes, drops values or completes a task. The hook for failed items may
+//! (`job::running_hook`).
 //!
 //! A task whose result is being decoded neither has ended nor runs, so a timeout does not limit it.
 //! If it is cancelled, or the pool is killed, it ends at once, and the values of its reading are

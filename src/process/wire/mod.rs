@@ -26,8 +26,8 @@
 //!
 //! A message is the number of its kind in one byte, and its fields in order, each as postcard
 //! writes it. Serde's derive would write the same bytes; but every program with worker processes
-//! would have to compile it. The kinds are in the order of their numbers; a new one comes last, with
-//! the next number.
+//! would have to compile it. The kinds are in the order of their numbers; a new one comes last,
+//! with the next number.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes, and a worker that overwrites its
 //! own memory cannot be caught by one.
