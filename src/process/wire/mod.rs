@@ -180,14 +180,14 @@ fn message(written: postcard::Result<Vec<u8>>, length: usize) -> Vec<u8> {
 }
 
 /// Which function runs, as offsets into the image: see `raw_call`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CodeRef {
     pub(crate) trampoline: u64,
     pub(crate) function: u64,
 }
 
 /// A batch without its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BatchHead {
     pub(crate) sequence: u64,
     pub(crate) code: CodeRef,
