@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::encoded::Encoded;
+use super::item_id::ItemId;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 use crate::task::{TaskError, panic};
@@ -39,9 +40,7 @@ impl fmt::Debug for OnFailedItem {
 /// An item that ran and has failed, for
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item), which has an example.
 pub struct FailedItem {
-    pub(crate) job: u64,
-    /// Its index in the job.
-    pub(crate) at: usize,
+    pub(crate) of: ItemId,
     pub(crate) error: TaskError,
     pub(crate) hook: OnFailedItem,
     pub(crate) code: CodeRef,
@@ -85,7 +84,7 @@ impl FailedItem {
     /// The argument as it was sent.
     #[must_use]
     pub fn argument(&self) -> Encoded {
-        let at = self.at - self.piece.first();
+        let at = self.of.at - self.piece.first();
         Encoded::of(&self.piece.part(at, at + 1))
     }
 

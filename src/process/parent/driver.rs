@@ -81,6 +81,7 @@ use crate::process::limits::CHECKED_FROM;
 use crate::process::pages::caller_word;
 use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::back_off::StartFailure;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::earlier;
@@ -406,35 +407,38 @@ impl Driver {
         let mut to_send = Vec::new();
         for action in actions {
             match action {
-                Action::Spawn(index) => self.start(index),
-                Action::Send(index, head, items) => {
+                Action::Spawn(SlotId(index)) => self.start(index),
+                Action::Send(SlotId(index), head, items) => {
                     let link = self.links[index].as_mut();
                     let sends = link.is_some_and(|link| link.peer.post(head, items));
                     to_send.extend(sends.then_some(index));
                 }
-                Action::Nudge(index) => {
+                Action::Nudge(SlotId(index)) => {
                     let link = self.links[index].as_mut();
                     let sends = link.is_some_and(|link| link.peer.nudge());
                     to_send.extend(sends.then_some(index));
                 }
-                Action::Ring(index) => {
+                Action::Ring(SlotId(index)) => {
                     self.links[index].iter().for_each(|link| link.peer.cancel());
                 }
-                Action::Hear(index) => {
+                Action::Hear(SlotId(index)) => {
                     self.receive(index, false);
                     self.read_unsent(index);
                 }
-                Action::Withdraw(index) => {
+                Action::Withdraw(SlotId(index)) => {
                     self.launches[index] = None;
                     self.forks.withdraw(index);
                 }
-                Action::Abandon { index, surely } => {
+                Action::Abandon {
+                    slot: SlotId(index),
+                    surely,
+                } => {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(|link| surely || !link.is_dying()) {
                         self.abandon(index, Instant::now());
                     }
                 }
-                Action::Kill(index) => {
+                Action::Kill(SlotId(index)) => {
                     if let Some(launcher) = &self.settings.launcher {
                         panic::contain(|| launcher.kill(index));
                     }
@@ -456,7 +460,7 @@ impl Driver {
 
     /// There is a place for each of the scheduler's slots.
     fn make_places(&mut self) {
-        let slots = self.sched.workers.len();
+        let slots = self.sched.slots();
         self.links.resize_with(slots, || None);
         self.launches.resize_with(slots, || None);
         self.shared.pids.lock().resize(slots, 0);
@@ -464,7 +468,7 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         self.make_places();
-        let number = self.sched.workers[index].number;
+        let number = self.sched.worker(index).number();
         if let Err(refused) = self.sched.chaos.start(index) {
             return self.starts(index, Err(refused));
         }
@@ -521,8 +525,10 @@ impl Driver {
                     self.make_places();
                 }
                 Mail::Trees(question) => {
-                    for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
-                        if let (Some(link), false) = (link, worker.is_starting()) {
+                    for (index, link) in self.links.iter_mut().enumerate() {
+                        if let Some(link) = link
+                            && !self.sched.worker(index).is_starting()
+                        {
                             link.ask_for_tree(&question);
                         }
                     }
@@ -560,7 +566,7 @@ impl Driver {
         let mut due = earlier(self.sched.deadline(), check);
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
-            let own = link.next_due(self.sched.workers[index].is_starting());
+            let own = link.next_due(self.sched.worker(index).is_starting());
             due = earlier(due, own.map(|(at, _)| at));
         }
         let due = due.map(|due| due.max(now));
@@ -649,7 +655,7 @@ impl Driver {
     /// Does what is due with a worker's process.
     fn do_what_is_due(&mut self, index: usize, now: Instant) {
         while let Some(link) = &mut self.links[index] {
-            let is_starting = self.sched.workers[index].is_starting();
+            let is_starting = self.sched.worker(index).is_starting();
             let due = link.next_due(is_starting).filter(|(at, _)| *at <= now);
             let failed = match due {
                 None => return,
@@ -764,7 +770,7 @@ impl Driver {
             link.extras.arrivals.used(0); // nothing claims what comes with them
             return;
         }
-        let was_starting = self.sched.workers[index].is_starting();
+        let was_starting = self.sched.worker(index).is_starting();
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
@@ -800,7 +806,7 @@ impl Driver {
                 if let Some((text, json)) = link.extras.tree.take() {
                     link.trees.answered((&text, &json));
                 }
-                let worker = &self.sched.workers[index];
+                let worker = self.sched.worker(index);
                 if let Some(launcher) = &self.settings.launcher
                     && was_starting
                     && (worker.is_serving() || worker.is_on_its_way())
@@ -820,7 +826,7 @@ impl Driver {
                 link.condemn(Some(printed.unwrap_or_else(ours)));
                 if is_other {
                     // (The next one would begin in the same way.)
-                    self.sched.workers[index].failed_start = Some(StartFailure::Foreign);
+                    self.sched.cannot_start(index, StartFailure::Foreign);
                 }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
@@ -907,11 +913,11 @@ impl Driver {
             }
         };
         let (exit, evidence, is_lost) = link.reap(ended);
-        let worker = &self.sched.workers[index];
+        let worker = self.sched.worker(index);
         let is_child = launcher.is_none();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
-            failed_start: worker.failed_start,
+            failed_start: worker.failed_start(),
             ..evidence
         };
         let exit = verdict(exit, &evidence, || is_child && kernel_kills::claim());

@@ -44,6 +44,7 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::job::results::Values;
 use crate::task::{TaskError, panic};
@@ -120,21 +121,21 @@ impl PoolState {
             Chore::Read(reading) => self.read(reading, is_caller),
             Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Fail(failed) => {
-                let (job, at) = (failed.job, failed.at);
-                self.item_has_failed(job, at, failed.report());
+                let item = failed.of;
+                self.item_has_failed(item, failed.report());
             }
             #[cfg(feature = "backtrace")]
             Chore::Name(naming) => {
-                let (job, at) = (naming.job, naming.at);
-                self.item_has_failed(job, at, naming.wait());
+                let item = naming.item;
+                self.item_has_failed(item, naming.wait());
             }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
     }
 
     /// Hands over the error of an item, which is complete now.
-    fn item_has_failed(&self, job: u64, at: usize, error: TaskError) {
-        self.end_with(|driver| (None, driver.sched.reported(job, at, error, Instant::now())));
+    fn item_has_failed(&self, item: ItemId, error: TaskError) {
+        self.end_with(|driver| (None, driver.sched.reported(item, error, Instant::now())));
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)

@@ -19,6 +19,7 @@
 
 use std::time::Instant;
 
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::{Stage, Worker};
 use super::{
@@ -35,25 +36,25 @@ pub(super) enum Due {
     /// What still runs when the pool ends is killed.
     PoolLimit,
     /// A worker starts for too long.
-    SlowStart(usize),
+    SlowStart(SlotId),
     /// A worker exits for too long.
-    SlowExit(usize),
+    SlowExit(SlotId),
     /// A killed worker does not die.
-    SlowDeath(usize),
+    SlowDeath(SlotId),
     /// A worker that the user has replaced does not leave.
-    SlowRetirement(usize),
+    SlowRetirement(SlotId),
     /// A cancelled item has had its grace period.
-    Kill(usize),
+    Kill(SlotId),
     /// An item of the frame at this position may have run for too long.
-    Check(usize, usize),
+    Check(SlotId, usize),
     /// A worker has answered its first frame and does not end it.
-    MissingEnd(usize),
+    MissingEnd(SlotId),
     /// A worker does not answer how far it got.
-    Silence(usize),
+    Silence(SlotId),
     /// Results may wait for items that have not begun.
-    TakeBack(usize),
+    TakeBack(SlotId),
     /// A worker may sleep, or may be lost.
-    Nudge(usize),
+    Nudge(SlotId),
     /// Workers have been idle for too long.
     Shrink,
     /// At once: waiting items go to workers.
@@ -61,26 +62,26 @@ pub(super) enum Due {
     /// An idle worker takes over items of another.
     TakeOver,
     /// At once: a worker that gets no more items, or that has none while the pool ends, leaves.
-    Dismiss(usize),
+    Dismiss(SlotId),
     /// At once: a worker is to be replaced, so a slot for the next one is needed.
-    Succeed(usize),
+    Succeed(SlotId),
     /// At once: the worker that another replaces runs no more items.
-    Begin(usize),
+    Begin(SlotId),
     /// A slot gets a process.
-    Start(usize),
+    Start(SlotId),
     /// At once: a process that was asked for is not wanted any more.
-    Withdraw(usize),
+    Withdraw(SlotId),
 }
 
 impl Due {
     /// Whether answers of workers decide what is done: then they are read first.
-    fn asks(self, sched: &Sched) -> Vec<usize> {
+    fn asks(self, sched: &Sched) -> Vec<SlotId> {
         match self {
-            Self::Kill(index)
-            | Self::Check(index, _)
-            | Self::MissingEnd(index)
-            | Self::Silence(index)
-            | Self::TakeBack(index) => vec![index],
+            Self::Kill(slot)
+            | Self::Check(slot, _)
+            | Self::MissingEnd(slot)
+            | Self::Silence(slot)
+            | Self::TakeBack(slot) => vec![slot],
             Self::LateJob => timeouts::have_late_job(sched),
             _ => Vec::new(),
         }
@@ -106,7 +107,7 @@ pub(super) fn tick(sched: &mut Sched) {
         && at <= sched.now
     {
         let mut asked = due.asks(sched);
-        asked.retain(|index| !sched.heard.contains(index));
+        asked.retain(|slot| !sched.heard.contains(slot));
         if !asked.is_empty() {
             sched
                 .actions
@@ -132,31 +133,31 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
     next.add(sched.jobs.resume_at(), Due::PauseIsOver);
     next.add(sched.stop.and_then(|stop| stop.limit), Due::PoolLimit);
     next.add(rules::shrinks_at(sched), Due::Shrink);
-    for (index, worker) in sched.workers.iter().enumerate() {
-        next_of(sched, index, worker, &mut next);
+    for (slot, worker) in sched.workers.numbered() {
+        next_of(sched, slot, worker, &mut next);
     }
     at_once(sched, &mut next, Due::Place, || place::can_place(sched));
     next.add(take_over::takes_over_at(sched), Due::TakeOver);
     // (What was placed needs no other worker.)
     let size = rules::size(sched);
-    for (index, worker) in sched.workers.iter().enumerate() {
-        at_once(sched, &mut next, Due::Dismiss(index), || {
+    for (slot, worker) in sched.workers.numbered() {
+        at_once(sched, &mut next, Due::Dismiss(slot), || {
             shutdown::may_leave(sched, worker)
         });
-        at_once(sched, &mut next, Due::Succeed(index), || {
-            succession::wants_successor(sched, index)
+        at_once(sched, &mut next, Due::Succeed(slot), || {
+            succession::wants_successor(sched, slot)
         });
-        match worker.stage {
-            Stage::Waiting => at_once(sched, &mut next, Due::Begin(index), || {
-                !succession::predecessor_runs(&sched.workers, index)
+        match worker.stage() {
+            Stage::Waiting => at_once(sched, &mut next, Due::Begin(slot), || {
+                !succession::predecessor_runs(&sched.workers, slot)
             }),
             Stage::Down(Some(at)) => {
-                let from = rules::wanted_from(sched, index, &size);
+                let from = rules::wanted_from(sched, slot, &size);
                 let at = from.map(|from| from.max(at).max(sched.now));
-                next.add(at, Due::Start(index));
+                next.add(at, Due::Start(slot));
             }
-            Stage::Asked => at_once(sched, &mut next, Due::Withdraw(index), || {
-                let from = rules::wanted_from(sched, index, &size);
+            Stage::Asked => at_once(sched, &mut next, Due::Withdraw(slot), || {
+                let from = rules::wanted_from(sched, slot, &size);
                 from.is_none_or(|from| from > sched.now)
             }),
             _ => {}
@@ -166,22 +167,22 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
 }
 
 /// What is due next of one worker.
-fn next_of(sched: &Sched, index: usize, worker: &Worker, next: &mut Next) {
-    let slow = match worker.stage {
-        Stage::Leaving(_) => Due::SlowExit(index),
-        Stage::Dying { .. } => Due::SlowDeath(index),
-        Stage::Retiring => Due::SlowRetirement(index),
-        _ => Due::SlowStart(index),
+fn next_of(sched: &Sched, slot: SlotId, worker: &Worker, next: &mut Next) {
+    let slow = match worker.stage() {
+        Stage::Leaving(_) => Due::SlowExit(slot),
+        Stage::Dying { .. } => Due::SlowDeath(slot),
+        Stage::Retiring => Due::SlowRetirement(slot),
+        _ => Due::SlowStart(slot),
     };
     next.add(worker.limit(), slow);
-    next.add(worker.kill_due(), Due::Kill(index));
+    next.add(worker.kill_due(), Due::Kill(slot));
     for (position, frame) in worker.frames.iter().enumerate() {
-        next.add(frame.watch.check_at, Due::Check(index, position));
+        next.add(frame.watch.check_at, Due::Check(slot, position));
     }
-    next.add(timeouts::end_due(sched, worker), Due::MissingEnd(index));
-    next.add(worker.silent_at(), Due::Silence(index));
-    next.add(worker.take_back_at(), Due::TakeBack(index));
-    next.add(worker.nudge_at(), Due::Nudge(index));
+    next.add(timeouts::end_due(sched, worker), Due::MissingEnd(slot));
+    next.add(worker.silent_at(), Due::Silence(slot));
+    next.add(worker.take_back_at(), Due::TakeBack(slot));
+    next.add(worker.nudge_at(), Due::Nudge(slot));
 }
 
 /// Something is due as soon as its condition holds, after what has a time.
@@ -197,41 +198,40 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::LateJob => timeouts::end_late_job(sched),
         Due::PauseIsOver => retry::end_pauses(sched),
         Due::PoolLimit => shutdown::stop(sched, How::Kill.into()),
-        Due::SlowStart(index)
-        | Due::SlowExit(index)
-        | Due::SlowDeath(index)
-        | Due::SlowRetirement(index) => shutdown::time_is_up(sched, index),
-        Due::Kill(index) => timeouts::kill_overdue(sched, index),
-        Due::Check(index, position) => {
-            let next = timeouts::check_timeout(sched, index, position);
-            sched.workers[index].frames[position].watch.check_at = next;
+        Due::SlowStart(slot)
+        | Due::SlowExit(slot)
+        | Due::SlowDeath(slot)
+        | Due::SlowRetirement(slot) => shutdown::time_is_up(sched, slot),
+        Due::Kill(slot) => timeouts::kill_overdue(sched, slot),
+        Due::Check(slot, position) => {
+            let next = timeouts::check_timeout(sched, slot, position);
+            sched.workers[slot].frames[position].watch.check_at = next;
         }
-        Due::MissingEnd(index) => {
-            take_back::take_all_back(sched, index);
-            sched.kill_worker(index);
+        Due::MissingEnd(slot) => {
+            take_back::take_all_back(sched, slot);
+            sched.kill_worker(slot);
         }
-        Due::Silence(index) => sched.kill_worker(index),
-        Due::TakeBack(index) => {
-            take_back::take_all_back(sched, index); // so that items begin in order, if possible
-            sched.workers[index].relieved_at = Some(sched.now);
+        Due::Silence(slot) => sched.kill_worker(slot),
+        Due::TakeBack(slot) => {
+            take_back::take_all_back(sched, slot); // so that items begin in order, if possible
+            sched.workers[slot].relieved(sched.now);
         }
-        Due::Nudge(index) => {
-            sched.workers[index].nudged_at = sched.now;
-            sched.actions.push(Action::Nudge(index));
+        Due::Nudge(slot) => {
+            sched.workers[slot].nudged(sched.now);
+            sched.actions.push(Action::Nudge(slot));
         }
-        Due::Start(index) => {
-            sched.workers[index].stage = Stage::Asked;
-            sched.workers[index].asked_at = sched.now;
-            sched.actions.push(Action::Spawn(index));
+        Due::Start(slot) => {
+            sched.workers[slot].ask_for(sched.now);
+            sched.actions.push(Action::Spawn(slot));
         }
         Due::Shrink => rules::shrink(sched),
-        Due::Withdraw(index) => {
-            sched.workers[index].stage = Stage::Down(Some(sched.now));
-            sched.actions.push(Action::Withdraw(index));
+        Due::Withdraw(slot) => {
+            sched.workers[slot].withdraw(sched.now);
+            sched.actions.push(Action::Withdraw(slot));
         }
-        Due::Begin(index) => start::begin(sched, index),
-        Due::Succeed(index) => succession::succeed(sched, index),
-        Due::Dismiss(index) => shutdown::dismiss(sched, index),
+        Due::Begin(slot) => start::begin(sched, slot),
+        Due::Succeed(slot) => succession::succeed(sched, slot),
+        Due::Dismiss(slot) => shutdown::dismiss(sched, slot),
         Due::Place => place::dispatch(sched),
         Due::TakeOver => take_over::take_over(sched),
     }

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 
 use super::state::Sched;
 use crate::process::job::failed_item::FailedItem;
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::Chore;
 #[cfg(feature = "backtrace")]
 use crate::process::job::reading::Naming;
@@ -23,17 +24,17 @@ pub(super) fn reports_failures(sched: &Sched, id: u64) -> bool {
     own.is_some_and(|own| own.is_some() || sched.policy.on_failed.is_some())
 }
 
-/// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
-/// thread do that, which brings the error later ([`reported`](super::finish::reported)). Otherwise
-/// returns the error.
+/// If a hook gets the item, or its error needs names, has another thread do that, which brings the
+/// error later ([`reported`](super::finish::reported)). Otherwise returns the error.
 pub(super) fn report(
     sched: &mut Sched,
-    id: u64,
-    at: usize,
+    item: ItemId,
     error: TaskError,
     piece: Option<Piece>,
 ) -> Option<TaskError> {
-    let Some(job) = sched.jobs.get_mut(id).filter(|job| at < job.limit()) else {
+    let at = item.at;
+    let job = sched.jobs.get_mut(item.job);
+    let Some(job) = job.filter(|job| at < job.limit()) else {
         return Some(error);
     };
     let hook = job.work.options.on_failed.as_ref();
@@ -42,8 +43,7 @@ pub(super) fn report(
         #[cfg(feature = "backtrace")]
         if error.needs_names() {
             let naming = Naming {
-                job: id,
-                at,
+                item,
                 error,
                 is_given_up: false,
             };
@@ -55,8 +55,7 @@ pub(super) fn report(
     };
     let error = job.error_of(at, error);
     let failed = FailedItem {
-        job: id,
-        at,
+        of: item,
         error,
         hook: hook.clone(),
         code: job.work.code,

@@ -6,18 +6,15 @@
 
 use std::time::Instant;
 
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::take_back;
-use super::workers::earlier;
+use super::workers::{Worker, earlier};
 
 /// When an idle worker may take over items of another: there is one that none of those will
 /// get which were asked for, and another has had its time.
 pub(super) fn takes_over_at(sched: &Sched) -> Option<Instant> {
-    let idle = sched
-        .workers
-        .iter()
-        .filter(|worker| worker.is_idle())
-        .count();
+    let idle = sched.workers.count(Worker::is_idle);
     if sched.jobs.wait() || idle == 0 {
         return None;
     }
@@ -32,8 +29,8 @@ pub(super) fn takes_over_at(sched: &Sched) -> Option<Instant> {
     asked.sort_unstable();
     let one_is_free = asked.len().checked_sub(idle).map(|at| asked[at]);
     let mut first = None;
-    for worker in &sched.workers {
-        if worker.frames.iter().any(|frame| frame.can_give() > 0) {
+    for worker in sched.workers.iter() {
+        if worker.frames.can_give() {
             first = earlier(first, Some(worker.stealable_at()));
         }
     }
@@ -42,16 +39,26 @@ pub(super) fn takes_over_at(sched: &Sched) -> Option<Instant> {
 
 /// Lets an idle worker take over items that another has not begun and will not begin soon.
 pub(super) fn take_over(sched: &mut Sched) {
-    if let Some((worker, position, from)) = victim(sched) {
-        take_back::take_back(sched, worker, position, from);
+    if let Some(victim) = victim(sched) {
+        take_back::take_back(sched, victim.slot, victim.position, victim.from);
     }
 }
 
-/// The frame with the most items that have not begun. Returns its worker, its position, and the
-/// index in the frame from which items are taken back.
-fn victim(sched: &Sched) -> Option<(usize, usize, u32)> {
-    let mut best: Option<(u32, (usize, usize, u32))> = None;
-    for (index, worker) in sched.workers.iter().enumerate() {
+/// From whom items are taken.
+struct Victim {
+    slot: SlotId,
+    /// The position of its frame.
+    position: usize,
+    /// The index in the frame from which items are taken back.
+    from: u32,
+    /// How many of the frame have not begun.
+    left: u32,
+}
+
+/// The frame with the most items that have not begun.
+fn victim(sched: &Sched) -> Option<Victim> {
+    let mut best: Option<Victim> = None;
+    for (slot, worker) in sched.workers.numbered() {
         if worker.stealable_at() > sched.now {
             continue;
         }
@@ -59,10 +66,15 @@ fn victim(sched: &Sched) -> Option<(usize, usize, u32)> {
             let left = frame.can_give();
             let begun = frame.end - left;
             let from = if begun == 0 { 0 } else { begun + left / 2 };
-            if left > 0 && best.is_none_or(|(most, _)| most < left) {
-                best = Some((left, (index, position, from)));
+            if left > 0 && best.as_ref().is_none_or(|best| best.left < left) {
+                best = Some(Victim {
+                    slot,
+                    position,
+                    from,
+                    left,
+                });
             }
         }
     }
-    best.map(|(_, victim)| victim)
+    best
 }

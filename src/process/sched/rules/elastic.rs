@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::limits::{ONE_MORE_WORKER, ONE_MORE_WORKER_HERE};
 use crate::process::sched::policy::Elastic;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::sched::succession;
 use crate::process::sched::take_back;
@@ -44,14 +45,14 @@ pub(in crate::process::sched) struct Size {
 
 /// The numbers of the workers that are being replaced, and are in such a stage.
 fn outgoing(sched: &Sched, is_in: fn(&Stage) -> bool) -> HashSet<usize> {
-    let outgoing = |worker: &&Worker| worker.is_outgoing && is_in(&worker.stage);
+    let outgoing = |worker: &&Worker| worker.is_outgoing() && is_in(&worker.stage());
     let workers = sched.workers.iter().filter(outgoing);
-    workers.map(|worker| worker.number).collect()
+    workers.map(Worker::number).collect()
 }
 
 /// Whether the worker replaces one that is still there.
 fn succeeds(outgoing: &HashSet<usize>, worker: &Worker) -> bool {
-    !worker.is_outgoing && outgoing.contains(&worker.number)
+    !worker.is_outgoing() && outgoing.contains(&worker.number())
 }
 
 /// How many of the slots have or should have a process.
@@ -68,13 +69,13 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
         };
     };
     let (mut coming, mut there, mut down) = (0, 0, Vec::new());
-    for (index, worker) in sched.workers.iter().enumerate() {
+    for (slot, worker) in sched.workers.numbered() {
         if worker.is_spare() || succeeds(&outgoing, worker) {
             continue;
         }
         coming += usize::from(worker.is_idle() || worker.is_on_its_way());
-        if worker.stage.is_down() {
-            down.push(index);
+        if worker.stage().is_down() {
+            down.push(slot.0);
         } else {
             there += 1;
         }
@@ -107,15 +108,15 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
 /// is queued. (The one process of a `Process` is not replaced once it has run its item.)
 pub(in crate::process::sched) fn wanted_from(
     sched: &Sched,
-    index: usize,
+    slot: SlotId,
     size: &Size,
 ) -> Option<Instant> {
     let always = Some(sched.epoch.instant);
-    let worker = &sched.workers[index];
+    let worker = &sched.workers[slot];
     if succeeds(&size.outgoing, worker) {
         // (One that is given up is not tried again while its predecessor takes items.)
         let may = match sched.stop {
-            None => !worker.is_given_up() || sched.jobs.wait() && !predecessor_serves(sched, index),
+            None => !worker.is_given_up() || sched.jobs.wait() && !predecessor_serves(sched, slot),
             Some(_) => false,
         };
         return always.filter(|_| may && !size.is_crowded && sched.broken.is_none());
@@ -123,7 +124,7 @@ pub(in crate::process::sched) fn wanted_from(
     let had_its_item = sched.policy.one_process.is_some()
         && (sched.deferred_job.is_some() || !sched.jobs.is_empty());
     let idle = sched.stop.is_none() && !had_its_item && !worker.is_given_up();
-    let by_size = match index {
+    let by_size = match slot.0 {
         index if index < size.end => always,
         index if index < size.later => size.lags_from,
         _ => None,
@@ -137,9 +138,9 @@ pub(in crate::process::sched) fn wanted_from(
     sched.broken.is_none().then_some(from)
 }
 
-/// Whether the worker that the slot `index` is to replace still takes items.
-fn predecessor_serves(sched: &Sched, index: usize) -> bool {
-    succession::serving_predecessor(&sched.workers, index).is_some()
+/// Whether the worker that the slot `slot` is to replace still takes items.
+fn predecessor_serves(sched: &Sched, slot: SlotId) -> bool {
+    succession::serving_predecessor(&sched.workers, slot).is_some()
 }
 
 /// For how long a worker should have work before another is started, in nanoseconds: about what
@@ -156,8 +157,8 @@ fn one_more(sched: &Sched) -> f64 {
 fn workers_for_work(sched: &Sched, most: usize) -> usize {
     let one_more = one_more(sched);
     let (mut items, mut nanos) = (0, 0.0);
-    for worker in &sched.workers {
-        for (function, waits) in waiting(worker) {
+    for worker in sched.workers.iter() {
+        for (function, waits) in worker.frames.waiting() {
             match sched.costs.of(function) {
                 None => items += waits as usize,
                 Some(item_cost) => nanos += item_cost * f64::from(waits),
@@ -194,9 +195,9 @@ fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
         if worker.is_idle() || worker.is_on_its_way() {
             return None;
         }
-        waits |= waiting(worker).any(|(_, items)| items > 0);
+        waits |= worker.frames.waiting().any(|(_, items)| items > 0);
         if !worker.is_away() {
-            last = last.max(Some(worker.front_since));
+            last = last.max(Some(worker.frames.front_since()));
         }
     }
     let last = last.filter(|_| waits)?;
@@ -220,8 +221,8 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
 pub(in crate::process::sched) fn shrinks_at(sched: &Sched) -> Option<Instant> {
     let (_, idle) = excess(sched)?;
     let mut first = None;
-    for worker in &sched.workers {
-        let leaves = worker.is_idle().then(|| worker.front_since + idle);
+    for worker in sched.workers.iter() {
+        let leaves = worker.is_idle().then(|| worker.frames.front_since() + idle);
         first = earlier(first, leaves);
     }
     first
@@ -234,36 +235,25 @@ pub(in crate::process::sched) fn shrink(sched: &mut Sched) {
     };
     let mut left = excess;
     // The last slots first, because the first ones are filled first.
-    for index in (0..sched.workers.len()).rev() {
-        let worker = &mut sched.workers[index];
-        if left > 0 && worker.is_idle() && worker.front_since + idle <= sched.now {
-            worker.fruitful = true;
-            sched.dismiss_worker(index);
+    for slot in sched.workers.ids().rev() {
+        let worker = &sched.workers[slot];
+        if left > 0 && worker.is_idle() && worker.frames.front_since() + idle <= sched.now {
+            sched.workers[slot].bears_fruit();
+            sched.dismiss_worker(slot);
             left -= 1;
         }
     }
 }
 
-/// The functions of a worker's frames, and how many items of each wait for others to end. (The
-/// first of all begins at once.)
-fn waiting(worker: &Worker) -> impl Iterator<Item = (u64, u32)> {
-    let frames = worker.frames.iter().enumerate();
-    frames.map(|(position, frame)| {
-        let front = u32::from(position == 0);
-        let waits = frame.end.saturating_sub(frame.begun().max(front));
-        (frame.function, waits)
-    })
-}
-
-/// Whether no worker lives long enough to do anything, as the death of worker `index` has shown.
-pub(in crate::process::sched) fn is_hopeless(sched: &Sched, index: usize) -> bool {
+/// Whether no worker lives long enough to do anything, as the death of worker `slot` has shown.
+pub(in crate::process::sched) fn is_hopeless(sched: &Sched, slot: SlotId) -> bool {
     match sched.policy.elastic {
         None => {
             let given_up = |worker: &Worker| worker.is_spare() || worker.is_given_up();
             sched.workers.iter().all(given_up)
         }
         // Some slots may never have been tried.
-        Some(_) => sched.workers[index].is_given_up() && sched.workers.iter().all(Worker::is_away),
+        Some(_) => sched.workers[slot].is_given_up() && sched.workers.iter().all(Worker::is_away),
     }
 }
 
@@ -280,21 +270,18 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
         return;
     }
     for number in succession::width(&sched.workers)..most {
-        sched.workers.push(Worker::new(number, sched.now));
+        sched.workers.add(Worker::new(number, sched.now));
     }
     sched.policy.elastic = Some(Elastic { least, most });
     // The idle ones leave first, and of all the last, because the first slots are filled first.
     for idle in [true, false] {
-        for index in (0..sched.workers.len()).rev() {
+        for slot in sched.workers.ids().rev() {
             if is_surplus(sched)
-                && serves(&sched.workers[index])
-                && (sched.workers[index].is_idle() == idle)
+                && serves(&sched.workers[slot])
+                && (sched.workers[slot].is_idle() == idle)
             {
-                let worker = &mut sched.workers[index];
-                worker.fruitful = true;
-                worker.stage = Stage::Retiring;
-                worker.is_outgoing = false; // nobody takes its place
-                take_back::take_all_back(sched, index);
+                sched.workers[slot].becomes_surplus();
+                take_back::take_all_back(sched, slot);
             }
         }
     }
@@ -303,7 +290,7 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
 /// Whether a worker has a place among those that the pool should have.
 fn serves(worker: &Worker) -> bool {
     matches!(
-        worker.stage,
+        worker.stage(),
         Stage::Ready | Stage::Waiting | Stage::Preparing
     )
 }
