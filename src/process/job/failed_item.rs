@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::encoded::Encoded;
+use super::item_id::ItemId;
 use super::running_hook::RunningHook;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
@@ -42,9 +43,7 @@ impl fmt::Debug for OnFailedItem {
 /// An item that ran and has failed, for
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item), which has an example.
 pub struct FailedItem {
-    pub(crate) job: u64,
-    /// Its index in the job.
-    pub(crate) at: usize,
+    pub(crate) of: ItemId,
     pub(crate) error: TaskError,
     pub(crate) hook: OnFailedItem,
     pub(crate) code: CodeRef,
@@ -88,7 +87,7 @@ impl FailedItem {
     /// The argument as it was sent.
     #[must_use]
     pub fn argument(&self) -> Encoded {
-        let at = self.at - self.piece.first();
+        let at = self.of.at - self.piece.first();
         Encoded::of(&self.piece.part(at, at + 1))
     }
 
@@ -133,7 +132,7 @@ impl FailedItem {
     pub(crate) fn report(self, pool: u32) -> TaskError {
         let running = RunningHook {
             pool,
-            job: self.job,
+            job: self.of.job,
         };
         running.during(|| self.call()) // (in it the hook is dropped, too)
     }

@@ -21,6 +21,7 @@
 
 pub(super) mod encoded;
 pub(super) mod failed_item;
+pub(super) mod item_id;
 mod options;
 pub(super) mod reading;
 pub(super) mod results;

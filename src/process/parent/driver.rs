@@ -69,6 +69,7 @@ use crate::loom::{Mutex, per_thread};
 use crate::process::job::reading::Readers;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::pages::poll_policy::PollPolicy;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::earlier;
 use crate::process::sched::{Action, Sched};
@@ -309,35 +310,38 @@ impl Driver {
         let mut to_send = Vec::new();
         for action in actions {
             match action {
-                Action::Spawn(index) => self.start(index),
-                Action::Send(index, head, items) => {
+                Action::Spawn(SlotId(index)) => self.start(index),
+                Action::Send(SlotId(index), head, items) => {
                     let link = self.links[index].as_mut();
                     let sends = link.is_some_and(|link| link.peer.post(head, items));
                     to_send.extend(sends.then_some(index));
                 }
-                Action::Nudge(index) => {
+                Action::Nudge(SlotId(index)) => {
                     let link = self.links[index].as_mut();
                     let sends = link.is_some_and(|link| link.peer.nudge());
                     to_send.extend(sends.then_some(index));
                 }
-                Action::Ring(index) => {
+                Action::Ring(SlotId(index)) => {
                     self.links[index].iter().for_each(|link| link.peer.cancel());
                 }
-                Action::Hear(index) => {
+                Action::Hear(SlotId(index)) => {
                     self.receive(index, false);
                     self.read_unsent(index);
                 }
-                Action::Withdraw(index) => {
+                Action::Withdraw(SlotId(index)) => {
                     self.launches[index] = None;
                     self.forks.withdraw(index);
                 }
-                Action::Abandon { index, surely } => {
+                Action::Abandon {
+                    slot: SlotId(index),
+                    surely,
+                } => {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(|link| surely || !link.is_dying()) {
                         self.abandon(index, Instant::now());
                     }
                 }
-                Action::Kill(index) => {
+                Action::Kill(SlotId(index)) => {
                     if let Some(launcher) = &self.settings.launcher {
                         panic::contain(|| launcher.kill(index));
                     }
@@ -359,7 +363,7 @@ impl Driver {
 
     /// There is a place for each of the scheduler's slots.
     fn make_places(&mut self) {
-        let slots = self.sched.workers.len();
+        let slots = self.sched.slots();
         self.links.resize_with(slots, || None);
         self.launches.resize_with(slots, || None);
         self.shared.pids.lock().resize(slots, 0);
@@ -367,7 +371,7 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         self.make_places();
-        let number = self.sched.workers[index].number;
+        let number = self.sched.worker(index).number();
         if let Err(refused) = self.sched.chaos.start(index) {
             return self.starts(index, Err(refused));
         }
@@ -424,9 +428,9 @@ impl Driver {
                     self.make_places();
                 }
                 Mail::Trees(question) => {
-                    for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
+                    for (index, link) in self.links.iter_mut().enumerate() {
                         if let Some(link) = link
-                            && !worker.is_starting()
+                            && !self.sched.worker(index).is_starting()
                         {
                             link.ask_for_tree(&question);
                         }
@@ -466,7 +470,7 @@ impl Driver {
         let mut set = PollSet::new(self.shared.mailbox.bell.clone());
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
-            let own = link.next_due(self.sched.workers[index].is_starting());
+            let own = link.next_due(self.sched.worker(index).is_starting());
             due = earlier(due, own.map(|(at, _)| at));
             set.add(index, link, !self.stderr_is_full);
         }

@@ -111,7 +111,7 @@ impl Driver {
     /// Does what is due with a worker's process.
     fn do_what_is_due(&mut self, index: usize, now: Instant) {
         while let Some(link) = &mut self.links[index] {
-            let is_starting = self.sched.workers[index].is_starting();
+            let is_starting = self.sched.worker(index).is_starting();
             let due = link.next_due(is_starting).filter(|(at, _)| *at <= now);
             let failed = match due {
                 None => return,
@@ -228,7 +228,7 @@ impl Driver {
             link.extras.arrivals.used(0); // nothing claims what comes with them
             return;
         }
-        let was_starting = self.sched.workers[index].is_starting();
+        let was_starting = self.sched.worker(index).is_starting();
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
@@ -267,7 +267,7 @@ impl Driver {
                 link.condemn(Some(printed.unwrap_or_else(ours)));
                 if is_other {
                     // (The next one would begin in the same way.)
-                    self.sched.workers[index].failed_start = Some(StartFailure::Foreign);
+                    self.sched.cannot_start(index, StartFailure::Foreign);
                 }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
@@ -284,7 +284,7 @@ impl Driver {
             self.forks.answers.extend(forked);
         }
         link.pass_tree_on();
-        let worker = &self.sched.workers[index];
+        let worker = self.sched.worker(index);
         if let Some(launcher) = &self.settings.launcher
             && was_starting
             && (worker.is_serving() || worker.is_on_its_way())
@@ -343,11 +343,11 @@ impl Driver {
             }
         };
         let (exit, evidence, is_lost) = link.reap(ended);
-        let worker = &self.sched.workers[index];
+        let worker = self.sched.worker(index);
         let is_child = !link.is_launched();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
-            failed_start: worker.failed_start,
+            failed_start: worker.failed_start(),
             ..evidence
         };
         let exit = verdict(exit, &evidence, || is_child && kernel_kills::claim());

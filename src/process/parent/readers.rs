@@ -48,6 +48,7 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
 use crate::task::{TaskError, panic};
@@ -122,15 +123,15 @@ impl PoolState {
             Chore::Read(reading) => self.read(reading, is_caller),
             Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Fail(failed) => {
-                let (job, at) = (failed.job, failed.at);
+                let item = failed.of;
                 // (It may wait: this thread does not count as a driver here.)
                 let error = failed.report(self.counters.pool);
-                self.item_has_failed(job, at, error);
+                self.item_has_failed(item, error);
             }
             #[cfg(feature = "backtrace")]
             Chore::Name(naming) => {
-                let (job, at) = (naming.job, naming.at);
-                self.item_has_failed(job, at, naming.wait());
+                let item = naming.item;
+                self.item_has_failed(item, naming.wait());
             }
             Chore::Drop(_, values) => {
                 let _acting = ActingDriver::new();
@@ -140,8 +141,8 @@ impl PoolState {
     }
 
     /// Hands over the error of an item, which is complete now.
-    fn item_has_failed(&self, job: u64, at: usize, error: TaskError) {
-        self.end_with(|driver| (None, driver.sched.reported(job, at, error, Instant::now())));
+    fn item_has_failed(&self, item: ItemId, error: TaskError) {
+        self.end_with(|driver| (None, driver.sched.reported(item, error, Instant::now())));
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)

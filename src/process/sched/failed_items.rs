@@ -13,6 +13,7 @@ use super::policy::Policy;
 use super::state::Sched;
 use crate::process::job::Work;
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::Chore;
 #[cfg(feature = "backtrace")]
 use crate::process::job::reading::Naming;
@@ -32,17 +33,17 @@ fn hook_of<'a>(work: &'a Work, policy: &'a Policy) -> Option<&'a OnFailedItem> {
         .filter(|_| work.is_reported)
 }
 
-/// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
-/// thread do that, which brings the error later ([`reported`](super::finish::reported)). Otherwise
-/// returns the error.
+/// If a hook gets the item, or its error needs names, has another thread do that, which brings the
+/// error later ([`reported`](super::finish::reported)). Otherwise returns the error.
 pub(super) fn report(
     sched: &mut Sched,
-    id: u64,
-    at: usize,
+    item: ItemId,
     error: TaskError,
     piece: Option<Piece>,
 ) -> Option<TaskError> {
-    let Some(job) = sched.jobs.get_mut(id).filter(|job| at < job.limit()) else {
+    let at = item.at;
+    let job = sched.jobs.get_mut(item.job);
+    let Some(job) = job.filter(|job| at < job.limit()) else {
         return Some(error);
     };
     let hook = hook_of(&job.work, &sched.policy);
@@ -50,8 +51,7 @@ pub(super) fn report(
         #[cfg(feature = "backtrace")]
         if error.needs_names() {
             let naming = Naming {
-                job: id,
-                at,
+                item,
                 error,
                 is_given_up: false,
             };
@@ -63,8 +63,7 @@ pub(super) fn report(
     };
     let error = job.error_of(at, error);
     let failed = FailedItem {
-        job: id,
-        at,
+        of: item,
         error,
         hook: hook.clone(),
         code: job.work.code,

@@ -135,12 +135,12 @@ impl World {
         let mut hears = false;
         for action in self.driver.sched.actions() {
             match action {
-                Action::Hear(index) => {
+                Action::Hear(SlotId(index)) => {
                     hears = true;
                     self.driver.receive(index, false);
                     self.driver.read_unsent(index);
                 }
-                Action::Spawn(index) => {
+                Action::Spawn(SlotId(index)) => {
                     self.ahead += Duration::from_secs(2);
                     let (ours, theirs) = sockets::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();
