@@ -247,7 +247,7 @@ fn prospect(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Prospect {
             return Prospect::Work; // its end is being passed on
         }
         match task.origin() {
-            Origin::Work => return Prospect::Work,
+            Origin::Work | Origin::ThisThread => return Prospect::Work,
             Origin::Completer => return Prospect::Silent,
             Origin::Task(source) => task = source,
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{ABORTED, Scratch, Test, end_of, forever, note, noted, pool, tests, until};
-use trefoil::{ProcessPool, Shutdown, TaskError};
+use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
 /// What is said of a worker that has called `abort`.
 const ABORT: &str = match cfg!(windows) {
@@ -116,6 +116,42 @@ tests! {
         assert!(matches!(&panics, TaskError::Panicked(_)) && panics.note().is_none());
         assert!(seen.lock().unwrap().is_empty());
         assert_eq!(procs.stats().pending, 0);
+    }
+
+    /// What it does not wait for: its own call, and the end of its pool.
+    fn a_hook_may_wait_for_other_calls() {
+        let other = pool(1);
+        let own = Arc::new(std::sync::Mutex::new(None::<ProcessPool>));
+        let call = Arc::new(std::sync::Mutex::new(None::<Task<u64>>));
+        let (sender, notes) = std::sync::mpsc::channel();
+        let procs = ProcessPool::builder().workers(1).on_failed_item({
+            let (own, call) = (own.clone(), call.clone());
+            move |failed| {
+                failed.note("a hook has got it");
+                let pool = own.lock().unwrap().take().unwrap();
+                let elsewhere = other.spawn(1, fragile).join();
+                assert_eq!(other.map([1, 2], fragile).unwrap(), [2, 4]);
+                let here = pool.spawn(2, fragile).join_timeout(HOUR);
+                let text = pool.spawn(0, |n: u64| vec![Some(n)]).join();
+                let fails = pool.spawn(3, fragile).join().unwrap_err();
+                assert!(matches!(&fails, TaskError::Panicked(_)) && fails.note().is_none(), "{fails}");
+                let mut handle = call.lock().unwrap().take().unwrap();
+                assert!(matches!(handle.join_timeout(millis(1)), Err(TaskError::TimedOut(_))));
+                let itself = handle.map(|n| n + 1).join();
+                pool.shutdown(Shutdown::Wait);
+                sender.send((elsewhere, here, text, itself)).unwrap();
+            }
+        });
+        let procs = procs.build().unwrap();
+        *own.lock().unwrap() = Some(procs.clone());
+        let mut handle = call.lock().unwrap();
+        *handle = Some(procs.spawn(13, fragile));
+        drop(handle);
+        let (elsewhere, here, text, itself) = notes.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!((elsewhere.unwrap(), here.unwrap(), text.unwrap()), (2, 4, vec![Some(0)]));
+        assert!(matches!(itself, Err(TaskError::WouldBlock)), "{itself:?}");
+        procs.shutdown(Shutdown::Wait);
+        assert!(matches!(procs.spawn(1, fragile).join(), Err(TaskError::Closed)));
     }
 
     fn each_item_has_its_own_result() {

@@ -12,7 +12,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::builder::checked;
+use super::refusals::checked;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::initializer;
 use crate::process::parent::settings::Settings;

@@ -1,27 +1,26 @@
-//! The settings of a pool of processes, and which of them `build` refuses.
+//! The settings of a pool of processes.
 //!
-//! The builder collects them, checks in `build` whether a pool is possible (a program that never
-//! calls `init` gets an error before any process is started), and passes them to the driver as
-//! [`Settings`].
+//! The builder collects them, checks in `build` whether a pool is possible (`refusals`; a program
+//! that never calls `init` gets an error before any process is started), and passes them to the
+//! driver as [`Settings`].
 //!
 //! Their defaults: `process/parent/settings.rs`; every number: `process/limits/mod.rs`.
 
 use std::ffi::OsStr;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry;
+use super::refusals::{check_bounds, check_elastic, check_fork_server, check_launched, checked};
 use crate::process::job::Initializer;
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
-use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
+use crate::process::limits::PATIENCE_ELSEWHERE;
 #[cfg(feature = "tracing")]
 use crate::process::observe::forward_events::EventListener;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, StartMethod, WorkerStdout};
-use crate::process::parent::start_child::refusal;
 use crate::process::sched::policy::Elastic;
 use crate::process::worker::raw_call::{code_of, code_of_bare, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool, WorkerRange};
@@ -29,7 +28,6 @@ use crate::sys::processors;
 use crate::task::{TaskError, TaskReport};
 use trefoil_os::host::handover::CARRIES;
 use trefoil_os::host::private_memory::Meter;
-use trefoil_os::host::sibling::{FORKS, UNSUPPORTED};
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
 ///
@@ -392,11 +390,11 @@ impl ProcessPoolBuilder {
     /// [`Codec`](TaskError::Codec), before its error reaches the caller: with its argument as it
     /// was sent, for a log, a queue of what must be looked at, or a file. Default: none.
     ///
-    /// It runs on a helper thread, and may wait for the system (a file, a socket, a lock or a
-    /// channel of `std`): the error comes that much later, and no other item waits. Waits of this
-    /// crate are refused there ([`WouldBlock`](TaskError::WouldBlock), or a panic): for tasks, locks
-    /// and channels. (If no thread can be started, it is not called.) What it passes to
-    /// [`FailedItem::note`] is then in the error ([`TaskError::note`]). A panic in it is contained.
+    /// It runs on a helper thread, and may wait for what it likes, also for calls on this pool: the
+    /// error comes that much later, and no other item waits. Only its own call ends after it: to
+    /// join that is [`WouldBlock`](TaskError::WouldBlock) there. Calls that it makes have no hook. (If
+    /// no thread can be started, it is not called.) What it passes to [`FailedItem::note`] is then
+    /// in the error ([`TaskError::note`]). A panic in it is contained.
     /// A [call's own](crate::ProcessCall::on_failed_item) takes its place. The crate
     /// `trefoil-capsules` has a hook that keeps the items as files, and runs them again.
     ///
@@ -855,7 +853,7 @@ impl ProcessPoolBuilder {
         }
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
-        bounded(settings.least, settings.asked)?;
+        check_bounds(settings.least, settings.asked)?;
         settings.plain |= self.launcher.is_some();
         if let Some(threads) = self.threads_per_worker {
             settings.limit_threads(threads, |_| true);
@@ -866,7 +864,7 @@ impl ProcessPoolBuilder {
         let after_fork = self.after_fork.transpose();
         settings.after_fork = after_fork.map_err(PoolError::Initializer)?;
         if settings.start_method == StartMethod::ForkServer {
-            can_fork(self.launcher.is_some(), settings.plain)?;
+            check_fork_server(self.launcher.is_some(), settings.plain)?;
         }
         if let Some(launcher) = self.launcher {
             settings.workers = checked(prepare(launcher, &mut settings)?)?;
@@ -891,81 +889,9 @@ impl ProcessPoolBuilder {
     }
 }
 
-/// This number of workers, if it is possible.
-pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
-    if (1..=MOST_WORKERS).contains(&workers) {
-        return Ok(workers);
-    }
-    let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
-}
-
-/// Whether the least number of workers is not above the most.
-fn bounded(least: Option<usize>, most: Option<usize>) -> Result<(), PoolError> {
-    if let (Some(least), most) = (least, most.unwrap_or(0))
-        && least > most
-    {
-        let message = format!("a pool cannot have from {least} to {most} workers");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
-    }
-    Ok(())
-}
-
-/// Whether workers can be copies of a fork server.
-fn can_fork(has_launcher: bool, plain: bool) -> Result<(), PoolError> {
-    let message = |why| format!("`StartMethod::ForkServer` is not possible here: {why}");
-    let refused = |why| Err(io::Error::new(io::ErrorKind::Unsupported, message(why)).into());
-    if has_launcher {
-        return Err(PoolError::Launcher(message(
-            "a launcher starts the workers of this pool, and they cannot be copies of a process of \
-             this program",
-        )));
-    }
-    if !FORKS {
-        return refused(UNSUPPORTED);
-    }
-    if plain {
-        return refused(
-            "the workers of this pool are plain (`plain_workers`, or `TREFOIL_PLAIN_WORKERS=1` in \
-             the environment), and a fork server sends descriptors",
-        );
-    }
-    Ok(())
-}
-
-/// Whether a launcher's workers can have these settings.
-fn check(settings: &Settings) -> Result<(), PoolError> {
-    let refused = |message: &str| Err(PoolError::Launcher(message.to_owned()));
-    if settings.stdout == WorkerStdout::Capture {
-        return refused(
-            "their standard output cannot be captured there, because it goes to standard error and not \
-             to `on_output`: return the text as a part of the result",
-        );
-    }
-    if settings.variables_for.is_some() {
-        return refused(
-            "`env_for` is for workers that this process starts itself: use `env`, or call \
-             `process::worker_index()` in the initializer",
-        );
-    }
-    if settings.processors_for.is_some() {
-        return refused(
-            "`pin_to` is for workers that this process starts itself: let the launcher's command \
-             line choose processors (`taskset`), or call `process::worker_index()` in the initializer",
-        );
-    }
-    let mut variables = settings.variables.iter();
-    if let Some(message) =
-        variables.find_map(|(name, value)| refusal(name, value, &"the launcher's workers"))
-    {
-        return refused(&message);
-    }
-    Ok(())
-}
-
 /// Makes `launcher` ready for a pool. Returns the number of workers.
 fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<usize, PoolError> {
-    check(settings)?;
+    check_launched(settings)?;
     let program = settings.program();
     let can = launcher.prepare(&program)?;
     let most = program.width(can.slots);
@@ -977,13 +903,7 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     let policy = &mut settings.policy;
     policy.starts_far = true;
     policy.replace_first = false; // it has so many places, and starts none that lives
-    if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
-        let least = elastic.least;
-        return Err(PoolError::Launcher(format!(
-            "the launcher keeps at least {least} workers, but the pool may have only {most}: allow \
-             more with `workers`"
-        )));
-    }
+    check_elastic(policy.elastic, most)?;
     policy.patience = policy.patience.max(PATIENCE_ELSEWHERE);
     policy.grace = policy.grace.saturating_add(can.latency);
     settings.unenforced = can.unenforced;

@@ -470,13 +470,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(
-            self.pool,
-            self.options.starting_now(),
-            self.code.clone(),
-            items,
-            true,
-        )
+        self.results(items, true)
     }
 
     /// Yields each result as soon as it is available, as
@@ -495,13 +489,12 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(
-            self.pool,
-            self.options.starting_now(),
-            self.code.clone(),
-            items,
-            false,
-        )
+        self.results(items, false)
+    }
+
+    fn results<I: IntoIterator<Item = A>>(&self, items: I, ordered: bool) -> Imap<I::IntoIter, R> {
+        let (options, code) = (self.options.starting_now(), self.code.clone());
+        Imap::new(self.pool, options, code, items, ordered)
     }
 }
 

@@ -97,13 +97,13 @@ fn check_threads() -> Result<(), &'static str> {
     if !itself::is_first_thread() {
         return Err("`trefoil::init()` must be called on the program's first thread");
     }
-    match itself::is_alone() {
-        Some(false) => Err(
+    if itself::is_alone() == Some(false) {
+        return Err(
             "`trefoil::init()` must be called first in `main`: other threads are already \
                 running",
-        ),
-        Some(true) | None => Ok(()),
+        );
     }
+    Ok(())
 }
 
 /// What `init` and the constructor call.
@@ -196,16 +196,17 @@ const NO_STREAM: &str = "its standard input or output is neither a pipe nor a so
 
 /// Whether this process can be a worker; or why not.
 fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
-    match (is_as_called(), invitation.has_stream()) {
-        (false, _) => Err(OTHER_RIGHTS),
-        (true, _) if invitation.entry.is_some() => Ok(()),
-        (_, false) if invitation.stream == Some([0, 1]) => Err(NO_STREAM),
-        (_, false) if invitation.stream.is_some() => {
-            Err("its stream was closed before `trefoil::init()`")
-        }
-        (_, false) => Err("its standard input was replaced before `trefoil::init()`"),
-        _ => Ok(()),
+    if !is_as_called() {
+        return Err(OTHER_RIGHTS);
     }
+    if invitation.entry.is_some() || invitation.has_stream() {
+        return Ok(());
+    }
+    Err(match invitation.stream {
+        Some([0, 1]) => NO_STREAM,
+        Some(_) => "its stream was closed before `trefoil::init()`",
+        None => "its standard input was replaced before `trefoil::init()`",
+    })
 }
 
 /// Whether this process has its caller's rights, and has never had others.

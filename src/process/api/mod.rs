@@ -9,4 +9,5 @@ pub(super) mod pool;
 pub(super) mod process;
 #[cfg(feature = "auto")]
 pub(super) mod raw_auto;
+mod refusals;
 pub(super) mod worker_range;

@@ -23,6 +23,7 @@ use super::imap::Imap;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::process::job::CallOptions;
+use crate::process::job::running_hook::RunningHook;
 use crate::process::limits::{DROP_LIMIT, MOST_WORKERS};
 use crate::process::parent::driver::{PoolState, is_a_driver};
 use crate::process::parent::driving::{self, Driving};
@@ -506,8 +507,9 @@ impl ProcessPool {
     /// Tasks spawned later end in [`TaskError::Closed`]. It may be called again, also from several
     /// threads, and a stronger call overrides a weaker one. An [`Imap`] takes no more items.
     ///
-    /// In a callback on the driver thread of a process pool, this or another, it does not wait. The
-    /// iterator of a `map` on this pool must not call it with [`Shutdown::Wait`]: each would wait
+    /// In a callback on the driver thread of a process pool, this or another, it does not wait; nor
+    /// does it in this pool's hook for [failed
+    /// items](crate::ProcessPoolBuilder::on_failed_item). The iterator of a `map` on this pool must not call it with [`Shutdown::Wait`]: each would wait
     /// for the other.
     ///
     /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect
@@ -581,7 +583,10 @@ impl End {
         }
         mailbox.close();
         let _ = mailbox.push([Mail::Stop(stop)]);
-        if is_a_driver() {
+        // (The hook's item must end first.)
+        let hook = RunningHook::here();
+        let is_in_hook = hook.is_some_and(|hook| hook.pool == self.shared.counters.pool);
+        if is_in_hook || is_a_driver() {
             return;
         }
         // A second caller waits here for the first.

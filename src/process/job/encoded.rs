@@ -18,7 +18,7 @@ use crate::process::value::codec::decode;
 use crate::process::value::copies::{Copies, CopySource, Sources};
 use crate::process::value::lent_arrays::Missing;
 use crate::process::value::scope::{self, Decoding};
-use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
+use crate::process::wire::{BatchHead, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 
 /// What no bytes can hold.
@@ -69,18 +69,9 @@ impl Encoded {
         if !numbers.is_empty() {
             put(&Frame::Descriptors(numbers), &[]);
         }
-        let code = CodeRef {
-            trampoline: 0,
-            function: 0,
-        };
         let batch = BatchHead {
-            sequence: 0,
-            code,
             count: 1,
-            limit: 0,
-            brief: false,
-            ends: false,
-            context: 0,
+            ..BatchHead::default()
         };
         let items = &[][..];
         put(&Frame::Batch { batch, lent, items }, piece.bytes());

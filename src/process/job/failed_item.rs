@@ -5,6 +5,8 @@
 //! (`parent::readers`) calls the hook, which may take as long as it likes: the driver does not
 //! wait. The error goes to its job when the hook has returned, with the note that it has left.
 //!
+//! What the hook may wait for: `running_hook`.
+//!
 //! For which errors: `FailedItem::is_for` here, asked in `sched/failed_items.rs`.
 //!
 //! Tests: `tests/process/failures.rs`; `crates/trefoil-capsules`.
@@ -15,6 +17,8 @@ use std::sync::Arc;
 
 use super::Context;
 use super::encoded::Encoded;
+use super::item_id::ItemId;
+use super::running_hook::RunningHook;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 use crate::task::{TaskError, panic};
@@ -39,9 +43,7 @@ impl fmt::Debug for OnFailedItem {
 /// An item that ran and has failed, for
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item), which has an example.
 pub struct FailedItem {
-    pub(crate) job: u64,
-    /// Its index in the job.
-    pub(crate) at: usize,
+    pub(crate) of: ItemId,
     pub(crate) error: TaskError,
     pub(crate) hook: OnFailedItem,
     pub(crate) code: CodeRef,
@@ -85,7 +87,7 @@ impl FailedItem {
     /// The argument as it was sent.
     #[must_use]
     pub fn argument(&self) -> Encoded {
-        let at = self.at - self.piece.first();
+        let at = self.of.at - self.piece.first();
         Encoded::of(&self.piece.part(at, at + 1))
     }
 
@@ -125,8 +127,17 @@ impl FailedItem {
         matches!(error, WorkerDied(_) | TimedOut(_) | Panicked(_) | Codec(_))
     }
 
-    /// Calls the hook. Returns the error, with the note if there is one.
-    pub(crate) fn report(self) -> TaskError {
+    /// Calls the hook of this pool, or of the call. Returns the error, with the note if there is
+    /// one.
+    pub(crate) fn report(self, pool: u32) -> TaskError {
+        let running = RunningHook {
+            pool,
+            job: self.of.job,
+        };
+        running.during(|| self.call()) // (in it the hook is dropped, too)
+    }
+
+    fn call(self) -> TaskError {
         if !self.is_given_up {
             #[cfg(feature = "backtrace")]
             self.error.wait_for_names();

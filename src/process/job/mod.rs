@@ -21,10 +21,12 @@
 
 pub(super) mod encoded;
 pub(super) mod failed_item;
+pub(super) mod item_id;
 mod options;
 pub(super) mod reading;
 pub(super) mod results;
 mod retry;
+pub(super) mod running_hook;
 
 use std::any::TypeId;
 use std::collections::VecDeque;
@@ -40,6 +42,7 @@ use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, panic};
 use results::{CallTypes, Sink, Values};
 use retry::Retries;
+use running_hook::RunningHook;
 
 pub(crate) use options::CallOptions;
 
@@ -70,6 +73,8 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
+    /// A hook may get its items that fail.
+    pub(crate) is_reported: bool,
     /// Counts the items of a `map` or an `imap` for those who look at it.
     pub(crate) items: Option<Items>,
 }
@@ -88,6 +93,7 @@ impl Work {
             each: false,
             numbered: false,
             options,
+            is_reported: RunningHook::here().is_none(),
             items: None,
         }
     }

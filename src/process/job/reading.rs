@@ -12,6 +12,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::failed_item::FailedItem;
+#[cfg(feature = "backtrace")]
+use super::item_id::ItemId;
 use super::results::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
@@ -77,9 +79,7 @@ impl Chore {
 /// An item that has failed, whose error is held back until the names in it are known.
 #[cfg(feature = "backtrace")]
 pub(crate) struct Naming {
-    pub(crate) job: u64,
-    /// Its index in the job.
-    pub(crate) at: usize,
+    pub(crate) item: ItemId,
     pub(crate) error: TaskError,
     /// No thread can wait for the names.
     pub(crate) is_given_up: bool,

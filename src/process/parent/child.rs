@@ -54,7 +54,7 @@ impl Child {
         // First by the descriptor, which fails if the process is gone and its number may be another
         // process's.
         let alive = self.signal(Signal::KILL);
-        if let (true, Some(group)) = (alive, &self.group) {
+        if alive && let Some(group) = &self.group {
             group.kill();
         }
         alive

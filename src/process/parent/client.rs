@@ -26,6 +26,7 @@ use super::mailbox::Mail;
 use crate::events;
 use crate::parking::block_on::block_on;
 use crate::process::job::results::{Collect, One, is_quick_type};
+use crate::process::job::running_hook::RunningHook;
 use crate::process::job::{CallOptions, Context, Initializer, Job, Work};
 use crate::process::limits::chunks_ahead;
 use crate::process::sched::Feed;
@@ -268,7 +269,15 @@ impl<T: 'static> PromiseSource for CancelCall<T> {
     }
 
     fn origin(&self) -> Origin {
-        Origin::Work
+        let is_own = |hook: &RunningHook| {
+            let shared = self.shared.upgrade();
+            hook.job == self.id && shared.is_some_and(|shared| shared.counters.pool == hook.pool)
+        };
+        if RunningHook::here().is_some_and(|hook| is_own(&hook)) {
+            Origin::ThisThread
+        } else {
+            Origin::Work
+        }
     }
 
     fn is_executors(&self) -> bool {

@@ -129,7 +129,7 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
     loop {
         let mut engine = shared.engine.lock();
         let driver = engine.as_mut()?;
-        let sleep = driver.work(std::mem::take(&mut news));
+        let sleep = driver.work(&news);
         driver.dismiss_callers();
         let chores = std::mem::take(&mut driver.sched.chores);
         let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());

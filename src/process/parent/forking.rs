@@ -36,7 +36,7 @@ use crate::process::job::reading::Forked;
 use crate::process::launch::launched::{Born, Newborn, Started, stream};
 use crate::process::sched::How;
 use crate::process::sched::back_off::StartFailure;
-use crate::process::sched::workers::{Stage, Worker};
+use crate::process::sched::workers::Stage;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
 use crate::sys::child::Id;
@@ -56,15 +56,12 @@ impl Driver {
         }
         // A server that was given up is tried again.
         if let Some(server) = &mut self.server {
-            let slot = &mut server.sched.workers[0];
-            if slot.stage.is_down() && slot.is_given_up() {
-                *slot = Worker::new(0, Instant::now());
-            }
+            server.sched.try_again(0, Instant::now());
         }
     }
 
     fn request(&self, index: usize) -> io::Result<Waiting> {
-        let number = self.sched.workers[index].number;
+        let number = self.sched.worker(index).number();
         let mut processors = Vec::new();
         if let Some(of) = &self.settings.processors_for {
             processors = of(number);
@@ -94,7 +91,9 @@ impl Driver {
             let Some(sent) = self.forks.answered(request) else {
                 continue; // it is the server that breaks the protocol
             };
-            server.sched.workers[0].fruitful |= made.is_ok();
+            if made.is_ok() {
+                server.sched.bears_fruit(0);
+            }
             some = true;
             self.has_forked(sent, made, now);
         }
@@ -111,8 +110,8 @@ impl Driver {
             self.sched.break_down(error, now);
             some = true;
         }
-        let slot = &server.sched.workers[0];
-        if slot.stage == Stage::Ready {
+        let slot = server.sched.worker(0);
+        if slot.stage() == Stage::Ready {
             while let Some(slot) = self.forks.waiting.pop_front() {
                 let index = slot.index;
                 if let Err(error) = self.send_request(&mut server, slot) {
@@ -120,12 +119,12 @@ impl Driver {
                     self.starts(index, Err(error));
                 }
             }
-        } else if slot.stage.is_down() && slot.is_given_up() {
+        } else if slot.stage().is_down() && slot.is_given_up() {
             let exit = server.forks.last_exit.clone();
             let exit = exit.unwrap_or_else(|| WorkerExit::new(0));
             for slot in std::mem::take(&mut self.forks.waiting) {
                 some = true;
-                self.sched.workers[slot.index].failed_start = Some(StartFailure::Unforked);
+                self.sched.cannot_start(slot.index, StartFailure::Unforked);
                 self.sched.died(slot.index, &exit, false, now);
             }
         }
@@ -152,7 +151,7 @@ impl Driver {
         let number = self.forks.count;
         let frame = Frame::Fork {
             request: number,
-            index: self.sched.workers[slot.index].number as u64,
+            index: self.sched.worker(slot.index).number() as u64,
             captures: output.is_some(),
             processors: slot.processors.clone(),
             variables: slot.variables.clone(),
@@ -199,7 +198,7 @@ impl Driver {
         let Some(Waiting { index, .. }) = sent.slot else {
             return;
         };
-        let number = self.sched.workers[index].number;
+        let number = self.sched.worker(index).number();
         let link = started.and_then(|started| Link::new_to(number, started, &self.settings));
         self.starts(index, link);
     }

@@ -289,6 +289,13 @@ impl Link {
         }
     }
 
+    /// Passes on the answer that has come with its records, if one has.
+    pub(super) fn pass_tree_on(&mut self) {
+        if let Some((text, json)) = self.extras.tree.take() {
+            self.trees.answered((&text, &json));
+        }
+    }
+
     /// Whether a launcher has started it.
     pub(super) fn is_launched(&self) -> bool {
         self.startup.is_none()

@@ -1,10 +1,11 @@
 //! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
-//! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
-//! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
-//! results that take time. Callers may do some of the driver's work (`shortcut`). `forking` gets
-//! workers from a fork server, which is asked in the order of `forks`.
+//! starts, feeds, reads from and reaps the workers, each through its `link`: it sleeps on a
+//! `poll_set`, and does what follows from `news`. What carries the bytes is behind `peer`.
+//! `start_child` starts a worker, if no launcher does. `readers` decode results that take time.
+//! Callers may do some of the driver's work (`shortcut`). `forking` gets workers from a fork
+//! server, which is asked in the order of `forks`.
 
 pub(super) mod child;
 pub(super) mod client;
@@ -16,7 +17,9 @@ pub(super) mod link;
 mod link_due;
 pub(super) mod mailbox;
 mod new_worker;
+mod news;
 mod peer;
+mod poll_set;
 pub(super) mod readers;
 pub(super) mod settings;
 pub(super) mod shortcut;

@@ -21,6 +21,10 @@
 //!    millisecond, and releases it before the task is completed: that runs callbacks, and
 //!    destructors if the result is not wanted.
 //!
+//! What a reader runs must not wait for tasks: the thread counts as a driver ([`ActingDriver`])
+//! while it decodes, drops values or completes a task. The hook for failed items may
+//! (`job::running_hook`).
+//!
 //! A task whose result is being decoded neither has ended nor runs, so a timeout does not limit it.
 //! If it is cancelled, or the pool is killed, it ends at once, and the values of its reading are
 //! dropped. Only a `Shutdown::Wait` without a limit waits for a reader.
@@ -44,7 +48,8 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
-use crate::process::job::reading::{Chore, Reading};
+use crate::process::job::item_id::ItemId;
+use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
 use crate::task::{TaskError, panic};
 
@@ -76,7 +81,6 @@ impl PoolState {
 
     /// Does the waiting chores of one type, as a reader.
     fn serve(&self, result_type: TypeId) {
-        let _acting = ActingDriver::new();
         loop {
             let next = self.readers.0.lock().next(result_type, Instant::now());
             match next {
@@ -92,7 +96,6 @@ impl PoolState {
         if self.mailbox.is_foreign() {
             return;
         }
-        let _acting = ActingDriver::new();
         loop {
             let mut state = self.readers.0.lock();
             let Some(chore) = state.take(job) else {
@@ -120,25 +123,31 @@ impl PoolState {
             Chore::Read(reading) => self.read(reading, is_caller),
             Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Fail(failed) => {
-                let (job, at) = (failed.job, failed.at);
-                self.item_has_failed(job, at, failed.report());
+                let item = failed.of;
+                // (It may wait: this thread does not count as a driver here.)
+                let error = failed.report(self.counters.pool);
+                self.item_has_failed(item, error);
             }
             #[cfg(feature = "backtrace")]
             Chore::Name(naming) => {
-                let (job, at) = (naming.job, naming.at);
-                self.item_has_failed(job, at, naming.wait());
+                let item = naming.item;
+                self.item_has_failed(item, naming.wait());
             }
-            Chore::Drop(_, values) => panic::contain(|| drop(values)),
+            Chore::Drop(_, values) => {
+                let _acting = ActingDriver::new();
+                panic::contain(|| drop(values));
+            }
         }
     }
 
     /// Hands over the error of an item, which is complete now.
-    fn item_has_failed(&self, job: u64, at: usize, error: TaskError) {
-        self.end_with(|driver| (None, driver.sched.reported(job, at, error, Instant::now())));
+    fn item_has_failed(&self, item: ItemId, error: TaskError) {
+        self.end_with(|driver| (None, driver.sched.reported(item, error, Instant::now())));
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)
     fn read(&self, mut reading: Reading, is_caller: bool) {
+        let _acting = ActingDriver::new();
         loop {
             let Some(part) = reading.next(is_caller) else {
                 // A reader decodes it, and has more stack.
@@ -168,6 +177,7 @@ impl PoolState {
     /// Drops the values that are not wanted after `act`, and completes the job that ends with it,
     /// without the engine's lock. If the driver has ended, nothing acts.
     fn end_with(&self, act: impl FnOnce(&mut Driver) -> (Option<Values>, Option<Box<Job>>)) {
+        let _acting = ActingDriver::new();
         let mut engine = self.engine.lock();
         let Some(driver) = engine.as_mut() else {
             return;
@@ -182,8 +192,37 @@ impl PoolState {
         let result_type = ended.result_type();
         let mut unwanted = ended.finish();
         if let Some(driver) = &mut *self.engine.lock() {
-            driver.has_finished(result_type, unwanted.take());
+            driver.finishing -= 1;
+            let drop = |values| Chore::Drop(result_type, values);
+            driver.sched.chores.extend(unwanted.take().map(drop));
+            if driver.finishing == 0 && driver.sched.is_over() || !driver.sched.chores.is_empty() {
+                self.mailbox.wake();
+            }
         }
         panic::contain(|| drop(unwanted));
+    }
+}
+
+impl Driver {
+    /// Takes values of `reading` that other threads have decoded. Returns the values that are not
+    /// wanted, the job that ends with them, and whether these were all.
+    fn hand_over(
+        &mut self,
+        reading: &mut Reading,
+        part: DecodedPart,
+    ) -> (Option<Values>, Option<Box<Job>>, bool) {
+        let now = Instant::now();
+        let (unwanted, ended) = self.sched.decoded(reading, part, now);
+        let over = reading.is_over() || !self.sched.has(reading.job);
+        if over
+            && let Some((worker, hold)) = reading.sender.take()
+            && let Some(link) = &mut self.links[worker]
+            && Arc::ptr_eq(&link.extras.hold, &hold)
+        {
+            drop(hold);
+            link.peer
+                .processed_all_but(link.partial.len(), &mut link.extras);
+        }
+        (unwanted, ended, over)
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use super::sent_frame::SentFrame;
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{due, place};
 use crate::process::job::reading::Chore;
@@ -43,21 +44,20 @@ pub(super) fn dispatch_work(sched: &mut Sched) -> bool {
 }
 
 /// The worker that has an item of the job `id` and nothing else.
-pub(super) fn sole(sched: &Sched, id: u64) -> Option<usize> {
-    let only = |frame: &SentFrame| frame.job == id && frame.wanted;
-    let mut workers = sched.workers.iter();
-    workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
+pub(super) fn sole(sched: &Sched, id: u64) -> Option<SlotId> {
+    let is_it = |frame: &SentFrame| frame.job == id && frame.wanted;
+    let has_nothing_else = |slot: &SlotId| sched.workers[*slot].frames.sole().is_some_and(is_it);
+    sched.workers.with_job(id).find(has_nothing_else)
 }
 
 /// The job of the only frame that `worker` has, if that is wanted.
-pub(super) fn sole_of(sched: &Sched, worker: usize) -> Option<u64> {
-    let frames = &sched.workers[worker].frames;
-    let only = frames.front().filter(|_| frames.len() == 1)?;
+pub(super) fn sole_of(sched: &Sched, worker: SlotId) -> Option<u64> {
+    let only = sched.workers[worker].frames.sole()?;
     only.wanted.then_some(only.job)
 }
 
 /// Whether the only record that `worker` can still send is the end of its frame.
-pub(super) fn only_ends(sched: &Sched, worker: usize) -> bool {
-    let frames = &sched.workers[worker].frames;
-    frames.len() == 1 && frames[0].done == frames[0].end
+pub(super) fn only_ends(sched: &Sched, worker: SlotId) -> bool {
+    let only = sched.workers[worker].frames.sole();
+    only.is_some_and(|frame| frame.done == frame.end)
 }

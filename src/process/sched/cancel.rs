@@ -7,47 +7,50 @@
 
 use super::peer::Cancel;
 use super::sent_frame::Recall;
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{Action, rules};
 use crate::process::wire::Frame;
 
 /// Asks a plain worker to begin no more items of a frame; `cancel`: also marks the running
 /// item as unwanted.
-pub(super) fn ask_back(sched: &mut Sched, index: usize, position: usize, cancel: bool) {
-    let frame = &mut sched.workers[index].frames[position];
+pub(super) fn ask_back(sched: &mut Sched, slot: SlotId, position: usize, cancel: bool) {
+    let frame = &mut sched.workers[slot].frames[position];
     if !frame.recall.was_asked() {
         frame.recall = Recall::Asked(sched.now + sched.policy.patience);
     } else if !cancel {
         return;
     }
     let sequence = frame.sequence;
-    sched.send_message(index, &Frame::Recall { sequence, cancel });
+    sched.send_message(slot, &Frame::Recall { sequence, cancel });
 }
 
 /// Marks the running item of the frame at `position` as unwanted, and begins its grace
 /// period.
-pub(super) fn cancel_running(sched: &mut Sched, index: usize, position: usize) {
-    let worker = &mut sched.workers[index];
+pub(super) fn cancel_running(sched: &mut Sched, slot: SlotId, position: usize) {
+    let worker = &mut sched.workers[slot];
     let frame = &worker.frames[position];
     let sequence = frame.sequence;
-    if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
+    let planned = worker.planned_kill();
+    if planned.is_some_and(|kill| kill.sequence == sequence) {
         return;
     }
-    let kill_at = Some((sched.now + sched.policy.grace, sequence));
+    let kill_at = sched.now + sched.policy.grace;
     match worker.peer.cancel(frame) {
         Cancel::NothingRuns => {
-            let by = rules::close_by(frame, sched.now);
-            worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
+            if let Some(by) = rules::close_by(frame, sched.now) {
+                worker.plan_kill(by, sequence);
+            }
         }
         Cancel::Ring => {
-            worker.kill_at = kill_at;
-            sched.actions.push(Action::Ring(index));
+            worker.plan_kill(kill_at, sequence);
+            sched.actions.push(Action::Ring(slot));
         }
         Cancel::Ask => {
             if position == 0 {
-                worker.kill_at = kill_at;
+                worker.plan_kill(kill_at, sequence);
             }
-            ask_back(sched, index, position, true);
+            ask_back(sched, slot, position, true);
         }
     }
 }

@@ -11,22 +11,24 @@
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
 use super::sent_frame::SentFrame;
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::INITIALIZE;
 use super::{finish, retry, rules, shutdown, succession};
 use crate::events::{self, Trouble};
+use crate::process::job::Job;
+use crate::process::job::item_id::{INITIALIZE, ItemId};
 use crate::task::{Cause, TaskError, WorkerExit};
 
-/// Worker `index` is gone, and all its output has been received. `broken`: it broke the
+/// Worker `slot` is gone, and all its output has been received. `broken`: it broke the
 /// protocol, so nothing is known of what it ran.
-pub(super) fn died(sched: &mut Sched, index: usize, exit: &WorkerExit, broken: bool) {
-    let worker = &mut sched.workers[index];
+pub(super) fn died(sched: &mut Sched, slot: SlotId, exit: &WorkerExit, broken: bool) {
+    let worker = &mut sched.workers[slot];
     let counts = exit.pid != 0 && !worker.was_dismissed();
     if counts {
         sched.counters.stats.lock().died += 1;
     }
     let (mut frames, mut running) = (Vec::new(), false);
-    while let Some(frame) = worker.frames.pop_front() {
+    for frame in worker.frames.take_all() {
         let begun = if broken { frame.end } else { frame.begun() };
         running |= frame.done < begun && frame.job != INITIALIZE;
         frames.push((begun, frame));
@@ -39,16 +41,18 @@ pub(super) fn died(sched: &mut Sched, index: usize, exit: &WorkerExit, broken: b
         // An argument that was too large to be received counts as running. (The kernel may have
         // killed it for what others have allocated.)
         *begun += 1;
-        worker.fruitful = true;
+        running = true;
     }
-    worker.fruitful |= running;
-    events::worker_died(worker.pid);
+    if running {
+        worker.bears_fruit();
+    }
+    events::worker_died(worker.pid());
     if counts && exit.cause != Cause::Pool {
         events::noticed(Trouble::WorkerDied);
     }
     let killed = rules::shows_nothing(sched, exit);
-    sched.workers[index].died(killed, sched.now);
-    succession::has_died(sched, index);
+    sched.workers[slot].died(killed, sched.now);
+    succession::has_died(sched, slot);
     for (begun, frame) in frames.into_iter().rev() {
         if frame.wanted {
             lost(sched, &frame, begun, exit);
@@ -57,13 +61,12 @@ pub(super) fn died(sched: &mut Sched, index: usize, exit: &WorkerExit, broken: b
             retry::run_again(sched, frame.job, piece);
         }
     }
-    if sched.policy.one_process.is_some() && !sched.jobs.all().any(super::super::job::Job::is_read)
-    {
+    if sched.policy.one_process.is_some() && !sched.jobs.all().any(Job::is_read) {
         // The unfinished items of a `Process` will never end.
         shutdown::break_down(sched, &TaskError::WorkerDied(Box::new(exit.clone())));
     } else if let Some(error) = died_too_often(sched, exit, counts) {
         shutdown::break_down(sched, &error);
-    } else if rules::is_hopeless(sched, index) {
+    } else if rules::is_hopeless(sched, slot) {
         shutdown::give_up(sched, exit);
     }
 }
@@ -82,19 +85,20 @@ fn lost(sched: &mut Sched, frame: &SentFrame, begun: u32, exit: &WorkerExit) {
     let (mut blamed, mut retried) = (Vec::new(), Vec::new());
     for item in (frame.done..begun).rev() {
         let at = frame.piece.first() + item as usize;
+        let of_job = ItemId { job: id, at };
         if job.attempted(at) && !stopped {
             job.pause(at);
             retried.push(frame.piece.part(item as usize, item as usize + 1));
         } else {
-            blamed.push((at, TaskError::WorkerDied(Box::new(exit.clone()))));
+            blamed.push((of_job, TaskError::WorkerDied(Box::new(exit.clone()))));
         }
     }
     sched.jobs.enqueue(id, true, sched.now);
     for piece in retried {
         retry::run_again(sched, id, piece);
     }
-    for (at, error) in blamed.into_iter().rev() {
-        finish::item_error(sched, id, at, error, Some(frame.piece.clone()));
+    for (item, error) in blamed.into_iter().rev() {
+        finish::item_error(sched, item, error, Some(frame.piece.clone()));
     }
     if stopped {
         // A plain worker may die before it has answered what it has not begun.

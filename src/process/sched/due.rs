@@ -1,8 +1,9 @@
 //! What is due: the one list of all times, who is next, and what happens then.
 //!
 //! `tick` does what is due, one after the other, until nothing is; `deadline` is when the next is.
-//! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`]
-//! or [`next_of`], and what is done then in [`fire`].
+//! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`],
+//! and what is done then in [`fire`]; if it follows from one worker alone, the variant and its time
+//! are in `worker_due`.
 //!
 //! A time follows from the state alone: it is neither remembered that it was seen, nor when `tick`
 //! was called last. Whatever is done at a time changes the state so that this time is over; the
@@ -12,15 +13,19 @@
 //! Some decisions depend on what a worker has answered ([`Due::asks`]). Its answers are read first
 //! ([`Action::Hear`]): no item is blamed that ended in time.
 //!
-//! **Cost.** Each search looks at all sent frames, which are at most
-//! [`GATES`](crate::process::pages::gate::GATES) per worker, mostly two.
+//! **Cost.** A search asks what is known of all workers together (`state/slots`), and looks only at
+//! those that it then finds, so it costs as much with many workers as with few. Only while an
+//! elastic pool may still grow, while workers are replaced, and while the pool ends, it looks at
+//! all of them.
 //!
-//! Tests: `src/process/sched/simulated/sim_due.rs`.
+//! Tests: `src/process/sched/simulated/sim_due.rs`, `src/process/sched/simulated/sim_crowd.rs`.
 
 use std::time::Instant;
 
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::{Stage, Worker};
+use super::worker_due::WorkerDue;
+use super::workers::Stage;
 use super::{
     Action, How, place, retry, rules, shutdown, start, succession, take_back, take_over, timeouts,
 };
@@ -34,26 +39,10 @@ pub(super) enum Due {
     PauseIsOver,
     /// What still runs when the pool ends is killed.
     PoolLimit,
-    /// A worker starts for too long.
-    SlowStart(usize),
-    /// A worker exits for too long.
-    SlowExit(usize),
-    /// A killed worker does not die.
-    SlowDeath(usize),
-    /// A worker that the user has replaced does not leave.
-    SlowRetirement(usize),
-    /// A cancelled item has had its grace period.
-    Kill(usize),
-    /// An item of the frame at this position may have run for too long.
-    Check(usize, usize),
+    /// Something of one worker.
+    OfWorker(SlotId, WorkerDue),
     /// A worker has answered its first frame and does not end it.
-    MissingEnd(usize),
-    /// A worker does not answer how far it got.
-    Silence(usize),
-    /// Results may wait for items that have not begun.
-    TakeBack(usize),
-    /// A worker may sleep, or may be lost.
-    Nudge(usize),
+    MissingEnd(SlotId),
     /// Workers have been idle for too long.
     Shrink,
     /// At once: waiting items go to workers.
@@ -61,26 +50,26 @@ pub(super) enum Due {
     /// An idle worker takes over items of another.
     TakeOver,
     /// At once: a worker that gets no more items, or that has none while the pool ends, leaves.
-    Dismiss(usize),
+    Dismiss(SlotId),
     /// At once: a worker is to be replaced, so a slot for the next one is needed.
-    Succeed(usize),
+    Succeed(SlotId),
     /// At once: the worker that another replaces runs no more items.
-    Begin(usize),
+    Begin(SlotId),
     /// A slot gets a process.
-    Start(usize),
+    Start(SlotId),
     /// At once: a process that was asked for is not wanted any more.
-    Withdraw(usize),
+    Withdraw(SlotId),
 }
 
 impl Due {
     /// Whether answers of workers decide what is done: then they are read first.
-    fn asks(self, sched: &Sched) -> Vec<usize> {
+    fn asks(self, sched: &Sched) -> Vec<SlotId> {
         match self {
-            Self::Kill(index)
-            | Self::Check(index, _)
-            | Self::MissingEnd(index)
-            | Self::Silence(index)
-            | Self::TakeBack(index) => vec![index],
+            Self::OfWorker(
+                slot,
+                WorkerDue::Kill | WorkerDue::Check(_) | WorkerDue::Silence | WorkerDue::TakeBack,
+            )
+            | Self::MissingEnd(slot) => vec![slot],
             Self::LateJob => timeouts::have_late_job(sched),
             _ => Vec::new(),
         }
@@ -106,7 +95,7 @@ pub(super) fn tick(sched: &mut Sched) {
         && at <= sched.now
     {
         let mut asked = due.asks(sched);
-        asked.retain(|index| !sched.heard.contains(index));
+        asked.retain(|slot| !sched.heard.contains(slot));
         if !asked.is_empty() {
             sched
                 .actions
@@ -132,56 +121,72 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
     next.add(sched.jobs.resume_at(), Due::PauseIsOver);
     next.add(sched.stop.and_then(|stop| stop.limit), Due::PoolLimit);
     next.add(rules::shrinks_at(sched), Due::Shrink);
-    for (index, worker) in sched.workers.iter().enumerate() {
-        next_of(sched, index, worker, &mut next);
-    }
+    add_own(sched, &mut next);
     at_once(sched, &mut next, Due::Place, || place::can_place(sched));
     next.add(take_over::takes_over_at(sched), Due::TakeOver);
-    // (What was placed needs no other worker.)
-    let size = rules::size(sched);
-    for (index, worker) in sched.workers.iter().enumerate() {
-        at_once(sched, &mut next, Due::Dismiss(index), || {
-            shutdown::may_leave(sched, worker)
-        });
-        at_once(sched, &mut next, Due::Succeed(index), || {
-            succession::wants_successor(sched, index)
-        });
-        match worker.stage {
-            Stage::Waiting => at_once(sched, &mut next, Due::Begin(index), || {
-                !succession::predecessor_runs(&sched.workers, index)
-            }),
-            Stage::Down(Some(at)) => {
-                let from = rules::wanted_from(sched, index, &size);
-                let at = from.map(|from| from.max(at).max(sched.now));
-                next.add(at, Due::Start(index));
-            }
-            Stage::Asked => at_once(sched, &mut next, Due::Withdraw(index), || {
-                let from = rules::wanted_from(sched, index, &size);
-                from.is_none_or(|from| from > sched.now)
-            }),
-            _ => {}
-        }
+    if let Some(slot) = shutdown::first_to_leave(sched) {
+        at_once(sched, &mut next, Due::Dismiss(slot), || true);
     }
+    for slot in sched.workers.with(|own| own.outgoing > 0) {
+        at_once(sched, &mut next, Due::Succeed(slot), || {
+            succession::wants_successor(sched, slot)
+        });
+    }
+    for slot in sched.workers.with(|own| own.waiting > 0) {
+        at_once(sched, &mut next, Due::Begin(slot), || {
+            !succession::predecessor_runs(&sched.workers, slot)
+        });
+    }
+    // (What was placed needs no other worker.)
+    add_starts(sched, &mut next);
     next.0
 }
 
-/// What is due next of one worker.
-fn next_of(sched: &Sched, index: usize, worker: &Worker, next: &mut Next) {
-    let slow = match worker.stage {
-        Stage::Leaving(_) => Due::SlowExit(index),
-        Stage::Dying { .. } => Due::SlowDeath(index),
-        Stage::Retiring => Due::SlowRetirement(index),
-        _ => Due::SlowStart(index),
-    };
-    next.add(worker.limit(), slow);
-    next.add(worker.kill_due(), Due::Kill(index));
-    for (position, frame) in worker.frames.iter().enumerate() {
-        next.add(frame.watch.check_at, Due::Check(index, position));
+/// What is due of single workers.
+fn add_own(sched: &Sched, next: &mut Next) {
+    let (workers, all) = (&sched.workers, sched.workers.outlook());
+    if let Some(at) = all.next
+        && let Some(slot) = workers.with(|own| own.next == Some(at)).next()
+        && let Some((at, what)) = workers[slot].next_due()
+    {
+        next.add(Some(at), Due::OfWorker(slot, what));
     }
-    next.add(timeouts::end_due(sched, worker), Due::MissingEnd(index));
-    next.add(worker.silent_at(), Due::Silence(index));
-    next.add(worker.take_back_at(), Due::TakeBack(index));
-    next.add(worker.nudge_at(), Due::Nudge(index));
+    if let Some(since) = all.end_since
+        && let Some(slot) = workers.with(|own| own.end_since == Some(since)).next()
+    {
+        let at = timeouts::end_due(sched, &workers[slot]);
+        next.add(at, Due::MissingEnd(slot));
+    }
+    // (When the end of such a frame is due depends on what waits.)
+    for slot in workers.with(|own| own.needless > 0) {
+        let at = timeouts::end_due(sched, &workers[slot]);
+        next.add(at, Due::MissingEnd(slot));
+    }
+}
+
+/// Which slots are to get a process, and which are not any more.
+fn add_starts(sched: &Sched, next: &mut Next) {
+    let all = sched.workers.outlook();
+    if all.empty == 0 && all.asked == 0 {
+        return;
+    }
+    let size = rules::size(sched);
+    for slot in sched.workers.with(|own| own.empty > 0) {
+        if rules::needs_none_from(&size, slot) {
+            break;
+        }
+        if let Stage::Down(Some(at)) = sched.workers[slot].stage() {
+            let from = rules::wanted_from(sched, slot, &size);
+            let at = from.map(|from| from.max(at).max(sched.now));
+            next.add(at, Due::Start(slot));
+        }
+    }
+    for slot in sched.workers.with(|own| own.asked > 0) {
+        at_once(sched, next, Due::Withdraw(slot), || {
+            let from = rules::wanted_from(sched, slot, &size);
+            from.is_none_or(|from| from > sched.now)
+        });
+    }
 }
 
 /// Something is due as soon as its condition holds, after what has a time.
@@ -197,42 +202,48 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::LateJob => timeouts::end_late_job(sched),
         Due::PauseIsOver => retry::end_pauses(sched),
         Due::PoolLimit => shutdown::stop(sched, How::Kill.into()),
-        Due::SlowStart(index)
-        | Due::SlowExit(index)
-        | Due::SlowDeath(index)
-        | Due::SlowRetirement(index) => shutdown::time_is_up(sched, index),
-        Due::Kill(index) => timeouts::kill_overdue(sched, index),
-        Due::Check(index, position) => {
-            let next = timeouts::check_timeout(sched, index, position);
-            sched.workers[index].frames[position].watch.check_at = next;
+        Due::OfWorker(slot, what) => fire_of(sched, slot, what),
+        Due::MissingEnd(slot) => {
+            take_back::take_all_back(sched, slot);
+            sched.kill_worker(slot);
         }
-        Due::MissingEnd(index) => {
-            take_back::take_all_back(sched, index);
-            sched.kill_worker(index);
-        }
-        Due::Silence(index) => sched.kill_worker(index),
-        Due::TakeBack(index) => {
-            take_back::take_all_back(sched, index); // so that items begin in order, if possible
-            sched.workers[index].relieved_at = Some(sched.now);
-        }
-        Due::Nudge(index) => {
-            sched.workers[index].nudged_at = sched.now;
-            sched.actions.push(Action::Nudge(index));
-        }
-        Due::Start(index) => {
-            sched.workers[index].stage = Stage::Asked;
-            sched.workers[index].asked_at = sched.now;
-            sched.actions.push(Action::Spawn(index));
+        Due::Start(slot) => {
+            sched.workers[slot].ask_for(sched.now);
+            sched.actions.push(Action::Spawn(slot));
         }
         Due::Shrink => rules::shrink(sched),
-        Due::Withdraw(index) => {
-            sched.workers[index].stage = Stage::Down(Some(sched.now));
-            sched.actions.push(Action::Withdraw(index));
+        Due::Withdraw(slot) => {
+            sched.workers[slot].withdraw(sched.now);
+            sched.actions.push(Action::Withdraw(slot));
         }
-        Due::Begin(index) => start::begin(sched, index),
-        Due::Succeed(index) => succession::succeed(sched, index),
-        Due::Dismiss(index) => shutdown::dismiss(sched, index),
+        Due::Begin(slot) => start::begin(sched, slot),
+        Due::Succeed(slot) => succession::succeed(sched, slot),
+        Due::Dismiss(slot) => shutdown::dismiss(sched, slot),
         Due::Place => place::dispatch(sched),
         Due::TakeOver => take_over::take_over(sched),
+    }
+}
+
+/// Does what is due of a worker.
+fn fire_of(sched: &mut Sched, slot: SlotId, what: WorkerDue) {
+    match what {
+        WorkerDue::SlowStart
+        | WorkerDue::SlowExit
+        | WorkerDue::SlowDeath
+        | WorkerDue::SlowRetirement => shutdown::time_is_up(sched, slot),
+        WorkerDue::Kill => timeouts::kill_overdue(sched, slot),
+        WorkerDue::Check(position) => {
+            let next = timeouts::check_timeout(sched, slot, position);
+            sched.workers[slot].frames[position].watch.check_at = next;
+        }
+        WorkerDue::Silence => sched.kill_worker(slot),
+        WorkerDue::TakeBack => {
+            take_back::take_all_back(sched, slot); // so that items begin in order, if possible
+            sched.workers[slot].relieved(sched.now);
+        }
+        WorkerDue::Nudge => {
+            sched.workers[slot].nudged(sched.now);
+            sched.actions.push(Action::Nudge(slot));
+        }
     }
 }

@@ -9,8 +9,11 @@
 
 use std::cell::RefCell;
 
+use super::policy::Policy;
 use super::state::Sched;
-use crate::process::job::failed_item::FailedItem;
+use crate::process::job::Work;
+use crate::process::job::failed_item::{FailedItem, OnFailedItem};
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::Chore;
 #[cfg(feature = "backtrace")]
 use crate::process::job::reading::Naming;
@@ -19,31 +22,36 @@ use crate::task::TaskError;
 
 /// Whether a hook gets the items of the job `id` that fail.
 pub(super) fn reports_failures(sched: &Sched, id: u64) -> bool {
-    let own = sched.jobs.get(id).map(|job| &job.work.options.on_failed);
-    own.is_some_and(|own| own.is_some() || sched.policy.on_failed.is_some())
+    let job = sched.jobs.get(id);
+    job.is_some_and(|job| hook_of(&job.work, &sched.policy).is_some())
 }
 
-/// If a hook gets the item at `at` of the job `id`, or its error needs names, has another
-/// thread do that, which brings the error later ([`reported`](super::finish::reported)). Otherwise
-/// returns the error.
+/// The hook that gets the items of this work that fail.
+fn hook_of<'a>(work: &'a Work, policy: &'a Policy) -> Option<&'a OnFailedItem> {
+    let own = work.options.on_failed.as_ref();
+    own.or(policy.on_failed.as_ref())
+        .filter(|_| work.is_reported)
+}
+
+/// If a hook gets the item, or its error needs names, has another thread do that, which brings the
+/// error later ([`reported`](super::finish::reported)). Otherwise returns the error.
 pub(super) fn report(
     sched: &mut Sched,
-    id: u64,
-    at: usize,
+    item: ItemId,
     error: TaskError,
     piece: Option<Piece>,
 ) -> Option<TaskError> {
-    let Some(job) = sched.jobs.get_mut(id).filter(|job| at < job.limit()) else {
+    let at = item.at;
+    let job = sched.jobs.get_mut(item.job);
+    let Some(job) = job.filter(|job| at < job.limit()) else {
         return Some(error);
     };
-    let hook = job.work.options.on_failed.as_ref();
-    let hook = hook.or(sched.policy.on_failed.as_ref());
+    let hook = hook_of(&job.work, &sched.policy);
     let (Some(hook), Some(piece), true) = (hook, piece, FailedItem::is_for(&error)) else {
         #[cfg(feature = "backtrace")]
         if error.needs_names() {
             let naming = Naming {
-                job: id,
-                at,
+                item,
                 error,
                 is_given_up: false,
             };
@@ -55,8 +63,7 @@ pub(super) fn report(
     };
     let error = job.error_of(at, error);
     let failed = FailedItem {
-        job: id,
-        at,
+        of: item,
         error,
         hook: hook.clone(),
         code: job.work.code,

@@ -6,29 +6,25 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/callers.rs`.
 
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{cancel, failed_items, rules};
 use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
 use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
-/// The error of the item at `at` of the job `id` is complete, as far as possible. Returns a job
-/// that this thread must end.
-pub(super) fn reported(
-    sched: &mut Sched,
-    id: u64,
-    at: usize,
-    error: TaskError,
-) -> Option<Box<Job>> {
-    if let Some(job) = sched.jobs.get_mut(id) {
-        job.has_failed_at(at);
+/// The error of an item is complete, as far as possible. Returns a job that this thread must end.
+pub(super) fn reported(sched: &mut Sched, item: ItemId, error: TaskError) -> Option<Box<Job>> {
+    if let Some(job) = sched.jobs.get_mut(item.job) {
+        job.has_failed_at(item.at);
     }
-    sched.ending = Some(None);
-    item_ends(sched, id, at, error);
-    finish_if_settled(sched, id);
-    sched.ending.take().flatten()
+    sched.taker.begin();
+    item_ends(sched, item, error);
+    finish_if_settled(sched, item.job);
+    sched.taker.end()
 }
 
 /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
@@ -57,7 +53,8 @@ pub(super) fn add_values(
         Some(part.values)
     };
     if let Some(error) = part.taken.error {
-        item_error(sched, id, part.first + count, error, piece);
+        let at = part.first + count;
+        item_error(sched, ItemId { job: id, at }, error, piece);
     }
     unwanted
 }
@@ -73,28 +70,22 @@ pub(super) fn decoded(
     if let Some(job) = sched.jobs.get_mut(id).filter(|_| reading.is_over()) {
         job.has_read(reading.first);
     }
-    sched.ending = Some(None);
+    sched.taker.begin();
     let unwanted = add_values(sched, id, part, reading.piece.clone());
     finish_if_settled(sched, id);
-    (unwanted, sched.ending.take().flatten())
+    (unwanted, sched.taker.end())
 }
 
-/// The item at `at` of the job `id` has ended in `error`, by itself. `piece`: the items of
-/// its frame, if a hook may get it.
-pub(super) fn item_error(
-    sched: &mut Sched,
-    id: u64,
-    at: usize,
-    error: TaskError,
-    piece: Option<Piece>,
-) {
-    if let Some(error) = failed_items::report(sched, id, at, error, piece) {
-        item_ends(sched, id, at, error);
+/// An item has ended in `error`, by itself. `piece`: the items of its frame, if a hook may get it.
+pub(super) fn item_error(sched: &mut Sched, item: ItemId, error: TaskError, piece: Option<Piece>) {
+    if let Some(error) = failed_items::report(sched, item, error, piece) {
+        item_ends(sched, item, error);
     }
 }
 
 /// The same, without a hook.
-pub(super) fn item_ends(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
+pub(super) fn item_ends(sched: &mut Sched, item: ItemId, error: TaskError) {
+    let ItemId { job: id, at } = item;
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
@@ -118,14 +109,15 @@ pub(super) fn fail(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
         return;
     };
     if job.fail(at, error) && job.wanted_frames > 0 {
-        for worker in 0..sched.workers.len() {
-            for position in 0..sched.workers[worker].frames.len() {
-                let frame = &mut sched.workers[worker].frames[position];
+        for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+            for position in 0..sched.workers[slot].frames.len() {
+                let worker = &mut sched.workers[slot];
+                let frame = &worker.frames[position];
                 if frame.job == id && frame.wanted {
                     let keep = at.saturating_sub(frame.piece.first());
                     let keep = u32::try_from(keep).unwrap_or(u32::MAX);
-                    sched.workers[worker].cut_off(position, keep, sched.now);
-                    settle(sched, worker, position);
+                    worker.cut_off(position, keep, sched.now);
+                    settle(sched, slot, position);
                 }
             }
         }
@@ -135,23 +127,21 @@ pub(super) fn fail(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
 
 /// If no further result of a frame matters, the frame does not count any more, and its running
 /// item is cancelled.
-pub(super) fn settle(sched: &mut Sched, index: usize, position: usize) {
-    let Some(frame) = sched.workers[index].frames.get_mut(position) else {
+pub(super) fn settle(sched: &mut Sched, slot: SlotId, position: usize) {
+    let Some(frame) = sched.workers[slot].frames.get_mut(position) else {
         return;
     };
     let Some(job) = sched.jobs.get_mut(frame.job) else {
         return;
     };
     let more = frame.done < frame.end && frame.next_index() < job.limit();
-    if !frame.wanted || more {
+    if more || !frame.disown(job) {
         return;
     }
-    frame.wanted = false;
-    job.wanted_frames -= 1;
     let id = frame.job;
     // (Of a frame that was answered in full nothing runs.)
     if frame.done < frame.end || frame.end == 0 {
-        cancel::cancel_running(sched, index, position);
+        cancel::cancel_running(sched, slot, position);
     }
     finish_if_settled(sched, id);
 }
@@ -165,7 +155,7 @@ pub(super) fn finish_if_settled(sched: &mut Sched, id: u64) {
         return;
     }
     let is_one_process = sched.policy.one_process.is_some();
-    if !is_one_process && job.holds() && !job.has_failed() && sched.ending.is_none() {
+    if !is_one_process && job.holds() && !job.has_failed() && !sched.taker.is_thread() {
         // The thread that ends it may also be the one that drops its values.
         job.hand_over(true);
         sched.chores.push(Chore::Finish(job.result_type(), id));
@@ -183,23 +173,21 @@ pub(super) fn finish_if_settled(sched: &mut Sched, id: u64) {
     }
     sched.count_dropped(job.pending); // a caller with the result sees that its worker is idle
     rules::after_job(sched, id, &job);
-    match &mut sched.ending {
-        _ if is_one_process => sched.deferred_job = Some(job),
-        Some(ending) => *ending = Some(job),
-        None => {
-            let result_type = job.result_type();
-            let drop = |values| Chore::Drop(result_type, values);
-            sched.chores.extend(job.finish().map(drop));
-        }
+    if is_one_process {
+        sched.deferred_job = Some(job);
+    } else if let Some(job) = sched.taker.take(job) {
+        let result_type = job.result_type();
+        let drop = |values| Chore::Drop(result_type, values);
+        sched.chores.extend(job.finish().map(drop));
     }
 }
 
 /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
 pub(super) fn finished(sched: &mut Sched, id: u64) -> Option<Box<Job>> {
     sched.jobs.get_mut(id)?.hand_over(false);
-    sched.ending = Some(None);
+    sched.taker.begin();
     finish_if_settled(sched, id);
-    sched.ending.take().flatten()
+    sched.taker.end()
 }
 
 /// Items of a job that were not begun end in `error`, and no more are added.

@@ -7,9 +7,11 @@
 //!
 //! | file | what it knows or decides |
 //! |---|---|
-//! | `policy`, `orders`, `stats` | settings; what goes in and out; counters |
-//! | `sent_frame`, `peer`, `back_off`, `workers`, `succession` | a frame; what a worker can be told, on each path; a worker and its times; who replaces whom |
-//! | `state/` | the owners: jobs, their queue and their times (`state/jobs`), costs, workers, actions |
+//! | `policy`, `slot_id`, `orders`, `stats` | settings; a place for a worker; what goes in and out; counters |
+//! | `sent_frame`, `peer`, `back_off` | a frame; what a worker can be told, on each path; pauses after deaths |
+//! | `sent_frames`, `workers`, `worker_due` | owners: the frames of a worker; a worker and its stages; which of its times is next |
+//! | `state/` | owners: the slots, and what is known of all workers (`slots`), the jobs, their queue and their times (`jobs`), costs, who completes a task (`job_taker`), actions |
+//! | `succession` | who replaces whom |
 //! | `rules/` | rules of single features, and the moments at which they are asked |
 //! | `cancel`, `failed_items`, `finish` | the running item is unwanted; errors that are completed elsewhere; an item and its job end |
 //! | `take_back`, `retry` | items come back; items run again |
@@ -64,10 +66,12 @@ mod retire;
 mod retry;
 mod rules;
 mod send;
-pub(super) mod sent_frame;
+mod sent_frame;
+mod sent_frames;
 mod shutdown;
 #[cfg(test)]
 mod simulated;
+pub(super) mod slot_id;
 mod start;
 mod state;
 pub(super) mod stats;
@@ -77,6 +81,7 @@ mod take_back;
 mod take_over;
 mod timeouts;
 pub(super) mod verdict;
+mod worker_due;
 pub(super) mod workers;
 
 use std::sync::Arc;
@@ -86,8 +91,11 @@ use self::back_off::StartFailure;
 pub(crate) use self::orders::{Action, Feed};
 use self::peer::Peer;
 pub(crate) use self::policy::{How, Policy, Stop};
+use self::slot_id::SlotId;
 pub(crate) use self::state::Sched;
+use self::workers::Worker;
 use super::job::Job;
+use super::job::item_id::ItemId;
 use super::job::reading::{Chore, DecodedPart, Extras, Reading};
 use super::job::results::Values;
 use super::wire::Broken;
@@ -99,7 +107,7 @@ impl Sched {
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         self.now = now;
-        deaths::died(self, index, exit, broken);
+        deaths::died(self, SlotId(index), exit, broken);
     }
 
     /// A new job.
@@ -155,17 +163,17 @@ impl Sched {
 
     /// The worker that has an item of the job `id` and nothing else.
     pub(crate) fn sole(&self, id: u64) -> Option<usize> {
-        caller::sole(self, id)
+        caller::sole(self, id).map(|slot| slot.0)
     }
 
     /// The job of the only frame that `worker` has, if that is wanted.
     pub(crate) fn sole_of(&self, worker: usize) -> Option<u64> {
-        caller::sole_of(self, worker)
+        caller::sole_of(self, SlotId(worker))
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
-        caller::only_ends(self, worker)
+        caller::only_ends(self, SlotId(worker))
     }
 
     /// Time has passed, or something has happened: does whatever is due.
@@ -179,17 +187,16 @@ impl Sched {
         due::deadline(self)
     }
 
-    /// The error of the item at `at` of the job `id` is complete, as far as possible. Returns a job
-    /// that this thread must end.
+    /// The error of an item is complete, as far as possible. Returns a job that this thread must
+    /// end.
     pub(crate) fn reported(
         &mut self,
-        id: u64,
-        at: usize,
+        item: ItemId,
         error: TaskError,
         now: Instant,
     ) -> Option<Box<Job>> {
         self.now = now;
-        finish::reported(self, id, at, error)
+        finish::reported(self, item, error)
     }
 
     /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
@@ -218,7 +225,7 @@ impl Sched {
     /// Worker `index` has a process, which has not said hello yet.
     pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.now = now;
-        start::started(self, index, pid, peer);
+        start::started(self, SlotId(index), pid, peer);
     }
 
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -233,7 +240,7 @@ impl Sched {
         now: Instant,
     ) -> Result<usize, Broken> {
         self.now = now;
-        replies::receive(self, worker, bytes, owner, extras)
+        replies::receive(self, SlotId(worker), bytes, owner, extras)
     }
 
     /// Takes the whole events at the front of `bytes`, from a worker's pipe for them, and returns
@@ -244,7 +251,7 @@ impl Sched {
         bytes: &[u8],
         extras: &mut Extras,
     ) -> Result<usize, Broken> {
-        replies::receive_events(self, worker, bytes, extras)
+        replies::receive_events(self, SlotId(worker), bytes, extras)
     }
 
     /// The process `pid`, if it is a worker, is to end: another takes its place.
@@ -264,28 +271,57 @@ impl Sched {
         shutdown::is_over(self)
     }
 
+    /// The worker of this place, with what the driver may know of it.
+    pub(crate) fn worker(&self, index: usize) -> &Worker {
+        &self.workers[SlotId(index)]
+    }
+
+    /// How many slots there are.
+    pub(crate) fn slots(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Worker `index` has done something, so its death will not be fruitless.
+    pub(crate) fn bears_fruit(&mut self, index: usize) {
+        self.workers[SlotId(index)].bears_fruit();
+    }
+
+    /// Worker `index`, which is about to be reported as dead, could not start.
+    pub(crate) fn cannot_start(&mut self, index: usize, why: StartFailure) {
+        self.workers[SlotId(index)].cannot_start(why);
+    }
+
+    /// A slot that was given up is tried again.
+    pub(crate) fn try_again(&mut self, index: usize, now: Instant) {
+        let worker = &self.workers[SlotId(index)];
+        if worker.stage().is_down() && worker.is_given_up() {
+            let next = Worker::new(worker.number(), now);
+            self.workers.replace(SlotId(index), next);
+        }
+    }
+
     /// A worker will not reach `init`.
     pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
         self.now = now;
-        shutdown::failed_to_start(self, index, why);
+        shutdown::failed_to_start(self, SlotId(index), why);
     }
 
     /// Takes back all items that a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
         self.now = now;
-        take_back::take_all_back(self, index);
+        take_back::take_all_back(self, SlotId(index));
     }
 
     /// The worker's socket has taken some bytes. A plain worker may not have received yet what was
     /// sent after these, so its answer gets more time.
     pub(crate) fn takes(&mut self, index: usize, now: Instant) {
         self.now = now;
-        replies::takes(self, index);
+        replies::takes(self, SlotId(index));
     }
 
     /// Kills worker `index`, unless it has no process or was killed.
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         self.now = now;
-        self.kill_worker(index);
+        self.kill_worker(SlotId(index));
     }
 }

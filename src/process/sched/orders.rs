@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
+use super::slot_id::SlotId;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::task::TaskError;
 
 /// What the driver must do.
 pub(crate) enum Action {
-    Spawn(usize),
+    Spawn(SlotId),
     /// The worker that was asked of the launcher is not wanted any more.
-    Withdraw(usize),
+    Withdraw(SlotId),
     /// Send a worker the head of a frame, followed by these items.
-    Send(usize, Vec<u8>, Option<Piece>),
+    Send(SlotId, Vec<u8>, Option<Piece>),
     /// Make the worker look at its gates, because the item that it runs is unwanted.
-    Ring(usize),
+    Ring(SlotId),
     /// Wake the worker, if it sleeps, or give what forwards its stream something to pass on.
-    Nudge(usize),
-    Kill(usize),
+    Nudge(SlotId),
+    Kill(SlotId),
     /// Read what the worker has answered, sent or not, and report it: what is due depends on that.
-    Hear(usize),
+    Hear(SlotId),
     /// A killed worker does not die. Unless it is at it, and not `surely`: take back what it has
     /// not begun, and report its death.
     Abandon {
-        index: usize,
+        slot: SlotId,
         surely: bool,
     },
 }

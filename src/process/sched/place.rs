@@ -14,9 +14,9 @@
 //! Tests: `src/process/sched/simulated.rs`,
 //! `tests/process/pool.rs::no_item_waits_behind_a_long_one`, `tests/process/callers.rs`.
 
-use super::sent_frame::UNKNOWN_COST;
-use super::state::Sched;
-use super::workers::Worker;
+use super::sent_frame::{FrameDraft, UNKNOWN_COST};
+use super::slot_id::SlotId;
+use super::state::{Outlook, Sched};
 use super::{rules, send};
 use crate::process::job::Job;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
@@ -62,7 +62,7 @@ pub(super) fn can_place(sched: &Sched) -> bool {
 /// The next job, and the worker that gets its next items.
 struct Placed {
     id: u64,
-    index: usize,
+    slot: SlotId,
     /// How long an item should take.
     item_cost: Option<f64>,
 }
@@ -71,10 +71,10 @@ fn next(sched: &Sched) -> Option<Placed> {
     let id = sched.jobs.next()?;
     let job = sched.jobs.get(id)?;
     let item_cost = sched.costs.of(job.work.code.function);
-    let index = roomiest(sched, id, job, item_cost)?;
+    let slot = roomiest(sched, id, job, item_cost)?;
     Some(Placed {
         id,
-        index,
+        slot,
         item_cost,
     })
 }
@@ -82,29 +82,45 @@ fn next(sched: &Sched) -> Option<Placed> {
 /// The worker with the fewest frames that has room for the next item of the job `id`. If workers
 /// are replaced after a number of items, it is the one among these that has waited longest: then
 /// each gets as many, and none is used up before its successor can be ready.
-fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<usize> {
-    let only_idle = rules::go_alone(job, job.next_piece());
+fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<SlotId> {
+    let all = sched.workers.outlook();
+    let takes_turns = sched.policy.replace_after.is_some();
+    if all.idle > 0 {
+        let longest = all.idle_since.filter(|_| takes_turns);
+        let is_it = |own: &Outlook| match longest {
+            Some(longest) => own.idle_since == Some(longest),
+            None => own.idle > 0,
+        };
+        return sched.workers.with(is_it).next();
+    }
+    if rules::go_alone(job, job.next_piece()) {
+        return None;
+    }
     // An item of unknown cost is not queued behind another while a further worker is being
     // started: that one will be idle soon.
-    let early = item_cost.is_none() && sched.workers.iter().any(Worker::is_on_its_way);
-    let takes_turns = sched.policy.replace_after.is_some();
+    let early = item_cost.is_none() && all.starting > 0;
+    // (Whether it is heavy may depend on the worker, which may have its context.)
+    let only_pages = early || job.is_heavy(true, FRAME_BYTES);
+    let cost = cost(item_cost, 1);
     let (mut roomiest, mut least) = (None, (usize::MAX, None));
-    for (index, worker) in sched.workers.iter().enumerate() {
-        let needs_idle = || {
-            let is_heavy = || rules::is_heavy(worker, id, job);
-            only_idle || worker.peer.needs_idle(early, is_heavy)
+    sched.workers.search(|group, slot| {
+        let Some(frames) = group
+            .open_frames
+            .filter(|_| group.has_room(cost, sched.now))
+        else {
+            return false;
         };
-        let rank = (
-            worker.frames.len(),
-            takes_turns.then_some(worker.front_since),
-        );
-        if rank < least
-            && worker.has_room(cost(item_cost, 1), sched.now)
-            && (worker.frames.is_empty() || !needs_idle())
-        {
-            (roomiest, least) = (Some(index), rank);
+        let rank = (frames, group.open_since.filter(|_| takes_turns));
+        let goes_on = rank < least && (group.open_by_pages > 0 || !only_pages);
+        if let Some(slot) = slot.filter(|_| goes_on) {
+            let worker = &sched.workers[slot];
+            let is_heavy = || rules::is_heavy(worker, id, job);
+            if worker.has_room(cost, sched.now) && !worker.peer.needs_idle(early, is_heavy) {
+                (roomiest, least) = (Some(slot), rank);
+            }
         }
-    }
+        goes_on
+    });
     roomiest
 }
 
@@ -112,16 +128,16 @@ fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option
 fn send_next(sched: &mut Sched, next: Placed) {
     let Placed {
         id,
-        index,
+        slot,
         item_cost,
     } = next;
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
-    let worker = &sched.workers[index];
-    let serving = sched.workers.iter().filter(|worker| worker.is_serving());
+    let worker = &sched.workers[slot];
+    let serving = sched.workers.outlook().serving as usize;
     let most = worker.left(&sched.policy);
-    let mut most = most.min(frame_size(item_cost, job, serving.count()));
+    let mut most = most.min(frame_size(item_cost, job, serving));
     // The worker may have to be killed because of an item, while others are wanted.
     let options = &job.work.options;
     let may_be_killed = options.timeout.is_some() && (job.work.each || options.retry_on_timeout);
@@ -132,25 +148,33 @@ fn send_next(sched: &mut Sched, next: Placed) {
         return;
     };
     job.wanted_frames += 1;
-    let (worker, options) = (&sched.workers[index], &job.work.options);
-    let code = job.work.code;
-    let mut frame = worker.next_frame(id, code.function, piece.clone(), sched.now);
-    frame.cost = cost(item_cost, piece.len());
-    frame.each = job.work.each;
-    frame.goes_alone = rules::go_alone(job, Some(&piece));
-    frame.brief = !frame.goes_alone && worker.is_brief(frame.cost, sched.now);
-    frame.watch.check_at = options.timeout.map(|timeout| sched.now + timeout);
-    if sched.policy.one_process.is_some() {
-        // It is never sent again, and should not keep its attachments open.
-        frame.piece = piece.without_bytes();
-    }
+    let options = &job.work.options;
+    let cost = cost(item_cost, piece.len());
+    let goes_alone = rules::go_alone(job, Some(&piece));
     // (With a limit the worker notes when an item starts.)
     let limit = match options.timeout {
         Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
         None if options.until.is_some() => u64::MAX,
         None => 0,
     };
-    rules::before_frame(sched, index, id);
-    send::send_frame(sched, index, frame, code, piece, limit);
+    let draft = FrameDraft {
+        job: id,
+        code: job.work.code,
+        piece: if sched.policy.one_process.is_some() {
+            // It is never sent again, and should not keep its attachments open.
+            piece.without_bytes()
+        } else {
+            piece.clone()
+        },
+        cost,
+        brief: !goes_alone && worker.frames.are_brief_with(cost, sched.now),
+        wanted: true,
+        each: job.work.each,
+        goes_alone,
+        limit,
+        check_at: options.timeout.map(|timeout| sched.now + timeout),
+    };
+    rules::before_frame(sched, slot, id);
+    send::send_frame(sched, slot, draft, piece);
     sched.jobs.enqueue(id, false, sched.now);
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::back_off::StartFailure;
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::{INITIALIZE, Stage};
+use super::workers::Stage;
 use super::{cancel, finish, retire, retry, rules, shutdown, start, take_back, timeouts};
 use crate::events;
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Forked, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
@@ -28,7 +30,7 @@ use trefoil_os::host::image::image;
 /// copy.
 pub(super) fn receive(
     sched: &mut Sched,
-    worker: usize,
+    worker: SlotId,
     bytes: &[u8],
     owner: Option<&Arc<Vec<u8>>>,
     extras: &mut Extras,
@@ -109,7 +111,7 @@ pub(super) fn receive(
 /// how many bytes these are.
 pub(super) fn receive_events(
     sched: &Sched,
-    worker: usize,
+    worker: SlotId,
     bytes: &[u8],
     extras: &mut Extras,
 ) -> Result<usize, Broken> {
@@ -125,11 +127,11 @@ pub(super) fn receive_events(
 }
 
 #[cfg(not(feature = "tracing"))]
-fn pass_on_event(_: &Sched, _: usize, _: &Event<'_>, _: &mut Extras) {}
+fn pass_on_event(_: &Sched, _: SlotId, _: &Event<'_>, _: &mut Extras) {}
 
 /// Passes an event on, with the call that it belongs to.
 #[cfg(feature = "tracing")]
-fn pass_on_event(sched: &Sched, worker: usize, event: &Event<'_>, extras: &mut Extras) {
+fn pass_on_event(sched: &Sched, worker: SlotId, event: &Event<'_>, extras: &mut Extras) {
     let Some(events) = &mut extras.events else {
         return;
     };
@@ -152,13 +154,13 @@ fn pass_on_event(sched: &Sched, worker: usize, event: &Event<'_>, extras: &mut E
 /// bytes these are.
 fn values(
     sched: &mut Sched,
-    index: usize,
+    slot: SlotId,
     (whole, at_byte): (&[u8], usize),
     owner: Option<&Arc<Vec<u8>>>,
     extras: &mut Extras,
 ) -> Result<usize, Broken> {
     let bytes = &whole[at_byte..];
-    let worker = &mut sched.workers[index];
+    let worker = &mut sched.workers[slot];
     let Some(frame) = worker.frames.front_mut() else {
         return Ok(0);
     };
@@ -208,17 +210,18 @@ fn values(
             decoding: extras.decoding(&owner[from..]),
             bytes: owner,
             at: from,
-            sender: Some((index, extras.hold.clone())),
+            sender: Some((slot.0, extras.hold.clone())),
             piece: reports.then(|| frame.piece.clone()),
         }));
     }
     extras.forget();
-    worker.fruitful |= frame.job != INITIALIZE;
     frame.advance(taken.count as u32, sched.now);
     let (id, used) = (frame.job, taken.used);
+    let piece = taken.error.is_some().then(|| frame.piece.clone());
+    if id != INITIALIZE {
+        worker.bears_fruit();
+    }
     if let Some(values) = here {
-        let failed = taken.error.is_some();
-        let piece = failed.then(|| frame.piece.clone());
         let part = DecodedPart {
             first: at,
             taken,
@@ -226,62 +229,57 @@ fn values(
         };
         drop(finish::add_values(sched, id, part, piece));
     }
-    finish::settle(sched, index, 0);
+    finish::settle(sched, slot, 0);
     Ok(used)
 }
 
 /// The worker's current item has failed, and the worker lives.
-fn item_failed(sched: &mut Sched, index: usize, error: TaskError) -> Result<(), Broken> {
-    let worker = &mut sched.workers[index];
+fn item_failed(sched: &mut Sched, slot: SlotId, error: TaskError) -> Result<(), Broken> {
+    let item = sched.running(slot).ok_or(Broken)?;
+    let worker = &mut sched.workers[slot];
     let frame = worker.frames.front_mut().ok_or(Broken)?;
-    if frame.done >= frame.end {
-        return Err(Broken);
-    }
-    let (id, at, wanted) = (frame.job, frame.next_index(), frame.wanted);
-    let piece = Some(frame.piece.clone());
+    let (wanted, piece) = (frame.wanted, frame.piece.clone());
     frame.advance(1, sched.now);
-    worker.fruitful = true;
-    if id == INITIALIZE {
+    worker.bears_fruit();
+    if item.job == INITIALIZE {
         shutdown::break_down(sched, &error);
     } else if wanted {
-        finish::item_error(sched, id, at, error, piece);
+        finish::item_error(sched, item, error, Some(piece));
     }
-    finish::settle(sched, index, 0);
+    finish::settle(sched, slot, 0);
     Ok(())
 }
 
 /// The worker's current item has ended, and `ran` for longer than it may.
-fn item_late(sched: &mut Sched, index: usize, ran: Duration) -> Result<(), Broken> {
-    let frame = sched.workers[index].frames.front().ok_or(Broken)?;
-    if frame.done >= frame.end {
-        return Err(Broken);
-    }
-    let (id, at, item) = (frame.job, frame.next_index(), frame.done as usize);
-    let job = sched.jobs.get(id).filter(|_| frame.wanted);
+fn item_late(sched: &mut Sched, slot: SlotId, ran: Duration) -> Result<(), Broken> {
+    let item = sched.running(slot).ok_or(Broken)?;
+    let frame = sched.workers[slot].frames.front().ok_or(Broken)?;
+    let job = sched.jobs.get(item.job).filter(|_| frame.wanted);
     let Some(timeout) = job.map(|job| job.work.options.timeout) else {
-        return item_failed(sched, index, TaskError::Cancelled);
+        return item_failed(sched, slot, TaskError::Cancelled);
     };
     let timeout = timeout.filter(|timeout| *timeout <= ran).ok_or(Broken)?;
-    let piece = frame.piece.part(item, item + 1);
-    if !timeouts::times_out(sched, id, at) {
-        let late = Late::call(timeout, ran, sched.workers[index].pid);
-        return item_failed(sched, index, TaskError::TimedOut(late));
+    let at = frame.done as usize;
+    let piece = frame.piece.part(at, at + 1);
+    if !timeouts::times_out(sched, item) {
+        let late = Late::call(timeout, ran, sched.workers[slot].pid());
+        return item_failed(sched, slot, TaskError::TimedOut(late));
     }
-    retry::run_again(sched, id, piece);
-    let worker = &mut sched.workers[index];
-    worker.fruitful = true;
+    retry::run_again(sched, item.job, piece);
+    let worker = &mut sched.workers[slot];
+    worker.bears_fruit();
     if let Some(frame) = worker.frames.front_mut() {
         frame.advance(1, sched.now);
     }
-    finish::settle(sched, index, 0);
+    finish::settle(sched, slot, 0);
     Ok(())
 }
 
-fn name_codec_error(sched: &Sched, worker: usize, of: CodecOf, detail: String) -> TaskError {
-    let frame = sched.workers[worker].frames.front();
-    let job = frame.and_then(|frame| sched.jobs.get(frame.job));
+fn name_codec_error(sched: &Sched, worker: SlotId, of: CodecOf, detail: String) -> TaskError {
+    let job = sched.running(worker);
+    let job = job.and_then(|item| sched.jobs.get(item.job));
     let initializer = || {
-        let done = sched.workers[worker].served as usize;
+        let done = sched.workers[worker].served() as usize;
         let initializer = sched.policy.initializers.get(done);
         // The error of a job that has ended is dropped.
         (initializer.map_or("an argument", |one| one.type_name), "()")
@@ -298,55 +296,52 @@ fn name_codec_error(sched: &Sched, worker: usize, of: CodecOf, detail: String) -
 
 fn frame_end(
     sched: &mut Sched,
-    index: usize,
+    slot: SlotId,
     sequence: u64,
     begun: u64,
     nanos: u64,
 ) -> Result<(), Broken> {
-    take_back::give_back(sched, index, sequence, begun)?;
-    let worker = &mut sched.workers[index];
+    take_back::give_back(sched, slot, sequence, begun)?;
+    let worker = &mut sched.workers[slot];
     let frame = worker.frames.front().ok_or(Broken)?;
     if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
         return Err(Broken);
     }
-    events::answered(worker.pid, sequence, begun, nanos);
-    worker.served += begun;
+    events::answered(worker.pid(), sequence, begun, nanos);
     let (function, id) = (frame.function, frame.job);
-    let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
-    worker.kill_at.take_if(|(_, frame)| *frame == sequence);
+    let prepares = worker.stage() == Stage::Preparing && id == INITIALIZE;
+    worker.has_served(begun);
+    worker.spare_for(sequence);
     sched.costs.learn(function, begun, nanos);
-    finish::settle(sched, index, 0);
-    let again = sched.workers[index].frames.front_mut();
+    finish::settle(sched, slot, 0);
+    let frames = &mut sched.workers[slot].frames;
+    let again = frames.front_mut();
     let again = again.and_then(|frame| frame.watch.again.take());
-    sched.workers[index].pop_frame(sched.now);
+    frames.pop(sched.now);
     if let Some(piece) = again {
         retry::run_again(sched, id, piece);
     }
     if prepares {
-        start::prepare(sched, index);
+        start::prepare(sched, slot);
     }
     Ok(())
 }
 
 /// A plain worker reports that the next item of its first frame begins.
-fn item_begins(sched: &mut Sched, index: usize) -> Result<(), Broken> {
-    let worker = &sched.workers[index];
+fn item_begins(sched: &mut Sched, slot: SlotId) -> Result<(), Broken> {
+    let nanos = sched.epoch.nanos(sched.now);
+    let worker = &mut sched.workers[slot];
+    worker.has_begun(1, nanos)?;
     let front = worker.frames.front().ok_or(Broken)?;
-    worker.peer.begun(front, 1, sched.epoch.nanos(sched.now))?;
     if !front.wanted && front.job != INITIALIZE {
-        cancel::cancel_running(sched, index, 0);
+        cancel::cancel_running(sched, slot, 0);
     }
     Ok(())
 }
 
 /// The worker's socket has taken some bytes. A plain worker may not have received yet what was
 /// sent after these, so its answer gets more time.
-pub(super) fn takes(sched: &mut Sched, index: usize) {
+pub(super) fn takes(sched: &mut Sched, slot: SlotId) {
     let by = sched.now + sched.policy.patience;
-    let worker = &mut sched.workers[index];
-    worker.moved_at = sched.now;
-    worker.peer.has_taken(sched.now);
-    for frame in &mut worker.frames {
-        frame.recall.extend(by);
-    }
+    sched.workers[slot].has_taken(sched.now, by);
 }

@@ -3,12 +3,13 @@
 //!
 //! It is *outgoing* (`succession`). One that has asked is `Retiring` at once: it gets no more
 //! items, what it has not begun goes elsewhere, and it is dismissed as soon as none of its items is
-//! wanted. (How it asks: `worker::retire`. After how many items it is replaced: `Worker::has_had`.)
+//! wanted. (How it asks: `worker::retire`. After how many items it is replaced: `succession`.)
 //! One that `ProcessPool::replace_worker` names is killed if it does not leave soon after its
 //! successor is ready; at once, if it cannot have one.
 //!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{Stage, Worker};
@@ -18,60 +19,64 @@ use crate::task::{TaskError, WorkerExit};
 
 /// The process `pid`, if it is a worker, is to end: another takes its place.
 pub(super) fn replace(sched: &mut Sched, pid: u32) {
-    let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
-    let Some(index) = sched.workers.iter().position(is_it) else {
+    let is_it = |worker: &Worker| worker.pid() == pid && !worker.stage().is_down();
+    let Some(slot) = sched.workers.find(is_it) else {
         return;
     };
-    let worker = &mut sched.workers[index];
+    let worker = &mut sched.workers[slot];
     let goes_on = sched.policy.replace_first
         && sched.policy.one_process.is_none()
         && sched.stop.is_none()
-        && worker.stage == Stage::Ready;
+        && worker.stage() == Stage::Ready;
     if goes_on {
-        (worker.is_outgoing, worker.must_end) = (true, true);
+        worker.must_leave();
     } else {
-        sched.kill_worker(index);
+        sched.kill_worker(slot);
     }
 }
 
 /// A worker holds too much memory, and goes on.
-pub(super) fn worker_is_heavy(sched: &mut Sched, index: usize) {
+pub(super) fn worker_is_heavy(sched: &mut Sched, slot: SlotId) {
     if !sched.policy.replace_first || sched.stop.is_some() {
-        return worker_retires(sched, index, false);
+        return worker_retires(sched, slot, false);
     }
-    check_initialized(sched, index);
-    let worker = &mut sched.workers[index];
-    worker.is_outgoing |= worker.stage == Stage::Ready;
+    check_initialized(sched, slot);
+    let worker = &mut sched.workers[slot];
+    if worker.stage() == Stage::Ready {
+        worker.make_outgoing();
+    }
 }
 
 /// A worker begins no more items, because one has `asked` for that, or because it holds too
 /// much memory.
-pub(super) fn worker_retires(sched: &mut Sched, index: usize, asked: bool) {
-    match (asked, sched.workers[index].stage) {
-        (false, _) => check_initialized(sched, index),
+pub(super) fn worker_retires(sched: &mut Sched, slot: SlotId, asked: bool) {
+    match (asked, sched.workers[slot].stage()) {
+        (false, _) => check_initialized(sched, slot),
         (true, Stage::Preparing) => {
             let message = "an initializer has called `trefoil::process::retire`, so no worker \
                 would be of use";
-            let name = sched.worker_name(index);
+            let name = sched.worker_name(slot);
             shutdown::break_down(sched, &Panic::remote(message.to_owned(), None, name).into());
         }
         (true, Stage::Ready) => sched.counters.stats.lock().retired += 1,
         (true, _) => {}
     }
-    let worker = &mut sched.workers[index];
-    if matches!(worker.stage, Stage::Preparing | Stage::Ready) {
+    let worker = &mut sched.workers[slot];
+    if matches!(worker.stage(), Stage::Preparing | Stage::Ready) {
         worker.retires();
     }
-    take_back::take_all_back(sched, index);
+    take_back::take_all_back(sched, slot);
 }
 
 /// A worker holds too much memory. If it has not run an item yet, what its initializers keep
 /// is too much, and no other worker would fare better.
-fn check_initialized(sched: &mut Sched, index: usize) {
-    let worker = &sched.workers[index];
-    let is_new = match worker.stage {
+fn check_initialized(sched: &mut Sched, slot: SlotId) {
+    let worker = &sched.workers[slot];
+    let is_new = match worker.stage() {
         Stage::Preparing => true,
-        Stage::Ready => worker.served == 0 && worker.frames.front().is_none_or(|one| one.done == 0),
+        Stage::Ready => {
+            worker.served() == 0 && worker.frames.front().is_none_or(|one| one.done == 0)
+        }
         _ => false,
     };
     if is_new && !sched.policy.initializers.is_empty() {
@@ -79,7 +84,7 @@ fn check_initialized(sched: &mut Sched, index: usize) {
             memory: Memory::InitializersKeep,
             ..Evidence::default()
         };
-        let exit = verdict(WorkerExit::new(worker.pid), &evidence, || false);
+        let exit = verdict(WorkerExit::new(worker.pid()), &evidence, || false);
         shutdown::break_down(sched, &TaskError::WorkerDied(Box::new(exit)));
     }
 }

@@ -2,33 +2,26 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
-use super::sent_frame::SentFrame;
+use super::sent_frame::FrameDraft;
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::INITIALIZE;
-use super::{Action, rules};
+use super::{Action, rules, succession};
 use crate::chaos;
 use crate::events;
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
-use crate::process::wire::{BatchHead, CodeRef, Frame};
+use crate::process::wire::{BatchHead, Frame};
 
-/// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
-/// (`frame.piece` may lack their bytes.)
-pub(super) fn send_frame(
-    sched: &mut Sched,
-    index: usize,
-    frame: SentFrame,
-    code: CodeRef,
-    piece: Piece,
-    limit: u64,
-) {
-    let id = frame.job;
-    let worker = &mut sched.workers[index];
+/// Sends a frame with the items of `piece`. (Those of the draft may lack their bytes.)
+pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, piece: Piece) {
+    let id = draft.job;
+    let worker = &mut sched.workers[slot];
     let batch = BatchHead {
-        sequence: frame.sequence,
-        code,
+        sequence: worker.frames.next_sequence(),
+        code: draft.code,
         count: piece.len() as u64,
-        limit,
-        brief: frame.brief,
+        limit: draft.limit,
+        brief: draft.brief,
         ends: piece.has_ends(),
         context: rules::context_of(worker, id),
     };
@@ -38,23 +31,23 @@ pub(super) fn send_frame(
         let starts = |at| u64::from(job.starts(at));
         (sched.chaos).plan(job.chaos, batch.sequence, items, starts)
     });
-    worker.push_frame(frame, sched.now);
+    (worker.frames).push(draft, worker.peer.gates.clone(), sched.now);
     let pool = sched.counters.pool;
     events::sent(
         pool,
-        worker.pid,
+        worker.pid(),
         batch.sequence,
         id,
         piece.len(),
         piece.first(),
     );
     if id != INITIALIZE {
-        worker.has_had(&sched.policy);
+        succession::has_got_items(sched, slot);
     }
     if let Some(plan) = plan {
-        sched.send_message(index, &Frame::Chaos(plan));
+        sched.send_message(slot, &Frame::Chaos(plan));
     }
     let (lent, items) = (piece.lent(), &[][..]);
     let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
-    sched.actions.push(Action::Send(index, head, Some(piece)));
+    sched.actions.push(Action::Send(slot, head, Some(piece)));
 }

@@ -9,17 +9,20 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::pages::gate::Gate;
 use crate::process::pages::raw_ledger::Front;
 use crate::process::value::chunk::Piece;
+use crate::process::wire::CodeRef;
 use trefoil_os::host::shared_clock::Epoch;
 
 /// The assumed cost of a frame of unknown cost: an hour.
-pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
+pub(super) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 
 /// Whether a plain worker was asked to begin no more items of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Recall {
+pub(super) enum Recall {
     NotAsked,
     /// Until when the worker should answer how far it got.
     Asked(Instant),
@@ -29,12 +32,12 @@ pub(crate) enum Recall {
 }
 
 impl Recall {
-    pub(crate) fn was_asked(&self) -> bool {
+    pub(super) fn was_asked(&self) -> bool {
         !matches!(self, Self::NotAsked)
     }
 
     /// Until when the worker's next report should come.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         match self {
             Self::NotAsked => None,
             Self::Asked(by) | Self::Answered(by) => Some(*by),
@@ -42,38 +45,57 @@ impl Recall {
     }
 
     /// Gives the worker time until `then`, if it was asked and has less.
-    pub(crate) fn extend(&mut self, then: Instant) {
+    pub(super) fn extend(&mut self, then: Instant) {
         if let Self::Asked(by) | Self::Answered(by) = self {
             *by = then.max(*by);
         }
     }
 }
 
+/// What is decided of a frame before it is sent.
+pub(super) struct FrameDraft {
+    pub(super) job: u64,
+    pub(super) code: CodeRef,
+    /// Its items, perhaps without their bytes.
+    pub(super) piece: Piece,
+    /// How many nanoseconds it should take; [`UNKNOWN_COST`] if that is not known.
+    pub(super) cost: u64,
+    /// See [`SentFrame::brief`], and so on.
+    pub(super) brief: bool,
+    pub(super) wanted: bool,
+    pub(super) each: bool,
+    pub(super) goes_alone: bool,
+    /// How many nanoseconds each item may take, which the worker measures; 0: nothing is measured.
+    pub(super) limit: u64,
+    /// When to check whether its first item has run for too long.
+    pub(super) check_at: Option<Instant>,
+}
+
 /// A frame that has been sent and whose `End` has not come.
 pub(crate) struct SentFrame {
-    pub(crate) sequence: u64,
-    pub(crate) job: u64,
+    pub(super) sequence: u64,
+    pub(super) job: u64,
     /// The function of its items, for the cost estimates.
-    pub(crate) function: u64,
-    pub(crate) piece: Piece,
+    pub(super) function: u64,
+    pub(super) piece: Piece,
     /// How many results have come.
-    pub(crate) done: u32,
+    pub(super) done: u32,
     /// How many items the frame has, without those taken back.
-    pub(crate) end: u32,
+    pub(super) end: u32,
     /// Since when nothing of it is left to be answered.
     pub(super) answered_at: Option<Instant>,
     /// How many nanoseconds the frame should take; [`UNKNOWN_COST`] if that is not known.
-    pub(crate) cost: u64,
+    pub(super) cost: u64,
     /// Whether the worker may begin this frame before it sends earlier results.
-    pub(crate) brief: bool,
+    pub(super) brief: bool,
     /// Whether the results are wanted; then the frame counts in `Job::frames`.
-    pub(crate) wanted: bool,
+    pub(super) wanted: bool,
     /// Whether each result is waited for separately.
-    pub(crate) each: bool,
+    pub(super) each: bool,
     /// Whether its one item, or the context, has ends of channels (`ends`).
     pub(super) goes_alone: bool,
-    pub(crate) recall: Recall,
-    pub(crate) sent: Instant,
+    pub(super) recall: Recall,
+    pub(super) sent: Instant,
     pub(super) watch: Watch,
     /// The gates of its worker.
     gates: Front,
@@ -92,11 +114,11 @@ pub(super) struct Watch {
     /// Since when the worker should have been killed because of this frame.
     pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.
-    pub(crate) check_at: Option<Instant>,
+    pub(super) check_at: Option<Instant>,
     /// By how much the time of the whole call was extended, because the item reports a panic.
     pub(super) reported: Duration,
     /// An item that has timed out, to be retried when the frame has ended.
-    pub(crate) again: Option<Piece>,
+    pub(super) again: Option<Piece>,
 }
 
 /// How long this many bytes may take to arrive.
@@ -105,29 +127,33 @@ pub(super) fn travels(bytes: usize) -> Duration {
 }
 
 impl SentFrame {
-    /// A frame with the items of `piece`, for the worker with these gates.
+    /// A frame with this number, for the worker with these gates.
     pub(super) fn new(
-        (sequence, job, function): (u64, u64, u64),
-        piece: Piece,
-        (gates, seal): (Front, u64),
+        draft: FrameDraft,
+        sequence: u64,
+        gates: Front,
+        seal: u64,
         now: Instant,
     ) -> Self {
         Self {
             sequence,
-            job,
-            function,
-            end: piece.len() as u32,
-            piece,
+            job: draft.job,
+            function: draft.code.function,
+            end: draft.piece.len() as u32,
+            piece: draft.piece,
             done: 0,
             answered_at: None,
-            cost: UNKNOWN_COST,
-            brief: false,
-            wanted: true,
-            each: false,
-            goes_alone: false,
+            cost: draft.cost,
+            brief: draft.brief,
+            wanted: draft.wanted,
+            each: draft.each,
+            goes_alone: draft.goes_alone,
             recall: Recall::NotAsked,
             sent: now,
-            watch: Watch::default(),
+            watch: Watch {
+                check_at: draft.check_at,
+                ..Watch::default()
+            },
             gates,
             seal,
             seen: Cell::new(0),
@@ -139,17 +165,30 @@ impl SentFrame {
         self.gate().open(self.end, self.seal);
     }
 
-    pub(crate) fn gate(&self) -> &Gate {
+    pub(super) fn gate(&self) -> &Gate {
         self.gates.gate(self.sequence as usize)
     }
 
     /// The index in the job of the item whose result comes next.
-    pub(crate) fn next_index(&self) -> usize {
+    pub(super) fn next_index(&self) -> usize {
         self.piece.first() + self.done as usize
     }
 
+    /// The item whose result comes next; `None`: all have come.
+    pub(super) fn next_item(&self) -> Option<ItemId> {
+        let (job, at) = (self.job, self.next_index());
+        (self.done < self.end).then_some(ItemId { job, at })
+    }
+
+    /// Its results are not wanted any more by `job`. False: they were not before.
+    pub(super) fn disown(&mut self, job: &mut Job) -> bool {
+        let was_wanted = std::mem::take(&mut self.wanted);
+        job.wanted_frames -= u32::from(was_wanted);
+        was_wanted
+    }
+
     /// How many items the worker has begun.
-    pub(crate) fn begun(&self) -> u32 {
+    pub(super) fn begun(&self) -> u32 {
         self.at_least(self.gate().taken(self.seal))
     }
 
@@ -196,19 +235,19 @@ impl SentFrame {
     }
 
     /// A plain worker has begun the next `count` items. False: there are not so many.
-    pub(crate) fn begins(&self, count: usize, nanos: u64) -> bool {
+    pub(super) fn begins(&self, count: usize, nanos: u64) -> bool {
         let gate = self.gate();
         gate.starts(nanos);
         (0..count).all(|_| gate.pass().is_some())
     }
 
     /// Whether an item has begun whose result has not come.
-    pub(crate) fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.done < self.begun()
     }
 
     /// Until when its worker should answer how far it got, if it was asked and has not answered.
-    pub(crate) fn answer_due(&self) -> Option<Instant> {
+    pub(super) fn answer_due(&self) -> Option<Instant> {
         match self.recall {
             Recall::Asked(by) if self.done < self.end => Some(by),
             _ => None,
@@ -243,7 +282,7 @@ impl SentFrame {
 
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     /// `is_first`: it is the worker's first frame.
-    pub(crate) fn take_back(&mut self, from: u32, is_first: bool, now: Instant) -> Option<Piece> {
+    pub(super) fn take_back(&mut self, from: u32, is_first: bool, now: Instant) -> Option<Piece> {
         let begun = self.begun();
         let end = self.gate().recall(from.max(begun), self.seal);
         let end = end.max(begun).min(self.end);

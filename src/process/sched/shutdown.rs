@@ -11,6 +11,7 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use super::back_off::StartFailure;
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::{Stage, Worker};
 use super::{Action, How, Stop, finish, take_back};
@@ -40,8 +41,8 @@ pub(super) fn stop(sched: &mut Sched, stop: Stop) {
             }
         }
         How::CancelPending => {
-            for worker in 0..sched.workers.len() {
-                take_back::take_all_back(sched, worker);
+            for slot in sched.workers.ids() {
+                take_back::take_all_back(sched, slot);
             }
             for id in sched.jobs.ids() {
                 finish::fail_waiting(sched, id, &TaskError::Cancelled);
@@ -51,8 +52,8 @@ pub(super) fn stop(sched: &mut Sched, stop: Stop) {
             for id in sched.jobs.ids() {
                 finish::fail(sched, id, 0, TaskError::Cancelled);
             }
-            for index in 0..sched.workers.len() {
-                sched.kill_worker(index);
+            for slot in sched.workers.ids() {
+                sched.kill_worker(slot);
             }
         }
     }
@@ -62,54 +63,58 @@ pub(super) fn stop(sched: &mut Sched, stop: Stop) {
 pub(super) fn is_over(sched: &Sched) -> bool {
     let mut workers = sched.workers.iter();
     let is_empty = sched.stop.is_some() && sched.jobs.is_empty();
-    is_empty && workers.all(|worker| worker.stage.is_down())
+    is_empty && workers.all(|worker| worker.stage().is_down())
 }
 
-/// Whether a worker has nothing left to do: it gets no more items, or the pool ends. (If it is
+/// The first worker that has nothing left to do: it gets no more items, or the pool ends. (If it is
 /// not through, it runs a cancelled item, which has its grace period.)
-pub(super) fn may_leave(sched: &Sched, worker: &Worker) -> bool {
-    let ends = sched.stop.is_some() && sched.jobs.is_empty();
-    worker.is_leaver()
-        || ends
-            && match worker.stage {
+pub(super) fn first_to_leave(sched: &Sched) -> Option<SlotId> {
+    let has_nothing_left = |worker: &Worker| {
+        worker.is_leaver()
+            || match worker.stage() {
                 Stage::Ready => worker.is_through(),
                 Stage::Starting(_) | Stage::Preparing | Stage::Waiting => true,
                 _ => false,
             }
+    };
+    if sched.stop.is_some() && sched.jobs.is_empty() {
+        sched.workers.find(has_nothing_left)
+    } else {
+        sched.workers.with(|own| own.leavers > 0).next()
+    }
 }
 
 /// Sends away a worker that has nothing left to do.
-pub(super) fn dismiss(sched: &mut Sched, index: usize) {
-    let worker = &sched.workers[index];
-    if worker.is_on_its_way() && worker.stage != Stage::Waiting {
-        return sched.kill_worker(index);
+pub(super) fn dismiss(sched: &mut Sched, slot: SlotId) {
+    let worker = &sched.workers[slot];
+    if worker.is_on_its_way() && worker.stage() != Stage::Waiting {
+        return sched.kill_worker(slot);
     }
-    sched.workers[index].fruitful = true; // it has done all that it was to do
-    sched.dismiss_worker(index);
+    sched.workers[slot].bears_fruit(); // it has done all that it was to do
+    sched.dismiss_worker(slot);
 }
 
 /// A worker has been in its state for too long.
-pub(super) fn time_is_up(sched: &mut Sched, index: usize) {
-    match &mut sched.workers[index].stage {
-        Stage::Dying { first, last, .. } => {
-            *last = sched.now;
-            let lasts = sched.now.saturating_duration_since(*first);
-            let surely = lasts >= LONGEST_DEATH;
-            sched.actions.push(if lasts >= DEATH_LIMIT {
-                Action::Abandon { index, surely }
-            } else {
-                Action::Kill(index)
-            });
-        }
-        Stage::Starting(_) => failed_to_start(sched, index, StartFailure::Slow),
-        _ => sched.kill_worker(index),
+pub(super) fn time_is_up(sched: &mut Sched, slot: SlotId) {
+    let worker = &mut sched.workers[slot];
+    if worker.is_starting() {
+        return failed_to_start(sched, slot, StartFailure::Slow);
     }
+    let Some(lasts) = worker.still_lives(sched.now) else {
+        return sched.kill_worker(slot);
+    };
+    let surely = lasts >= LONGEST_DEATH;
+    sched.actions.push(if lasts >= DEATH_LIMIT {
+        Action::Abandon { slot, surely }
+    } else {
+        Action::Kill(slot)
+    });
 }
 
 /// A worker will not reach `init`.
-pub(super) fn failed_to_start(sched: &mut Sched, index: usize, why: StartFailure) {
-    sched.workers[index].failed_start = Some(why);
-    sched.kill_worker(index);
+pub(super) fn failed_to_start(sched: &mut Sched, slot: SlotId, why: StartFailure) {
+    sched.workers[slot].cannot_start(why);
+    sched.kill_worker(slot);
 }
 
 /// An initializer has failed, or too many workers have died: everything fails, now and later.
@@ -123,12 +128,10 @@ pub(super) fn break_down(sched: &mut Sched, error: &TaskError) {
         };
         finish::fail(sched, id, 0, error);
     }
-    for worker in sched
-        .workers
-        .iter_mut()
-        .filter(|worker| worker.is_serving())
-    {
-        worker.stage = Stage::Retiring;
+    for slot in sched.workers.ids() {
+        if sched.workers[slot].is_serving() {
+            sched.workers[slot].gets_no_more();
+        }
     }
 }
 

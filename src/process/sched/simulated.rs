@@ -18,6 +18,7 @@
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
 //! - before something is due nothing happens, and then something does (`sim_due`);
+//! - what is known of all workers is what follows from them (`WorkerSlots::check`);
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -35,13 +36,15 @@ use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::pages::gate::GATES;
 use crate::process::pages::raw_ledger::Front;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::stats::Counters;
-use crate::process::sched::workers::{INITIALIZE, Worker};
+use crate::process::sched::workers::Worker;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
@@ -51,6 +54,7 @@ use trefoil_os::host::shared_clock::Epoch;
 
 mod sim_book;
 mod sim_calls;
+mod sim_crowd;
 mod sim_deaths;
 mod sim_due;
 mod sim_jobs;
@@ -286,6 +290,7 @@ impl World {
             );
         }
         self.check_places();
+        self.sched.workers.check();
         // (While a hook has an item, its error is on its way.)
         let jobs = self.sched.jobs.all();
         let jobs = jobs.filter(|job| !job.is_read());
@@ -311,11 +316,11 @@ impl World {
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Spawn(index) if self.hostile && self.chance(30) => {
+                Action::Spawn(SlotId(index)) if self.hostile && self.chance(30) => {
                     self.sched.died(index, &WorkerExit::new(0), false, self.now);
-                    self.hopeless |= rules::is_hopeless(&self.sched, index);
+                    self.hopeless |= rules::is_hopeless(&self.sched, SlotId(index));
                 }
-                Action::Spawn(index) => {
+                Action::Spawn(SlotId(index)) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Front::own());
                     let peer = if self.plain {
@@ -351,25 +356,28 @@ impl World {
                         condemned: None,
                     });
                 }
-                Action::Send(worker, mut head, items) => {
+                Action::Send(SlotId(worker), mut head, items) => {
                     head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     match &mut self.sims[worker] {
                         Some(sim) if self.plain => sim.unread.push_back(head),
                         _ => self.read(worker, &head),
                     }
                 }
-                Action::Hear(index) => self.hear(index, true),
-                Action::Ring(index) => self.ring(index),
+                Action::Hear(SlotId(index)) => self.hear(index, true),
+                Action::Ring(SlotId(index)) => self.ring(index),
                 Action::Nudge(_) => self.nudges += 1,
                 Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
-                Action::Abandon { index, surely } => {
+                Action::Abandon {
+                    slot: SlotId(index),
+                    surely,
+                } => {
                     if surely || self.chance(2) {
                         self.given_up += 1;
                         self.sched.take_all_back(index, self.now);
                         self.die(index);
                     }
                 }
-                Action::Kill(index) => {
+                Action::Kill(SlotId(index)) => {
                     if let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.killed) {
                         sim.condemned = sim.running;
                         sim.killed = true;
@@ -417,8 +425,8 @@ impl World {
         self.failing.extend(chores.into_iter().filter_map(fails));
         if !self.failing.is_empty() && self.chance(8) {
             let one = self.random(self.failing.len() as u64) as usize;
-            let FailedItem { job, at, error, .. } = self.failing.swap_remove(one);
-            if let Some(ended) = self.sched.reported(job, at, error, self.now) {
+            let FailedItem { of, error, .. } = self.failing.swap_remove(one);
+            if let Some(ended) = self.sched.reported(of, error, self.now) {
                 drop(ended.finish());
             }
             self.failed += 1;

@@ -4,77 +4,78 @@
 //! `tests/process/host.rs::workers_that_cannot_be_replaced_fail_what_waits`.
 
 use super::peer::Peer;
+use super::sent_frame::{FrameDraft, UNKNOWN_COST};
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::{INITIALIZE, Stage};
 use super::{rules, send, succession, take_back};
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 
-/// Worker `index` has a process, which has not said hello yet.
-pub(super) fn started(sched: &mut Sched, index: usize, pid: u32, peer: Peer) {
+/// Worker `slot` has a process, which has not said hello yet.
+pub(super) fn started(sched: &mut Sched, slot: SlotId, pid: u32, peer: Peer) {
     sched.counters.stats.lock().started += 1;
-    let worker = &mut sched.workers[index];
-    worker.stage = Stage::Starting(sched.now);
-    (worker.pid, worker.peer) = (pid, peer);
+    sched.workers[slot].starts(pid, peer, sched.now);
 }
 
-/// Worker `index` has said hello, and runs the right build.
-pub(super) fn hello(sched: &mut Sched, index: usize) {
-    let worker = &mut sched.workers[index];
-    if !matches!(worker.stage, Stage::Starting(_)) {
-        return;
+/// Worker `slot` has said hello, and runs the right build.
+pub(super) fn hello(sched: &mut Sched, slot: SlotId) {
+    if sched.workers[slot].says_hello(sched.now) {
+        prepare(sched, slot);
     }
-    worker.front_since = sched.now;
-    worker.stage = Stage::Preparing;
-    prepare(sched, index);
 }
 
 /// A new worker runs the next initializer; after the last one it is ready.
-pub(super) fn prepare(sched: &mut Sched, index: usize) {
-    let worker = &mut sched.workers[index];
-    let done = worker.served as usize;
+pub(super) fn prepare(sched: &mut Sched, slot: SlotId) {
+    let done = sched.workers[slot].served() as usize;
     let next = sched.policy.initializers.get(done);
     let Some(initializer) = next.filter(|_| sched.broken.is_none()).cloned() else {
-        worker.served = 0;
-        worker.ready_at = sched.now;
-        let took = sched.now.saturating_duration_since(worker.asked_at);
-        sched.start_takes = took.max(sched.start_takes * 3 / 4);
-        take_place(sched, index);
-        // (It counts among those that serve already.)
-        sched.workers[index].stage = if sched.broken.is_some() || rules::is_surplus(sched) {
-            Stage::Retiring
-        } else if succession::predecessor_runs(&sched.workers, index) {
-            Stage::Waiting
-        } else {
-            Stage::Ready
-        };
-        return;
+        return is_ready(sched, slot);
     };
     let piece = Piece::whole(initializer.chunk, 0);
-    let mut frame = worker.next_frame(
-        INITIALIZE,
-        initializer.code.function,
-        piece.clone(),
-        sched.now,
-    );
-    frame.wanted = false; // of no job
-    send::send_frame(sched, index, frame, initializer.code, piece, 0);
+    let draft = FrameDraft {
+        job: INITIALIZE,
+        code: initializer.code,
+        piece: piece.clone(),
+        cost: UNKNOWN_COST,
+        brief: false,
+        wanted: false, // by no job
+        each: false,
+        goes_alone: false,
+        limit: 0,
+        check_at: None,
+    };
+    send::send_frame(sched, slot, draft, piece);
 }
 
-/// Worker `index` is ready: the one that it replaces leaves.
-fn take_place(sched: &mut Sched, index: usize) {
+/// Worker `slot` has run all initializers.
+fn is_ready(sched: &mut Sched, slot: SlotId) {
+    let took = sched.workers[slot].initialized(sched.now);
+    sched.start_takes = took.max(sched.start_takes * 3 / 4);
+    take_place(sched, slot);
+    // (It counts among those that serve already.)
+    let is_needless = sched.broken.is_some() || rules::is_surplus(sched);
+    let must_wait = succession::predecessor_runs(&sched.workers, slot);
+    let worker = &mut sched.workers[slot];
+    if is_needless {
+        worker.gets_no_more();
+    } else if must_wait {
+        worker.waits();
+    } else {
+        worker.serves();
+    }
+}
+
+/// Worker `slot` is ready: the one that it replaces leaves.
+fn take_place(sched: &mut Sched, slot: SlotId) {
     if sched.broken.is_none()
-        && let Some(old) = succession::serving_predecessor(&sched.workers, index)
+        && let Some(old) = succession::serving_predecessor(&sched.workers, slot)
     {
-        let worker = &mut sched.workers[old];
-        worker.retires();
-        worker.ends_by = worker.must_end.then(|| sched.now + sched.policy.grace);
+        sched.workers[old].succeeded(sched.policy.grace, sched.now);
         take_back::take_all_back(sched, old);
     }
 }
 
-/// Worker `index` waits no longer: it gets items.
-pub(super) fn begin(sched: &mut Sched, index: usize) {
-    let worker = &mut sched.workers[index];
-    worker.stage = Stage::Ready;
-    (worker.ready_at, worker.front_since) = (sched.now, sched.now);
+/// Worker `slot` waits no longer: it gets items.
+pub(super) fn begin(sched: &mut Sched, slot: SlotId) {
+    sched.workers[slot].begins(sched.now);
 }

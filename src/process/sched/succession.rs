@@ -17,7 +17,7 @@
 //! asked for when what is left will take no longer than [`AHEAD`] starts, as fast as the worker has
 //! had its items so far; or when an eighth is left. (Not before it has had [`SHOWS_PACE`] items, or
 //! a quarter: until then its pace shows little.) The first workers, which begin together, have
-//! shorter lives, by up to half, each by another amount (`Worker::first`): so they do not end
+//! shorter lives, by up to half, each by another amount (`WorkerSlots::first`): so they do not end
 //! together.
 //!
 //! Without [`Policy::replace_first`](super::Policy) a worker leaves first. So does every one while
@@ -25,7 +25,8 @@
 //!
 //! Tests: `src/process/sched/simulated/sim_succession.rs`, `tests/process/replaced.rs`.
 
-use super::state::Sched;
+use super::slot_id::SlotId;
+use super::state::{Sched, WorkerSlots};
 use super::workers::{Stage, Worker};
 
 /// How many starts before its end a worker's successor is asked for.
@@ -34,48 +35,62 @@ const AHEAD: u32 = 2;
 /// After how many items a worker's pace shows something.
 const SHOWS_PACE: u64 = 16;
 
-/// Whether another slot has the number of a worker, to replace it.
-fn has_successor(workers: &[Worker], index: usize) -> bool {
-    let number = workers[index].number;
-    let is_it = |other: &Worker| other.number == number && !other.is_spare() && !other.is_outgoing;
-    let mut others = workers.iter().enumerate();
-    others.any(|(at, other)| at != index && is_it(other))
+/// Whether another slot than this has the number of its worker, and keeps it.
+fn has_successor(workers: &WorkerSlots, slot: SlotId) -> bool {
+    let number = workers[slot].number();
+    let keeps =
+        |worker: &Worker| worker.number() == number && !worker.is_spare() && !worker.is_outgoing();
+    let mut others = workers.numbered();
+    others.any(|(other, worker)| other != slot && keeps(worker))
 }
 
-/// The worker in this stage whose place the slot `index` takes.
-fn predecessor(workers: &[Worker], index: usize, stage: Stage) -> Option<usize> {
-    let own = &workers[index];
-    let is_it =
-        |other: &Worker| other.is_outgoing && other.number == own.number && other.stage == stage;
-    if own.is_outgoing {
+/// The worker in this stage whose place the slot takes.
+fn predecessor(workers: &WorkerSlots, slot: SlotId, stage: Stage) -> Option<SlotId> {
+    let own = &workers[slot];
+    if own.is_outgoing() {
         return None;
     }
-    workers.iter().position(is_it)
+    let mut outgoing = workers.with(|own| own.outgoing > 0);
+    outgoing.find(|other| {
+        let other = &workers[*other];
+        other.number() == own.number() && other.stage() == stage
+    })
 }
 
-/// The worker that takes items until the one at `index` is ready.
-pub(super) fn serving_predecessor(workers: &[Worker], index: usize) -> Option<usize> {
-    predecessor(workers, index, Stage::Ready)
+/// The worker that takes items until the one in `slot` is ready.
+pub(super) fn serving_predecessor(workers: &WorkerSlots, slot: SlotId) -> Option<SlotId> {
+    predecessor(workers, slot, Stage::Ready)
 }
 
-/// Whether the worker that the one at `index` replaces still runs an item.
-pub(super) fn predecessor_runs(workers: &[Worker], index: usize) -> bool {
-    predecessor(workers, index, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
+/// Whether the worker that the one in `slot` replaces still runs an item.
+pub(super) fn predecessor_runs(workers: &WorkerSlots, slot: SlotId) -> bool {
+    predecessor(workers, slot, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
 }
 
-/// Whether the worker at `index` is to be replaced, and no slot has been found for the next one.
-pub(super) fn wants_successor(sched: &Sched, index: usize) -> bool {
-    let (policy, worker) = (&sched.policy, &sched.workers[index]);
-    let is_possible = policy.replace_first
-        && policy.one_process.is_none()
+/// Whether workers that are to be replaced go on until their successors are ready.
+fn come_first(sched: &Sched) -> bool {
+    sched.policy.replace_first
+        && sched.policy.one_process.is_none()
         && sched.stop.is_none()
-        && sched.broken.is_none();
-    let is_due = || match worker.stage {
-        Stage::Ready => worker.is_outgoing || nears_its_end(sched, worker),
-        Stage::Retiring => worker.is_outgoing,
-        _ => false,
-    };
-    is_possible && is_due() && !has_successor(&sched.workers, index)
+        && sched.broken.is_none()
+}
+
+/// Whether the worker in `slot`, which is to be replaced, has no slot for the next one.
+pub(super) fn wants_successor(sched: &Sched, slot: SlotId) -> bool {
+    let worker = &sched.workers[slot];
+    let is_due = worker.is_outgoing() && matches!(worker.stage(), Stage::Ready | Stage::Retiring);
+    is_due && come_first(sched) && !has_successor(&sched.workers, slot)
+}
+
+/// The worker in `slot` was sent items: it gets no more once it has all that it may ever have, and
+/// is to be replaced once it will soon have had them.
+pub(super) fn has_got_items(sched: &mut Sched, slot: SlotId) {
+    let worker = &sched.workers[slot];
+    if worker.left(&sched.policy) == 0 {
+        sched.workers[slot].retires();
+    } else if come_first(sched) && nears_its_end(sched, worker) {
+        sched.workers[slot].make_outgoing();
+    }
 }
 
 /// Whether a worker will soon have had its number of items.
@@ -83,42 +98,37 @@ fn nears_its_end(sched: &Sched, worker: &Worker) -> bool {
     let Some(most) = sched.policy.replace_after else {
         return false;
     };
-    let life = most.saturating_sub(worker.shorter_by);
+    let life = worker.life(most);
     let left = worker.left(&sched.policy) as u64;
     let had = life.saturating_sub(left);
     if had == 0 || had < SHOWS_PACE.min(life / 4) {
         return false;
     }
-    let lives = sched.now.saturating_duration_since(worker.ready_at);
+    let lives = sched.now.saturating_duration_since(worker.ready_at());
     let lasts = lives.as_secs_f64() / had as f64 * left as f64;
     left <= life / 8 || lasts <= (AHEAD * sched.start_takes).as_secs_f64()
 }
 
-/// A slot is to have the worker that replaces the one at `index`.
-pub(super) fn succeed(sched: &mut Sched, index: usize) {
-    let worker = &mut sched.workers[index];
-    worker.is_outgoing = true;
-    let next = Worker::new(worker.number, sched.now);
-    match sched.workers.iter().position(Worker::is_spare) {
-        Some(slot) => sched.workers[slot] = next,
-        None => sched.workers.push(next),
+/// A slot is to have the worker that replaces the one in `slot`.
+pub(super) fn succeed(sched: &mut Sched, slot: SlotId) {
+    let worker = &mut sched.workers[slot];
+    worker.make_outgoing();
+    let next = Worker::new(worker.number(), sched.now);
+    match sched.workers.find(Worker::is_spare) {
+        Some(spare) => sched.workers.replace(spare, next),
+        None => sched.workers.add(next),
     }
 }
 
-/// The worker at `index` is gone: its slot is not needed if another is to keep its number.
-pub(super) fn has_died(sched: &mut Sched, index: usize) {
-    let number = sched.workers[index].number;
-    let mut others = sched.workers.iter().enumerate();
-    let keeps = |(other, worker): (usize, &Worker)| {
-        other != index && worker.number == number && !worker.is_spare() && !worker.is_outgoing
-    };
-    if others.any(keeps) {
-        sched.workers[index] = Worker::spare(sched.now);
+/// The worker in `slot` is gone: its slot is not needed if another is to keep its number.
+pub(super) fn has_died(sched: &mut Sched, slot: SlotId) {
+    if has_successor(&sched.workers, slot) {
+        sched.workers.replace(slot, Worker::spare(sched.now));
     }
 }
 
 /// How many workers there are in the end, each counted once.
-pub(super) fn width(workers: &[Worker]) -> usize {
+pub(super) fn width(workers: &WorkerSlots) -> usize {
     let there = workers.iter().filter(|worker| !worker.is_spare());
-    there.map(|worker| worker.number + 1).max().unwrap_or(0)
+    there.map(|worker| worker.number() + 1).max().unwrap_or(0)
 }

@@ -7,43 +7,43 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use super::peer::Back;
-use super::sent_frame::{Recall, SentFrame};
+use super::sent_frame::Recall;
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::INITIALIZE;
 use super::{cancel, finish};
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 use crate::task::TaskError;
 
 /// Takes back the items of a frame that have not begun, from index `from` on, and puts them
 /// first in the queue. A plain worker is asked for all of them, and answers how far it got.
-pub(super) fn take_back(sched: &mut Sched, index: usize, position: usize, from: u32) {
-    let worker = &mut sched.workers[index];
-    let frame = &mut worker.frames[position];
-    let wanted = frame.wanted;
-    match worker.peer.take_back(frame, from, position == 0, sched.now) {
-        Back::Items(piece) if wanted => come_back(sched, index, position, piece),
+pub(super) fn take_back(sched: &mut Sched, slot: SlotId, position: usize, from: u32) {
+    let worker = &mut sched.workers[slot];
+    let wanted = worker.frames[position].wanted;
+    match worker.take_back(position, from, sched.now) {
+        Back::Items(piece) if wanted => come_back(sched, slot, position, piece),
         Back::Items(_) | Back::Nothing => {}
-        Back::Asked => cancel::ask_back(sched, index, position, false),
+        Back::Asked => cancel::ask_back(sched, slot, position, false),
     }
 }
 
 /// These items of a frame have not begun, and come back.
-fn come_back(sched: &mut Sched, index: usize, position: usize, piece: Piece) {
-    let id = sched.workers[index].frames[position].job;
+fn come_back(sched: &mut Sched, slot: SlotId, position: usize, piece: Piece) {
+    let id = sched.workers[slot].frames[position].job;
     if let Some(job) = sched.jobs.get_mut(id) {
         job.put_back(piece);
     }
-    finish::settle(sched, index, position);
+    finish::settle(sched, slot, position);
     sched.jobs.enqueue(id, true, sched.now);
 }
 
 /// Takes back all items that a worker has not begun: the step before it is killed for what the
 /// running item does, so that only that one is to blame.
-pub(super) fn take_all_back(sched: &mut Sched, index: usize) {
-    for position in (0..sched.workers[index].frames.len()).rev() {
-        if sched.workers[index].frames[position].job != INITIALIZE {
-            take_back(sched, index, position, 0);
+pub(super) fn take_all_back(sched: &mut Sched, slot: SlotId) {
+    for position in (0..sched.workers[slot].frames.len()).rev() {
+        if sched.workers[slot].frames[position].job != INITIALIZE {
+            take_back(sched, slot, position, 0);
         }
     }
 }
@@ -53,16 +53,18 @@ pub(super) fn take_all_back(sched: &mut Sched, index: usize) {
 /// may come before its report that it has begun the last of these items.)
 pub(super) fn give_back(
     sched: &mut Sched,
-    index: usize,
+    slot: SlotId,
     sequence: u64,
     end: u64,
 ) -> Result<(), Broken> {
-    let frames = &mut sched.workers[index].frames;
-    let asked = |frame: &SentFrame| frame.recall.was_asked() && frame.sequence == sequence;
-    let Some(position) = frames.iter().position(asked) else {
+    let frames = &mut sched.workers[slot].frames;
+    let Some(position) = frames.position(sequence) else {
         return Ok(());
     };
     let frame = &mut frames[position];
+    if !frame.recall.was_asked() {
+        return Ok(());
+    }
     // It reports the items that it has just begun next: `kill_due`.
     frame.recall = Recall::Answered(sched.now + sched.policy.patience);
     let end = u32::try_from(end).unwrap_or(u32::MAX);
@@ -73,7 +75,7 @@ pub(super) fn give_back(
     if end < frame.end {
         let piece = frame.answered(end, position == 0, sched.now);
         if frame.wanted {
-            come_back(sched, index, position, piece);
+            come_back(sched, slot, position, piece);
             if sched.is_stopped() {
                 finish::fail_waiting(sched, id, &TaskError::Cancelled);
             }

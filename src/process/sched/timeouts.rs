@@ -39,11 +39,13 @@ use std::time::{Duration, Instant};
 
 use super::peer::Stall;
 use super::sent_frame::SentFrame;
+use super::slot_id::SlotId;
 use super::state::Sched;
-use super::workers::{Worker, earlier};
+use super::workers::{PlannedKill, Worker, earlier};
 use super::{cancel, failed_items, finish, take_back};
 use crate::events::{self, Trouble};
 use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::process::pages::gate::MOST_REPORTING;
 use crate::task::{Late, TaskError};
@@ -58,62 +60,58 @@ const AGAIN: Duration = Duration::from_millis(1);
 const REPORT_AGAIN: Duration = Duration::from_millis(20);
 
 /// The grace period of a cancelled item is over: kills its worker; no other item is lost (W4).
-pub(super) fn kill_overdue(sched: &mut Sched, index: usize) {
-    let Some((_, sequence)) = sched.workers[index].kill_at else {
+pub(super) fn kill_overdue(sched: &mut Sched, slot: SlotId) {
+    let Some(PlannedKill { sequence, .. }) = sched.workers[slot].planned_kill() else {
         return;
     };
-    let now = sched.now;
-    let is_due = |worker: &Worker| worker.kill_due().is_some_and(|at| at <= now);
-    take_back::take_all_back(sched, index);
-    let worker = &mut sched.workers[index];
-    if !is_due(worker) {
+    take_back::take_all_back(sched, slot);
+    let worker = &mut sched.workers[slot];
+    if worker.kill_due().is_none_or(|at| at > sched.now) {
         return; // a plain worker was asked just now
     }
-    worker.kill_at = None;
-    let mut frames = worker.frames.iter_mut();
-    let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
+    worker.forgets_kill();
+    let Some(position) = worker.frames.position(sequence) else {
         return;
     };
+    let frame = &mut worker.frames[position];
     let overdue = *frame.watch.overdue.get_or_insert(sched.now);
     let runs = frame.end == 0 || worker.peer.may_run(frame);
-    let innocent = |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
-    if worker.frames.iter().any(innocent) && sched.now < overdue + sched.policy.patience {
+    if worker.frames.run_others(sequence) && sched.now < overdue + sched.policy.patience {
         // A worker runs one frame at a time, so the end of this frame is on its way: check
         // again later. (If it has not come for so long, the worker lies.)
-        worker.kill_at = Some((sched.now + TAKE_OVER_AFTER, sequence));
+        worker.plan_kill(sched.now + TAKE_OVER_AFTER, sequence);
     } else if runs {
         // (It is killed, too, for a frame of which nothing is left: what came with its items stays
         // open as long as the worker lives.)
-        worker.fruitful = true;
-        sched.kill_worker(index);
+        worker.bears_fruit();
+        sched.kill_worker(slot);
     }
 }
 
 /// Until when a worker that has answered all of its first frame should end it.
 pub(super) fn end_due(sched: &Sched, worker: &Worker) -> Option<Instant> {
-    let front = worker.frames.front().filter(|_| !worker.is_away())?;
-    front.answered_at?;
-    let behind = worker.frames.get(1).map(|behind| behind.sent);
+    if worker.is_away() {
+        return None;
+    }
+    let behind = worker.frames.iter().nth(1).map(|behind| behind.sent);
     let needed = earlier(behind, sched.jobs.wait_since());
-    let since = worker.peer.ends_since(front, needed)?;
-    Some(since.max(worker.front_since) + sched.policy.patience)
+    Some(worker.end_since(needed)? + sched.policy.patience)
 }
 
 /// Checks whether the running item of the frame at `position` has run for too long. Returns
 /// when to check again.
-pub(super) fn check_timeout(sched: &mut Sched, index: usize, position: usize) -> Option<Instant> {
-    let frame = &sched.workers[index].frames[position];
+pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) -> Option<Instant> {
+    let frame = &sched.workers[slot].frames[position];
     let job = sched.jobs.get(frame.job).filter(|_| frame.wanted)?;
     let timeout = job.work.options.timeout?;
-    let worker = &sched.workers[index];
+    let worker = &sched.workers[slot];
     // (An answered frame whose end does not come does not hold up those behind it.)
-    let mut before = worker.frames.iter().take(position);
-    let is_next = before.all(|frame| frame.done == frame.end);
+    let is_next = worker.frames.is_next(position);
     // (One that was killed need not run: its items come back.)
     let denies = is_next && !worker.is_away() && worker.peer.denies(frame);
-    let arrives = worker.arrives_at();
+    let arrives = worker.frames.arrive_at();
     let patience = timeout.max(sched.policy.patience);
-    let frame = &mut sched.workers[index].frames[position];
+    let frame = &mut sched.workers[slot].frames[position];
     let mut begun = frame.begun();
     let since = frame.stands_since(sched.now);
     let is_late = since + patience <= sched.now;
@@ -127,15 +125,12 @@ pub(super) fn check_timeout(sched: &mut Sched, index: usize, position: usize) ->
         };
         let is_silent = position == 0 && idle_since + patience <= sched.now;
         let is_stuck = is_next && is_late && arrives + patience <= sched.now;
-        match sched.workers[index]
-            .peer
-            .does_not_begin(is_silent, is_stuck)
-        {
+        match sched.workers[slot].peer.does_not_begin(is_silent, is_stuck) {
             Stall::Wait => {}
-            Stall::Ask => cancel::ask_back(sched, index, 0, false),
+            Stall::Ask => cancel::ask_back(sched, slot, 0, false),
             Stall::Kill => {
-                take_back::take_all_back(sched, index);
-                sched.kill_worker(index);
+                take_back::take_all_back(sched, slot);
+                sched.kill_worker(slot);
             }
         }
         return Some(sched.now + timeout.max(AGAIN));
@@ -159,62 +154,58 @@ pub(super) fn check_timeout(sched: &mut Sched, index: usize, position: usize) ->
         if is_late {
             // A worker begins no item before it has answered the one before, and everything
             // that it has answered was read: it has broken the protocol.
-            take_back::take_all_back(sched, index);
-            sched.kill_worker(index);
+            take_back::take_all_back(sched, slot);
+            sched.kill_worker(slot);
         }
         return Some(sched.now + AGAIN); // earlier results are on their way
     }
     events::noticed(Trouble::LateItem);
-    let (id, at) = (frame.job, frame.next_index());
-    take_back::take_back(sched, index, position, 0);
-    let frame = &mut sched.workers[index].frames[position];
+    let item = frame.next_item()?;
+    take_back::take_back(sched, slot, position, 0);
+    let frame = &mut sched.workers[slot].frames[position];
     if frame.begun() != begun {
         return Some(sched.now + AGAIN); // the item has just ended
     }
-    let (again, reports) = (
-        times_out(sched, id, at),
-        failed_items::reports_failures(sched, id),
-    );
-    let frame = &mut sched.workers[index].frames[position];
-    let job = sched.jobs.get_mut(id)?;
+    let again = times_out(sched, item);
+    let reports = failed_items::reports_failures(sched, item.job);
+    let frame = &mut sched.workers[slot].frames[position];
+    let job = sched.jobs.get_mut(item.job)?;
     let piece = Some(frame.piece.clone());
     if frame.each || again || reports {
         // This frame has no other items left. (If a hook gets it, its error comes later.)
-        frame.wanted = false;
-        job.wanted_frames -= 1;
+        frame.disown(job);
         if again {
-            job.pause(at);
-            let item = frame.done as usize;
-            frame.watch.again = Some(frame.piece.part(item, item + 1));
+            job.pause(item.at);
+            let next = frame.done as usize;
+            frame.watch.again = Some(frame.piece.part(next, next + 1));
         }
-        cancel::cancel_running(sched, index, position);
+        cancel::cancel_running(sched, slot, position);
     }
     if again {
         return None;
     }
-    let (ran, pid) = (sched.now + timeout - due, sched.workers[index].pid);
+    let (ran, pid) = (sched.now + timeout - due, sched.workers[slot].pid());
     let late = Late::call(timeout, ran, pid);
-    finish::item_error(sched, id, at, TaskError::TimedOut(late), piece);
-    finish::finish_if_settled(sched, id);
+    finish::item_error(sched, item, TaskError::TimedOut(late), piece);
+    finish::finish_if_settled(sched, item.job);
     None
 }
 
-/// The item at `at` of the job `id` has timed out. Whether it is to run again.
-pub(super) fn times_out(sched: &mut Sched, id: u64, at: usize) -> bool {
+/// An item has timed out. Whether it is to run again.
+pub(super) fn times_out(sched: &mut Sched, item: ItemId) -> bool {
     sched.counters.stats.lock().timed_out += 1;
     let stopped = sched.is_stopped();
-    let job = sched.jobs.get_mut(id);
+    let job = sched.jobs.get_mut(item.job);
     let job = job.filter(|job| job.work.options.retry_on_timeout && !stopped);
-    job.is_some_and(|job| job.attempted(at))
+    job.is_some_and(|job| job.attempted(item.at))
 }
 
 /// The workers that have items of the job whose time is over next.
-pub(super) fn have_late_job(sched: &Sched) -> Vec<usize> {
-    let late = sched.jobs.next_end().map(|(_, id)| id);
-    let has_it = |worker: &Worker| worker.frames.iter().any(|frame| Some(frame.job) == late);
-    let workers = sched.workers.iter().enumerate();
-    let having = workers.filter(|(_, worker)| has_it(worker));
-    having.map(|(index, _)| index).collect()
+pub(super) fn have_late_job(sched: &Sched) -> Vec<SlotId> {
+    let Some((_, late)) = sched.jobs.next_end() else {
+        return Vec::new();
+    };
+    sched.workers.with_job(late).collect()
 }
 
 /// Ends the first job whose time is over, waiting included, or what waits of it, if its items
@@ -236,10 +227,10 @@ pub(super) fn end_late_job(sched: &mut Sched) {
 /// Whether the time of a call, which is over at `at`, does not end it yet: its item reports a
 /// panic, or has, and that time does not count.
 fn reports_panic(sched: &mut Sched, id: u64, at: Instant) -> bool {
-    let Some((index, position)) = running(sched, id) else {
+    let Some(RunningFrame { slot, position }) = running(sched, id) else {
         return false;
     };
-    let frame = &mut sched.workers[index].frames[position];
+    let frame = &mut sched.workers[slot].frames[position];
     let reported = frame.gate().reported(frame.begun());
     let granted = frame.watch.reported;
     let more = match reported == MOST_REPORTING {
@@ -271,10 +262,11 @@ fn end_late(sched: &mut Sched, id: u64) {
     let error = job.work.options.too_late(ran);
     sched.counters.stats.lock().timed_out += job.pending;
     events::noticed(Trouble::LateItem);
-    if is_one && let Some((index, position)) = runs {
-        let piece = sched.workers[index].frames[position].piece.clone();
+    if is_one && let Some(RunningFrame { slot, position }) = runs {
+        let piece = sched.workers[slot].frames[position].piece.clone();
         disown(sched, id); // (If a hook gets it, its error comes later.)
-        finish::item_error(sched, id, 0, error, Some(piece));
+        let item = ItemId { job: id, at: 0 };
+        finish::item_error(sched, item, error, Some(piece));
         return finish::finish_if_settled(sched, id);
     }
     let late = sched
@@ -287,10 +279,10 @@ fn end_late(sched: &mut Sched, id: u64) {
 
 /// Workers begin no more items of the job `id`, as far as the parent can keep them from it.
 fn close_gates(sched: &mut Sched, id: u64) {
-    for worker in &mut sched.workers {
-        for position in 0..worker.frames.len() {
-            if worker.frames[position].job == id {
-                worker.cut_off(position, 0, sched.now);
+    for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+        for position in 0..sched.workers[slot].frames.len() {
+            if sched.workers[slot].frames[position].job == id {
+                sched.workers[slot].cut_off(position, 0, sched.now);
             }
         }
     }
@@ -302,44 +294,53 @@ fn ran(
     sched: &Sched,
     id: u64,
     job: &Job,
-    runs: Option<(usize, usize)>,
+    runs: Option<RunningFrame>,
 ) -> Option<(Duration, Option<u32>)> {
-    if let Some((index, position)) = runs {
-        let worker = &sched.workers[index];
+    if let Some(RunningFrame { slot, position }) = runs {
+        let worker = &sched.workers[slot];
         let noted = worker.frames[position].noted(&sched.epoch);
         // (It may have begun since the driver has looked at its clock.)
         let ran = sched.now.saturating_duration_since(noted).max(SHORTEST);
-        return Some((ran, Some(worker.pid)));
+        return Some((ran, Some(worker.pid())));
     }
     // It waits to run again, or its result is being decoded.
     let has_run = job.starts(0) > 0 || job.is_read();
-    let may_run = |worker: &Worker| {
+    let may_run = |slot: SlotId| {
+        let worker = &sched.workers[slot];
         let has_it = |frame: &SentFrame| frame.job == id && worker.peer.may_have_begun(frame);
         worker.frames.iter().any(has_it)
     };
-    let is_unknown = sched.workers.iter().any(may_run);
+    let is_unknown = sched.workers.with_job(id).any(may_run);
     (!has_run && !is_unknown).then_some((Duration::ZERO, None))
 }
 
-/// The frame of the job `id` whose item runs: its worker, and its position there.
-fn running(sched: &Sched, id: u64) -> Option<(usize, usize)> {
-    let is_it = |frame: &SentFrame| frame.job == id && frame.wanted && frame.runs();
-    let mut workers = sched.workers.iter().enumerate();
-    workers.find_map(|(index, worker)| Some((index, worker.frames.iter().position(is_it)?)))
+/// A frame whose item runs: its worker, and its position there.
+#[derive(Clone, Copy)]
+struct RunningFrame {
+    slot: SlotId,
+    position: usize,
+}
+
+/// The frame of the job `id` whose item runs, if that is wanted.
+fn running(sched: &Sched, id: u64) -> Option<RunningFrame> {
+    sched.workers.with_job(id).find_map(|slot| {
+        let position = sched.workers[slot].frames.running_of(id)?;
+        Some(RunningFrame { slot, position })
+    })
 }
 
 /// What workers have of the job `id` is not wanted any more.
 fn disown(sched: &mut Sched, id: u64) {
-    for index in 0..sched.workers.len() {
-        for position in 0..sched.workers[index].frames.len() {
-            let frame = &mut sched.workers[index].frames[position];
+    for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+        for position in 0..sched.workers[slot].frames.len() {
+            let worker = &mut sched.workers[slot];
+            let frame = &mut worker.frames[position];
             if frame.job == id
-                && std::mem::take(&mut frame.wanted)
                 && let Some(job) = sched.jobs.get_mut(id)
+                && frame.disown(job)
             {
-                job.wanted_frames -= 1;
-                sched.workers[index].cut_off(position, 0, sched.now);
-                cancel::cancel_running(sched, index, position);
+                worker.cut_off(position, 0, sched.now);
+                cancel::cancel_running(sched, slot, position);
             }
         }
     }
@@ -352,7 +353,7 @@ fn refuse_all(sched: &mut Sched, id: u64) {
         sched.counters.stats.lock().timed_out += piece.len() as u64;
         for at in piece.first()..piece.first() + piece.len() {
             let late = Late::unbegun(Duration::ZERO);
-            finish::item_ends(sched, id, at, TaskError::TimedOut(late));
+            finish::item_ends(sched, ItemId { job: id, at }, TaskError::TimedOut(late));
         }
     }
     finish::finish_if_settled(sched, id);

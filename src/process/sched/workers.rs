@@ -1,4 +1,4 @@
-//! The states of a worker, how many frames it has at once, and when a state has lasted too long.
+//! The stages of a worker, what leads from one to the next, and when one has lasted too long.
 //!
 //! ```text
 //!            spawned             hello            initialized         bye
@@ -17,47 +17,34 @@
 //! when: `succession`. That one is `Waiting` before it is ready, as long as the other runs an item.
 //!
 //! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait
-//! for the parent in between. Of *brief* frames, which together should take less than a wake-up, it
-//! has up to [`GATES`], and sends their results together; when one turns out not to be brief, those
-//! behind it are taken back. (A large item, or one with copies, goes only to an idle plain worker:
-//! otherwise it would be received while another item runs, which would be blamed if there were no
-//! memory.)
+//! for the parent in between. Of *brief* frames it has more ([`SentFrames`]), and sends their
+//! results together; when one turns out not to be brief, those behind it are taken back. (A large
+//! item, or one with copies, goes only to an idle plain worker: otherwise it would be received
+//! while another item runs, which would be blamed if there were no memory.)
+//!
+//! **Transitions.** Each arrow is a method here, whose name says what has happened to the worker;
+//! nobody else sets a stage, or what belongs to one. Policy decides when, and what else follows.
 //!
 //! How long a slot stays empty after a death, and when it is given up: `back_off`.
 //!
 //! How long a start, an exit or a death may take, and from when idle workers take items over:
-//! `limits` has these numbers. What is done when a time is up: `time_is_up`
-//! (`sched/shutdown.rs`). This is the scheduler's view, without processes and descriptors.
+//! `limits` has these numbers. Which of its times is next: `worker_due`; what is done then: `due`.
+//! This is the scheduler's view, without processes and descriptors.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::back_off::{self, StartFailure};
-use super::peer::Peer;
+use super::peer::{Back, Peer};
 use super::policy::Policy;
-use super::sent_frame::SentFrame;
-use crate::process::limits::{
-    ASK_OTHERS_AFTER, LEAVE_LIMIT, MOST_MOVES, RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
-};
-use crate::process::pages::gate::GATES;
-use crate::process::value::chunk::Piece;
-
-/// The job of a worker's initializer; no caller's has this id.
-pub(crate) const INITIALIZE: u64 = 0;
-
-/// How many nanoseconds of work a worker may have in many brief frames.
-const BRIEF: u64 = 200_000;
+use super::sent_frames::SentFrames;
+use crate::process::limits::{ASK_OTHERS_AFTER, LEAVE_LIMIT, START_LIMIT};
+use crate::process::wire::Broken;
 
 /// How soon items that results wait for are taken back again, if they still have not ended.
 const RELIEVE_AGAIN: Duration = Duration::from_millis(1);
-
-/// Whether this is less time, in nanoseconds, than a wake-up takes.
-pub(super) fn is_brief(cost: u64) -> bool {
-    cost < BRIEF
-}
 
 /// The earlier of two times, of which each may be missing.
 pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
@@ -98,53 +85,42 @@ impl Stage {
     }
 }
 
+/// When a worker is killed because of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlannedKill {
+    pub(super) at: Instant,
+    /// The number of the frame, which was cancelled or taken back.
+    pub(super) sequence: u64,
+}
+
 /// One slot of the pool, and its worker.
 pub(crate) struct Worker {
-    /// Which of the pool's workers it is, from 0. While one is being replaced, two slots have its
-    /// number (`succession`).
-    pub(crate) number: usize,
-    pub(crate) stage: Stage,
-    pub(crate) pid: u32,
+    number: usize,
+    stage: Stage,
+    pid: u32,
     pub(super) peer: Peer,
-    /// The frames that were sent to the worker; it runs the first.
-    pub(crate) frames: VecDeque<SentFrame>,
-    /// The estimated cost of all of `frames`, in nanoseconds.
-    cost: u64,
-    next_sequence: u64,
-    /// Makes the seals of the gates, which nobody can guess.
-    seals: RandomState,
-    /// When the first frame became the first.
-    pub(crate) front_since: Instant,
+    /// The frames that were sent to the worker.
+    pub(crate) frames: SentFrames,
     /// When it was last sent a frame that says nothing.
-    pub(crate) nudged_at: Instant,
+    nudged_at: Instant,
     /// When what it had not begun was last taken back so that results need not wait.
-    pub(crate) relieved_at: Option<Instant>,
-    /// When the socket of any worker last took some bytes.
-    pub(crate) moved_at: Instant,
-    /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
-    /// completed a frame.
-    pub(crate) context_travels: Duration,
-    /// When to kill the worker, and because of which frame, which was cancelled or taken back.
-    pub(crate) kill_at: Option<(Instant, u64)>,
-    /// The contexts that the worker has, or will have.
-    pub(crate) contexts: HashSet<u64>,
+    relieved_at: Option<Instant>,
+    planned_kill: Option<PlannedKill>,
+    /// The jobs of which it has, or will have, what their items share.
+    shares: HashSet<u64>,
     /// How many items the worker has run, without those in `frames`.
-    pub(crate) served: u64,
+    served: u64,
     /// By how many items its life is shorter than it might be (`succession`).
-    pub(super) shorter_by: u64,
+    shorter_by: u64,
     /// When its process was asked for, and when it was ready.
-    pub(super) asked_at: Instant,
-    pub(super) ready_at: Instant,
-    /// It is to be replaced: another worker gets its number.
-    pub(super) is_outgoing: bool,
-    /// The user wants it to end: once another is ready, what it still runs has its grace period.
-    pub(super) must_end: bool,
+    asked_at: Instant,
+    ready_at: Instant,
+    is_outgoing: bool,
+    must_end: bool,
     /// When it is killed, if it has not left by then.
-    pub(super) ends_by: Option<Instant>,
-    /// Why the worker was given up before it said hello.
-    pub(crate) failed_start: Option<StartFailure>,
-    /// Whether the worker has completed something since its start.
-    pub(crate) fruitful: bool,
+    ends_by: Option<Instant>,
+    failed_start: Option<StartFailure>,
+    fruitful: bool,
     /// The total weight of the fruitless deaths in a row.
     fruitless_weight: u32,
 }
@@ -156,17 +132,11 @@ impl Worker {
             stage: Stage::Down(Some(now)),
             pid: 0,
             peer: Peer::on_stream(false),
-            frames: VecDeque::with_capacity(GATES),
-            cost: 0,
-            next_sequence: 0,
-            seals: RandomState::new(),
-            front_since: now,
+            frames: SentFrames::new(now),
             nudged_at: now,
             relieved_at: None,
-            moved_at: now,
-            context_travels: Duration::ZERO,
-            kill_at: None,
-            contexts: HashSet::new(),
+            planned_kill: None,
+            shares: HashSet::new(),
             served: 0,
             shorter_by: 0,
             asked_at: now,
@@ -180,18 +150,12 @@ impl Worker {
         }
     }
 
-    /// The first workers of a pool. (They begin together, and should not end together.)
-    pub(super) fn first(count: usize, policy: &Policy, now: Instant) -> Vec<Self> {
-        let half = policy.replace_after.unwrap_or(0) as f64 / 2.0;
-        let shorter_by = |number: usize| {
-            let part = (count - 1 - number) as f64 / count as f64;
-            (half * part) as u64
-        };
-        let worker = |number| Self {
-            shorter_by: shorter_by(number),
+    /// One whose life is so many items shorter than it might be.
+    pub(super) fn with_shorter_life(number: usize, shorter_by: u64, now: Instant) -> Self {
+        Self {
+            shorter_by,
             ..Self::new(number, now)
-        };
-        (0..count).map(worker).collect()
+        }
     }
 
     /// A slot that no worker needs now.
@@ -201,6 +165,239 @@ impl Worker {
             ..Self::new(0, now)
         }
     }
+}
+
+/// What happens to a worker.
+impl Worker {
+    /// The driver is asked for a process.
+    pub(super) fn ask_for(&mut self, now: Instant) {
+        self.stage = Stage::Asked;
+        self.asked_at = now;
+    }
+
+    /// The process that was asked for is not wanted any more.
+    pub(super) fn withdraw(&mut self, now: Instant) {
+        self.stage = Stage::Down(Some(now));
+    }
+
+    /// It has a process, which has not said hello.
+    pub(super) fn starts(&mut self, pid: u32, peer: Peer, now: Instant) {
+        self.stage = Stage::Starting(now);
+        (self.pid, self.peer) = (pid, peer);
+    }
+
+    /// It will not reach `init`.
+    pub(crate) fn cannot_start(&mut self, why: StartFailure) {
+        self.failed_start = Some(why);
+    }
+
+    /// It says hello. False: it has before, or is to end.
+    pub(super) fn says_hello(&mut self, now: Instant) -> bool {
+        let starts = self.is_starting();
+        if starts {
+            self.stage = Stage::Preparing;
+            self.frames.wait_from(now);
+        }
+        starts
+    }
+
+    /// All initializers have run. Returns how long it took since its process was asked for.
+    pub(super) fn initialized(&mut self, now: Instant) -> Duration {
+        self.served = 0;
+        self.ready_at = now;
+        now.saturating_duration_since(self.asked_at)
+    }
+
+    /// It is ready, and the one that it replaces runs an item: it waits for that.
+    pub(super) fn waits(&mut self) {
+        self.stage = Stage::Waiting;
+    }
+
+    /// It is ready, and gets items.
+    pub(super) fn serves(&mut self) {
+        self.stage = Stage::Ready;
+    }
+
+    /// It has waited until the one that it replaces ran nothing: it gets items from now on.
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.stage = Stage::Ready;
+        self.ready_at = now;
+        self.frames.wait_from(now);
+    }
+
+    /// It is to be replaced: another worker gets its number. Until that is ready it goes on.
+    pub(super) fn make_outgoing(&mut self) {
+        self.is_outgoing = true;
+    }
+
+    /// The same, and the user wants it to end: once another is ready, what it still runs has its
+    /// grace period.
+    pub(super) fn must_leave(&mut self) {
+        (self.is_outgoing, self.must_end) = (true, true);
+    }
+
+    /// It gets no more items, and another takes its place.
+    pub(super) fn retires(&mut self) {
+        self.stage = Stage::Retiring;
+        self.is_outgoing = true;
+    }
+
+    /// Its successor is ready, so it retires. If it must end, it has `grace` for what it runs.
+    pub(super) fn succeeded(&mut self, grace: Duration, now: Instant) {
+        self.retires();
+        self.ends_by = self.must_end.then(|| now + grace);
+    }
+
+    /// It gets no more items, and nobody takes its place: there are to be fewer workers.
+    pub(super) fn becomes_surplus(&mut self) {
+        self.stage = Stage::Retiring;
+        self.is_outgoing = false;
+        self.fruitful = true;
+    }
+
+    /// It gets no more items; who takes its place stays as it is.
+    pub(super) fn gets_no_more(&mut self) {
+        self.stage = Stage::Retiring;
+    }
+
+    /// It is sent away.
+    pub(super) fn dismiss(&mut self, now: Instant) {
+        self.stage = Stage::Leaving(now);
+    }
+
+    /// It is killed. False: it was before, or has no process.
+    pub(super) fn kill(&mut self, now: Instant) -> bool {
+        let lives = !self.stage.is_down() && !matches!(self.stage, Stage::Dying { .. });
+        if lives {
+            self.stage = Stage::Dying {
+                first: now,
+                last: now,
+                dismissed: matches!(self.stage, Stage::Leaving(_)),
+            };
+        }
+        lives
+    }
+
+    /// It was killed long ago, and lives. Returns for how long, since the first time. `None`: it
+    /// was not killed.
+    pub(super) fn still_lives(&mut self, now: Instant) -> Option<Duration> {
+        let Stage::Dying { first, last, .. } = &mut self.stage else {
+            return None;
+        };
+        *last = now;
+        Some(now.saturating_duration_since(*first))
+    }
+
+    /// The process is gone: the slot is empty, and filled again after a pause.
+    pub(super) fn died(&mut self, killed: bool, now: Instant) {
+        let weight = back_off::weight(self.failed_start, killed);
+        let fruitless_weight = if self.fruitful {
+            0
+        } else {
+            self.fruitless_weight.saturating_add(weight)
+        };
+        *self = Self {
+            stage: Stage::Down(Some(now + back_off::pause(fruitless_weight, killed))),
+            fruitless_weight,
+            ..Self::new(self.number, now)
+        };
+    }
+
+    /// It has completed something, so that its death is not fruitless.
+    pub(crate) fn bears_fruit(&mut self) {
+        self.fruitful = true;
+    }
+
+    /// Its first frame has ended, with so many items.
+    pub(super) fn has_served(&mut self, items: u64) {
+        self.served += items;
+    }
+
+    /// It was sent something that says nothing.
+    pub(super) fn nudged(&mut self, now: Instant) {
+        self.nudged_at = now;
+    }
+
+    /// What it had not begun was taken back, so that results need not wait.
+    pub(super) fn relieved(&mut self, now: Instant) {
+        self.relieved_at = Some(now);
+    }
+
+    /// Its socket has taken some bytes; what follows may be answered until `by`.
+    pub(super) fn has_taken(&mut self, now: Instant, by: Instant) {
+        self.peer.has_taken(now);
+        self.frames.moved(now, by);
+    }
+
+    /// It is killed then because of that frame, unless the frame ends.
+    pub(super) fn plan_kill(&mut self, at: Instant, sequence: u64) {
+        self.planned_kill = Some(PlannedKill { at, sequence });
+    }
+
+    /// It is not killed because of a frame any more.
+    pub(super) fn forgets_kill(&mut self) {
+        self.planned_kill = None;
+    }
+
+    /// It is not killed because of this frame.
+    pub(super) fn spare_for(&mut self, sequence: u64) {
+        self.planned_kill.take_if(|kill| kill.sequence == sequence);
+    }
+
+    /// It reports that the next `count` items of its first frame have begun.
+    pub(super) fn has_begun(&mut self, count: usize, nanos: u64) -> Result<(), Broken> {
+        let front = self.frames.front().ok_or(Broken)?;
+        self.peer.begun(front, count, nanos)
+    }
+
+    /// It is sent the context of the job `id`, of so many bytes. False: it has that.
+    pub(super) fn gets_context(&mut self, id: u64, bytes: usize) -> bool {
+        let is_new = self.shares.insert(id);
+        if is_new {
+            self.frames.goes_ahead(bytes);
+        }
+        is_new
+    }
+
+    /// It is to forget those contexts. Returns which it has.
+    pub(super) fn forgets_contexts(&mut self, which: impl Fn(u64) -> bool) -> Vec<u64> {
+        self.shares.extract_if(|id| which(*id)).collect()
+    }
+
+    /// It is to forget the context of the job `id`. False: it has none.
+    pub(super) fn forgets_context(&mut self, id: u64) -> bool {
+        self.shares.remove(&id)
+    }
+
+    /// No more than the first `keep` items of a frame need begin.
+    pub(super) fn cut_off(&mut self, position: usize, keep: u32, now: Instant) {
+        if position < self.frames.len() {
+            drop(self.take_back(position, keep, now));
+        }
+    }
+
+    /// Takes back the items of a frame from index `from` on that have not begun.
+    pub(super) fn take_back(&mut self, position: usize, from: u32, now: Instant) -> Back {
+        let frame = &mut self.frames[position];
+        self.peer.take_back(frame, from, position == 0, now)
+    }
+}
+
+/// What a worker is.
+impl Worker {
+    /// Which of the pool's workers it is, from 0. While one is being replaced, two slots have its
+    /// number (`succession`).
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
 
     pub(super) fn is_spare(&self) -> bool {
         self.stage == Stage::Down(None)
@@ -208,21 +405,20 @@ impl Worker {
 
     /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
     /// an answer, because it may have been stopped.)
-    pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
+    pub(super) fn has_room(&self, cost: u64, now: Instant) -> bool {
+        self.may_have_room() && self.frames.have_room(cost, now)
+    }
+
+    /// Whether it may have room for one more, behind those that it has.
+    pub(super) fn may_have_room(&self) -> bool {
         self.stage == Stage::Ready
-            && self.kill_at.is_none()
-            && self.answer_due().is_none()
-            && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
+            && self.planned_kill.is_none()
+            && self.frames.answer_due().is_none()
+            && self.frames.may_have_room()
     }
 
-    /// Whether a frame of `cost` nanoseconds and all before it are brief.
-    pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        is_brief(self.cost + cost)
-            && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.stage == Stage::Ready && self.kill_at.is_none() && self.frames.is_empty()
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Ready && self.planned_kill.is_none() && self.frames.is_empty()
     }
 
     /// Whether it has not said hello yet.
@@ -243,6 +439,26 @@ impl Worker {
         matches!(self.stage, Stage::Waiting | Stage::Ready | Stage::Retiring)
     }
 
+    /// Whether it gets no more items, or ends.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Retiring | Stage::Leaving(_) | Stage::Dying { .. }
+        )
+    }
+
+    /// Whether it will begin its first frame without a report: only its pages say it.
+    pub(super) fn may_begin_unseen(&self) -> bool {
+        let front = self.frames.front();
+        front.is_some_and(|front| self.peer.begins_unseen(front))
+    }
+
+    /// Whether its first frame is answered, and nothing of it is left: the end may take its time.
+    pub(super) fn is_needless(&self) -> bool {
+        let front = self.frames.front();
+        front.is_some_and(|front| self.peer.is_left_alone(front))
+    }
+
     /// Whether it was sent away, so that its end is no death.
     pub(super) fn was_dismissed(&self) -> bool {
         match self.stage {
@@ -257,145 +473,18 @@ impl Worker {
     }
 
     /// Whether none of its items is wanted, and it runs none. It may never report that.
-    pub(crate) fn is_through(&self) -> bool {
-        self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
+    pub(super) fn is_through(&self) -> bool {
+        self.planned_kill.is_none() && !self.frames.are_wanted()
     }
 
-    /// The next frame that is to be sent to it, with the items of `piece`.
-    pub(crate) fn next_frame(
-        &self,
-        job: u64,
-        function: u64,
-        piece: Piece,
-        now: Instant,
-    ) -> SentFrame {
-        let sequence = self.next_sequence;
-        let gate = (self.peer.gates.clone(), self.seals.hash_one(sequence) | 1);
-        SentFrame::new((sequence, job, function), piece, gate, now)
+    /// Whether it gets no more items, and is idle.
+    pub(super) fn is_leaver(&self) -> bool {
+        self.stage == Stage::Retiring && self.is_through()
     }
 
-    /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
-    pub(crate) fn push_frame(&mut self, frame: SentFrame, now: Instant) {
-        self.next_sequence += 1;
-        frame.open();
-        if self.frames.is_empty() {
-            self.front_since = now;
-        }
-        self.cost += frame.cost;
-        self.frames.push_back(frame);
-    }
-
-    /// The first frame has ended.
-    pub(crate) fn pop_frame(&mut self, now: Instant) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.cost -= frame.cost;
-            self.front_since = now;
-            self.context_travels = Duration::ZERO;
-        }
-    }
-
-    /// When another worker may take over the items that this one has not begun. A large frame takes
-    /// long to arrive, also at another worker; so does one with many copies. So a piece that was
-    /// taken back before it began is left to the next worker for eight times as long: otherwise
-    /// idle workers could take it from one another for ever, and none would begin it.
-    pub(crate) fn stealable_at(&self) -> Instant {
-        let took_at = self.peer.took_at();
-        let since = took_at.map_or(self.front_since, |took| took.max(self.front_since));
-        let front = self.frames.front();
-        let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
-            return since + TAKE_OVER_AFTER;
-        };
-        let patience = TAKE_OVER_AFTER * 8u32.pow(arriving.piece.moves.min(MOST_MOVES));
-        // (Its bytes may still be on their way: a busy machine sends them slowly.)
-        since.max(self.moved_at) + patience + arriving.travels()
-    }
-
-    /// When its first frame should have arrived, and the contexts before it.
-    pub(crate) fn arrives_at(&self) -> Instant {
-        let travels = self
-            .frames
-            .front()
-            .map_or(Duration::ZERO, SentFrame::travels);
-        let since = self.front_since.max(self.moved_at);
-        since + travels + self.context_travels
-    }
-
-    /// When to send it a frame that says nothing, again and again (`Peer::nudge_after`).
-    pub(crate) fn nudge_at(&self) -> Option<Instant> {
-        let front = self.frames.front()?;
-        let last = self.nudged_at.max(self.front_since);
-        let pause = self.peer.nudge_after(front, last - self.front_since)?;
-        Some(last + pause)
-    }
-
-    /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
-    /// in its other frames, or has not reported what it has just begun there, gets some time for
-    /// that.
-    pub(crate) fn kill_due(&self) -> Option<Instant> {
-        let (at, sequence) = self.kill_at?;
-        let mut due = Some(at);
-        for frame in &self.frames {
-            if frame.sequence != sequence && frame.wanted && frame.done < frame.end {
-                due = due.max(frame.recall.due());
-            }
-        }
-        due
-    }
-
-    /// Until when a plain worker should answer how far it got, if it was asked.
-    pub(crate) fn answer_due(&self) -> Option<Instant> {
-        let mut first = None;
-        for frame in &self.frames {
-            first = earlier(first, frame.answer_due());
-        }
-        first
-    }
-
-    /// When it has not answered how far it got for so long that it must have been stopped, and it
-    /// runs no wanted item.
-    pub(crate) fn silent_at(&self) -> Option<Instant> {
-        let by = self.answer_due()?;
-        let runs = |frame: &SentFrame| frame.wanted && frame.runs();
-        if matches!(self.stage, Stage::Dying { .. }) || self.frames.iter().any(runs) {
-            return None;
-        }
-        // A cancelled item that runs has its grace period.
-        let front_runs = self.frames.front().is_some_and(SentFrame::runs);
-        let grace = self.kill_at.filter(|_| front_runs);
-        Some(grace.map_or(by, |(at, _)| at.max(by)))
-    }
-
-    /// Until when the items that it was asked for should come, if it may be silent for `patience`.
-    pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
-        let at = self.answer_due()?;
-        at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
-    }
-
-    /// When to take back the items that it has not begun, because results may wait for them: those
-    /// of the first frame, if each is waited for separately, or those of a frame that should have
-    /// been brief.
-    pub(crate) fn take_back_at(&self) -> Option<Instant> {
-        let front = self.frames.front()?;
-        let mut behind = self.frames.iter().skip(1);
-        let holds_up = self.peer.holds_back_results(front)
-            || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
-        let again = self.relieved_at.map(|at| at + RELIEVE_AGAIN);
-        holds_up.then(|| again.max(Some(self.front_since + RESULTS_WAIT)))?
-    }
-
-    /// The process is gone: the slot is empty, and filled again after a pause.
-    pub(crate) fn died(&mut self, killed: bool, now: Instant) {
-        let weight = back_off::weight(self.failed_start, killed);
-        let fruitless_weight = if self.fruitful {
-            0
-        } else {
-            self.fruitless_weight.saturating_add(weight)
-        };
-        *self = Self {
-            stage: Stage::Down(Some(now + back_off::pause(fruitless_weight, killed))),
-            fruitless_weight,
-            ..Self::new(self.number, now)
-        };
+    /// Whether it is to be replaced: another worker gets its number.
+    pub(super) fn is_outgoing(&self) -> bool {
+        self.is_outgoing
     }
 
     /// Whether the slot is given up, because too many of its workers died in a row without having
@@ -404,8 +493,62 @@ impl Worker {
         back_off::is_given_up(self.fruitless_weight)
     }
 
+    /// Why the worker was given up before it said hello.
+    pub(crate) fn failed_start(&self) -> Option<StartFailure> {
+        self.failed_start
+    }
+
+    /// Whether it has, or will have, the context of the job `id`.
+    pub(super) fn has_context(&self, id: u64) -> bool {
+        self.shares.contains(&id)
+    }
+
+    /// How many items it has run, or, before it is ready, initializers, without those in frames.
+    pub(super) fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// How many items it may have in all.
+    pub(super) fn life(&self, most: u64) -> u64 {
+        most.saturating_sub(self.shorter_by)
+    }
+
+    /// How many more items it may have.
+    pub(super) fn left(&self, policy: &Policy) -> usize {
+        let Some(most) = policy.replace_after else {
+            return usize::MAX;
+        };
+        let had = self.shorter_by + self.served + self.frames.items();
+        most.saturating_sub(had) as usize
+    }
+
+    /// When it was ready.
+    pub(super) fn ready_at(&self) -> Instant {
+        self.ready_at
+    }
+
+    /// When it is killed because of a frame.
+    pub(super) fn planned_kill(&self) -> Option<PlannedKill> {
+        self.planned_kill
+    }
+}
+
+/// Everything that is known of it, to see whether it changes.
+#[cfg(test)]
+impl Worker {
+    pub(super) fn known(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        let state = (self.stage, self.served, self.fruitful, self.pid);
+        let times = (self.frames.times(), self.relieved_at, self.nudged_at);
+        let more = (self.planned_kill, self.shares.len());
+        let ends = (self.number, self.is_outgoing, self.must_end, self.ends_by);
+        (state, times, more, ends)
+    }
+}
+
+/// Which times it has.
+impl Worker {
     /// When this worker will have been in its state for too long.
-    pub(crate) fn limit(&self) -> Option<Instant> {
+    pub(super) fn limit(&self) -> Option<Instant> {
         match self.stage {
             Stage::Starting(since) => Some(since + START_LIMIT),
             Stage::Leaving(last) | Stage::Dying { last, .. } => Some(last + LEAVE_LIMIT),
@@ -416,37 +559,60 @@ impl Worker {
         }
     }
 
-    /// No more than the first `keep` items of a frame need begin.
-    pub(super) fn cut_off(&mut self, position: usize, keep: u32, now: Instant) {
-        if let Some(frame) = self.frames.get_mut(position) {
-            drop(self.peer.take_back(frame, keep, position == 0, now));
+    /// When another worker may take over the items that this one has not begun.
+    pub(super) fn stealable_at(&self) -> Instant {
+        self.frames.stealable_at(self.peer.took_at())
+    }
+
+    /// When to send it a frame that says nothing, again and again (`Peer::nudge_after`).
+    pub(super) fn nudge_at(&self) -> Option<Instant> {
+        let (front, since) = (self.frames.front()?, self.frames.front_since());
+        let last = self.nudged_at.max(since);
+        let pause = self.peer.nudge_after(front, last - since)?;
+        Some(last + pause)
+    }
+
+    /// Since when the end of its first frame has been due, if all of that is answered; `needed`:
+    /// since when something waits behind it.
+    pub(super) fn end_since(&self, needed: Option<Instant>) -> Option<Instant> {
+        let front = self.frames.front()?;
+        front.answered_at?;
+        let since = self.peer.ends_since(front, needed)?;
+        Some(since.max(self.frames.front_since()))
+    }
+
+    /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
+    /// in its other frames, or has not reported what it has just begun there, gets some time for
+    /// that.
+    pub(super) fn kill_due(&self) -> Option<Instant> {
+        let PlannedKill { at, sequence } = self.planned_kill?;
+        Some(at).max(self.frames.report_by(sequence))
+    }
+
+    /// When it has not answered how far it got for so long that it must have been stopped, and it
+    /// runs no wanted item.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let by = self.frames.answer_due()?;
+        if matches!(self.stage, Stage::Dying { .. }) || self.frames.run_wanted() {
+            return None;
         }
+        // A cancelled item that runs has its grace period.
+        let front = self.frames.front();
+        let front_runs = front.is_some_and(super::sent_frame::SentFrame::runs);
+        let grace = self.planned_kill.filter(|_| front_runs);
+        Some(grace.map_or(by, |kill| kill.at.max(by)))
     }
 
-    /// How many more items it may have.
-    pub(crate) fn left(&self, policy: &Policy) -> usize {
-        let Some(most) = policy.replace_after else {
-            return usize::MAX;
-        };
-        let out: u64 = self.frames.iter().map(|frame| u64::from(frame.end)).sum();
-        most.saturating_sub(self.shorter_by + self.served + out) as usize
+    /// Until when the items that it was asked for should come, if it may be silent for `patience`.
+    pub(super) fn gives_back(&self, patience: Duration) -> Option<Instant> {
+        let at = self.frames.answer_due()?;
+        at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
     }
 
-    /// It gets no more items once it has all that it may ever have.
-    pub(super) fn has_had(&mut self, policy: &Policy) {
-        if self.left(policy) == 0 {
-            self.retires();
-        }
-    }
-
-    /// It gets no more items, and another takes its place.
-    pub(super) fn retires(&mut self) {
-        self.stage = Stage::Retiring;
-        self.is_outgoing = true;
-    }
-
-    /// Whether it gets no more items, and is idle.
-    pub(crate) fn is_leaver(&self) -> bool {
-        self.stage == Stage::Retiring && self.is_through()
+    /// When to take back the items that it has not begun, because results may wait for them.
+    pub(super) fn take_back_at(&self) -> Option<Instant> {
+        let from = self.frames.hold_up_from(&self.peer)?;
+        let again = self.relieved_at.map(|at| at + RELIEVE_AGAIN);
+        again.max(Some(from))
     }
 }

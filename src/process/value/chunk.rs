@@ -355,6 +355,13 @@ impl Piece {
         front
     }
 
+    /// Whether anything may travel with the bytes of its items. (Seldom: otherwise nobody need look
+    /// for it.)
+    #[inline]
+    pub(crate) fn is_accompanied(&self) -> bool {
+        self.chunk.besides.is_some()
+    }
+
     /// The attachments of its items, each once.
     pub(crate) fn attachments(&self) -> Vec<Arc<AttachedFile>> {
         let mut known = HashSet::new();

@@ -26,7 +26,8 @@
 //!
 //! A message is the number of its kind in one byte, and its fields in order, each as postcard
 //! writes it. Serde's derive would write the same bytes; but every program with worker processes
-//! would have to compile it. A new kind comes last, with the next number.
+//! would have to compile it. The kinds are in the order of their numbers; a new one comes last,
+//! with the next number.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes, and a worker that overwrites its
 //! own memory cannot be caught by one.
@@ -179,14 +180,14 @@ fn message(written: postcard::Result<Vec<u8>>, length: usize) -> Vec<u8> {
 }
 
 /// Which function runs, as offsets into the image: see `raw_call`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CodeRef {
     pub(crate) trampoline: u64,
     pub(crate) function: u64,
 }
 
 /// A batch without its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BatchHead {
     pub(crate) sequence: u64,
     pub(crate) code: CodeRef,
@@ -308,10 +309,6 @@ pub(crate) enum Record<'a> {
         of: CodecOf,
         detail: String,
     },
-    /// The item has ended, after so many nanoseconds, which is more than it may run.
-    Late {
-        nanos: u64,
-    },
     /// The batch has ended: how many items have begun, and how long it took.
     End {
         sequence: u64,
@@ -331,9 +328,6 @@ pub(crate) enum Record<'a> {
     Retire {
         asked: bool,
     },
-    /// The worker holds too much memory and wants to be replaced, but not so much that it could not
-    /// run more items until then.
-    Heavy,
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),
@@ -360,6 +354,10 @@ pub(crate) enum Record<'a> {
         text: &'a str,
         json: &'a str,
     },
+    /// The item has ended, after so many nanoseconds, which is more than it may run.
+    Late {
+        nanos: u64,
+    },
     /// From a fork server: the worker that was asked for is a child of the parent now, with this
     /// process id. 0: it could not be made, because of `why`; and if `is_final`, none ever can.
     Forked {
@@ -368,6 +366,9 @@ pub(crate) enum Record<'a> {
         is_final: bool,
         why: &'a str,
     },
+    /// The worker holds too much memory and wants to be replaced, but not so much that it could not
+    /// run more items until then.
+    Heavy,
 }
 
 impl Record<'_> {

@@ -78,8 +78,9 @@ fn set_name(name: &str) {
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    let short = CString::new(&name[..end]);
-    if let (Ok(short), false) = (short, name.is_empty()) {
+    if !name.is_empty()
+        && let Ok(short) = CString::new(&name[..end])
+    {
         itself::set_name(&short);
     }
 }

@@ -251,4 +251,6 @@ pub(crate) enum Origin {
     Task(TaskRef),
     /// User code, which has the completer.
     Completer,
+    /// Code that runs on this thread.
+    ThisThread,
 }

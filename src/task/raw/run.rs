@@ -134,7 +134,7 @@ impl TaskRef {
             }
             origin = source.origin();
         }
-        false
+        matches!(origin, Origin::ThisThread)
     }
 
     fn is_of_this_thread(&self) -> bool {

@@ -9,6 +9,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use serde::ser::{Error, Serialize, Serializer};
 
@@ -89,7 +90,7 @@ fn what_the_kernel_refuses_is_sent_later() {
             assert!(!sleep.sources.iter().any(waits_for_room), "it spins");
             let news = sleep.sleep();
             let now = Instant::now();
-            driver.hear(news);
+            driver.hear(&news);
             if crowded(&driver) != Some(until) {
                 (last, tries) = (now, tries + 1);
             }

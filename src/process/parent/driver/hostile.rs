@@ -15,9 +15,10 @@ use super::*;
 use crate::process::job::results::{Collect, Each, One, Run};
 use crate::process::job::{CallOptions, Job, Work};
 use crate::process::pages::raw_ledger::{Pages, ROOM};
+use crate::process::parent::link::Records;
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
-use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
+use crate::process::wire::{self, CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
 use crate::sys::sockets::{self, Stream};
 use crate::task::{Completer, Task};
@@ -134,12 +135,12 @@ impl World {
         let mut hears = false;
         for action in self.driver.sched.actions() {
             match action {
-                Action::Hear(index) => {
+                Action::Hear(SlotId(index)) => {
                     hears = true;
                     self.driver.receive(index, false);
                     self.driver.read_unsent(index);
                 }
-                Action::Spawn(index) => {
+                Action::Spawn(SlotId(index)) => {
                     self.ahead += Duration::from_secs(2);
                     let (ours, theirs) = sockets::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();

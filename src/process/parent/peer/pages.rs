@@ -66,8 +66,10 @@ impl Pages {
     /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket,
     /// with a nudge if that must wake the worker. What goes ahead of it is queued.
     pub(super) fn post(&mut self, stream: &mut Stream, mut head: Vec<u8>, items: Option<Piece>) {
-        if let Some(piece) = &items {
-            if let (Some(home), false) = (piece.home(), self.has_home) {
+        if let Some(piece) = items.as_ref().filter(|piece| piece.is_accompanied()) {
+            if !self.has_home
+                && let Some(home) = piece.home()
+            {
                 self.has_home = true;
                 stream.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
             }

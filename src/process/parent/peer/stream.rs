@@ -144,7 +144,7 @@ impl Stream {
 
     /// Queues a frame, and what goes ahead of it.
     pub(super) fn post(&mut self, head: Vec<u8>, items: Option<Piece>) {
-        if let Some(piece) = &items {
+        if let Some(piece) = items.as_ref().filter(|piece| piece.is_accompanied()) {
             self.go_ahead(piece, false);
         }
         self.wait(Vec::new(), head, items.map_or(Body::Nothing, Body::Items));

@@ -6,37 +6,36 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use crate::process::sched::Action;
-use crate::process::sched::sent_frame::travels;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::sched::workers::Worker;
 use crate::process::wire::Frame;
 
 /// Whether a worker has the context of the job `id`, or will have it.
 pub(in crate::process::sched) fn has(worker: &Worker, id: u64) -> bool {
-    worker.contexts.contains(&id)
+    worker.has_context(id)
 }
 
-/// Sends worker `index` the context of the job `id`, if there is one that the worker lacks.
-pub(in crate::process::sched) fn send_context(sched: &mut Sched, index: usize, id: u64) {
+/// Sends worker `slot` the context of the job `id`, if there is one that the worker lacks.
+pub(in crate::process::sched) fn send_context(sched: &mut Sched, slot: SlotId, id: u64) {
     let context = sched.jobs.get(id).and_then(|job| job.work.context());
     let Some(context) = context.map(|context| context.piece.clone()) else {
         return;
     };
-    let worker = &mut sched.workers[index];
-    if worker.contexts.insert(id) {
-        let length = context.span().len();
-        worker.context_travels += travels(length);
+    let worker = &mut sched.workers[slot];
+    let length = context.span().len();
+    if worker.gets_context(id, length) {
         let head = Frame::Context { id, bytes: &[] }.head(length);
-        sched.actions.push(Action::Send(index, head, Some(context)));
+        sched.actions.push(Action::Send(slot, head, Some(context)));
     }
 }
 
 /// The job `id` has ended: no worker need keep its context.
 pub(in crate::process::sched) fn forget_context(sched: &mut Sched, id: u64) {
-    for index in 0..sched.workers.len() {
-        let worker = &mut sched.workers[index];
-        if worker.contexts.remove(&id) && worker.is_serving() {
-            sched.send_message(index, &Frame::Forget { id });
+    for slot in sched.workers.ids() {
+        let worker = &mut sched.workers[slot];
+        if worker.forgets_context(id) && worker.is_serving() {
+            sched.send_message(slot, &Frame::Forget { id });
         }
     }
 }

@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 
 use crate::process::limits::{ONE_MORE_WORKER, ONE_MORE_WORKER_HERE};
 use crate::process::sched::policy::Elastic;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::sched::succession;
 use crate::process::sched::take_back;
-use crate::process::sched::workers::{Stage, Worker, earlier};
+use crate::process::sched::workers::{Stage, Worker};
 use crate::task::{Cause, WorkerExit};
 
 /// Which slots have or should have a process.
@@ -44,14 +45,24 @@ pub(in crate::process::sched) struct Size {
 
 /// The numbers of the workers that are being replaced, and are in such a stage.
 fn outgoing(sched: &Sched, is_in: fn(&Stage) -> bool) -> HashSet<usize> {
-    let outgoing = |worker: &&Worker| worker.is_outgoing && is_in(&worker.stage);
-    let workers = sched.workers.iter().filter(outgoing);
-    workers.map(|worker| worker.number).collect()
+    let outgoing = sched.workers.with(|own| own.outgoing > 0);
+    let outgoing = outgoing.map(|slot| &sched.workers[slot]);
+    let outgoing = outgoing.filter(|worker| is_in(&worker.stage()));
+    outgoing.map(Worker::number).collect()
+}
+
+/// How many of the workers that replace one which is still there are such.
+fn successors(sched: &Sched, outgoing: &HashSet<usize>, are: fn(&Worker) -> bool) -> usize {
+    if outgoing.is_empty() {
+        return 0;
+    }
+    let counts = |worker: &Worker| succeeds(outgoing, worker) && are(worker);
+    sched.workers.count(counts)
 }
 
 /// Whether the worker replaces one that is still there.
 fn succeeds(outgoing: &HashSet<usize>, worker: &Worker) -> bool {
-    !worker.is_outgoing && outgoing.contains(&worker.number)
+    !worker.is_outgoing() && outgoing.contains(&worker.number())
 }
 
 /// How many of the slots have or should have a process.
@@ -67,20 +78,16 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
             is_crowded: false,
         };
     };
-    let (mut coming, mut there, mut down) = (0, 0, Vec::new());
-    for (index, worker) in sched.workers.iter().enumerate() {
-        if worker.is_spare() || succeeds(&outgoing, worker) {
-            continue;
-        }
-        coming += usize::from(worker.is_idle() || worker.is_on_its_way());
-        if worker.stage.is_down() {
-            down.push(index);
-        } else {
-            there += 1;
-        }
-    }
+    let all = sched.workers.outlook();
+    let is_coming = |worker: &Worker| worker.is_idle() || worker.is_on_its_way();
+    let coming = (all.idle + all.starting) as usize - successors(sched, &outgoing, is_coming);
+    let is_there = |worker: &Worker| !worker.stage().is_down();
+    let there = all.alive as usize - successors(sched, &outgoing, is_there);
     let room = elastic.most.saturating_sub(there);
-    let mut wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
+    let mut wanted = 0;
+    if room > 0 && coming < elastic.most {
+        wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
+    }
     if sched.stop.is_none() {
         wanted = wanted.max(elastic.least.saturating_sub(there));
     }
@@ -88,17 +95,25 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
     // The index after the last slot that is needed.
     let end = |wanted: usize| match wanted.checked_sub(1) {
         None => 0,
-        Some(more) => down
-            .get(more)
-            .map_or(sched.workers.len(), |index| index + 1),
+        Some(more) => {
+            let down = sched.workers.with(|own| own.empty + own.asked > 0);
+            let mut down = down.filter(|slot| !succeeds(&outgoing, &sched.workers[*slot]));
+            let last = down.nth(more);
+            last.map_or(sched.workers.len(), |slot| slot.0 + 1)
+        }
     };
     Size {
         end: end(wanted),
-        lags_from: grows_at(sched, &outgoing),
+        lags_from: (room > 0).then(|| grows_at(sched, &outgoing)).flatten(),
         later: end(wanted.max(1).min(room)),
-        outgoing,
         is_crowded: there > elastic.most,
+        outgoing,
     }
+}
+
+/// Whether no slot from this one on needs a process.
+pub(in crate::process::sched) fn needs_none_from(size: &Size, slot: SlotId) -> bool {
+    slot.0 >= size.end.max(size.later) && size.outgoing.is_empty()
 }
 
 /// From when on an empty slot should have a process. All slots are filled at once, with or
@@ -107,15 +122,15 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
 /// is queued. (The one process of a `Process` is not replaced once it has run its item.)
 pub(in crate::process::sched) fn wanted_from(
     sched: &Sched,
-    index: usize,
+    slot: SlotId,
     size: &Size,
 ) -> Option<Instant> {
     let always = Some(sched.epoch.instant);
-    let worker = &sched.workers[index];
+    let worker = &sched.workers[slot];
     if succeeds(&size.outgoing, worker) {
         // (One that is given up is not tried again while its predecessor takes items.)
         let may = match sched.stop {
-            None => !worker.is_given_up() || sched.jobs.wait() && !predecessor_serves(sched, index),
+            None => !worker.is_given_up() || sched.jobs.wait() && !predecessor_serves(sched, slot),
             Some(_) => false,
         };
         return always.filter(|_| may && !size.is_crowded && sched.broken.is_none());
@@ -123,7 +138,7 @@ pub(in crate::process::sched) fn wanted_from(
     let had_its_item = sched.policy.one_process.is_some()
         && (sched.deferred_job.is_some() || !sched.jobs.is_empty());
     let idle = sched.stop.is_none() && !had_its_item && !worker.is_given_up();
-    let by_size = match index {
+    let by_size = match slot.0 {
         index if index < size.end => always,
         index if index < size.later => size.lags_from,
         _ => None,
@@ -137,9 +152,9 @@ pub(in crate::process::sched) fn wanted_from(
     sched.broken.is_none().then_some(from)
 }
 
-/// Whether the worker that the slot `index` is to replace still takes items.
-fn predecessor_serves(sched: &Sched, index: usize) -> bool {
-    succession::serving_predecessor(&sched.workers, index).is_some()
+/// Whether the worker that the slot `slot` is to replace still takes items.
+fn predecessor_serves(sched: &Sched, slot: SlotId) -> bool {
+    succession::serving_predecessor(&sched.workers, slot).is_some()
 }
 
 /// For how long a worker should have work before another is started, in nanoseconds: about what
@@ -156,8 +171,8 @@ fn one_more(sched: &Sched) -> f64 {
 fn workers_for_work(sched: &Sched, most: usize) -> usize {
     let one_more = one_more(sched);
     let (mut items, mut nanos) = (0, 0.0);
-    for worker in &sched.workers {
-        for (function, waits) in waiting(worker) {
+    for slot in sched.workers.with(|own| own.loaded > 0) {
+        for (function, waits) in sched.workers[slot].frames.waiting() {
             match sched.costs.of(function) {
                 None => items += waits as usize,
                 Some(item_cost) => nanos += item_cost * f64::from(waits),
@@ -179,14 +194,18 @@ fn workers_for_work(sched: &Sched, most: usize) -> usize {
     // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
     // until the next dispatch.)
     let waits = sched.jobs.waiting().any(|job| job.items(1) > 0);
-    let some = usize::from(waits && sched.workers.iter().all(Worker::is_away));
+    let all = sched.workers.outlook();
+    let some = usize::from(waits && all.alive == all.leaving);
     (items + (nanos / one_more) as usize).max(some).min(most)
 }
 
 /// When another worker should be started, however much work there is, because something waits
 /// and no worker makes progress.
 fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
-    sched.policy.elastic?;
+    let all = sched.workers.outlook();
+    if outgoing.is_empty() && all.idle + all.starting > 0 {
+        return None;
+    }
     let mut waits = sched.jobs.wait();
     let mut last = None;
     let workers = sched.workers.iter();
@@ -194,9 +213,9 @@ fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
         if worker.is_idle() || worker.is_on_its_way() {
             return None;
         }
-        waits |= waiting(worker).any(|(_, items)| items > 0);
+        waits |= worker.frames.waiting().any(|(_, items)| items > 0);
         if !worker.is_away() {
-            last = last.max(Some(worker.front_since));
+            last = last.max(Some(worker.frames.front_since()));
         }
     }
     let last = last.filter(|_| waits)?;
@@ -209,9 +228,10 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
     let outgoing = outgoing(sched, |stage| {
         matches!(stage, Stage::Ready | Stage::Retiring)
     });
-    let is_there = |worker: &&Worker| !worker.is_away() && !succeeds(&outgoing, worker);
-    let there = sched.workers.iter().filter(is_there);
-    let excess = there.count().saturating_sub(elastic.least);
+    let all = sched.workers.outlook();
+    let there = (all.alive - all.leaving) as usize;
+    let there = there - successors(sched, &outgoing, |worker| !worker.is_away());
+    let excess = there.saturating_sub(elastic.least);
     let leaves = excess > 0 && !sched.jobs.wait() && sched.stop.is_none();
     leaves.then_some((excess, sched.policy.idle))
 }
@@ -219,12 +239,7 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
 /// When the next worker has been idle for too long.
 pub(in crate::process::sched) fn shrinks_at(sched: &Sched) -> Option<Instant> {
     let (_, idle) = excess(sched)?;
-    let mut first = None;
-    for worker in &sched.workers {
-        let leaves = worker.is_idle().then(|| worker.front_since + idle);
-        first = earlier(first, leaves);
-    }
-    first
+    Some(sched.workers.outlook().idle_since? + idle)
 }
 
 /// Dismisses workers that have been idle for too long.
@@ -234,36 +249,25 @@ pub(in crate::process::sched) fn shrink(sched: &mut Sched) {
     };
     let mut left = excess;
     // The last slots first, because the first ones are filled first.
-    for index in (0..sched.workers.len()).rev() {
-        let worker = &mut sched.workers[index];
-        if left > 0 && worker.is_idle() && worker.front_since + idle <= sched.now {
-            worker.fruitful = true;
-            sched.dismiss_worker(index);
+    for slot in sched.workers.ids().rev() {
+        let worker = &sched.workers[slot];
+        if left > 0 && worker.is_idle() && worker.frames.front_since() + idle <= sched.now {
+            sched.workers[slot].bears_fruit();
+            sched.dismiss_worker(slot);
             left -= 1;
         }
     }
 }
 
-/// The functions of a worker's frames, and how many items of each wait for others to end. (The
-/// first of all begins at once.)
-fn waiting(worker: &Worker) -> impl Iterator<Item = (u64, u32)> {
-    let frames = worker.frames.iter().enumerate();
-    frames.map(|(position, frame)| {
-        let front = u32::from(position == 0);
-        let waits = frame.end.saturating_sub(frame.begun().max(front));
-        (frame.function, waits)
-    })
-}
-
-/// Whether no worker lives long enough to do anything, as the death of worker `index` has shown.
-pub(in crate::process::sched) fn is_hopeless(sched: &Sched, index: usize) -> bool {
+/// Whether no worker lives long enough to do anything, as the death of worker `slot` has shown.
+pub(in crate::process::sched) fn is_hopeless(sched: &Sched, slot: SlotId) -> bool {
     match sched.policy.elastic {
         None => {
             let given_up = |worker: &Worker| worker.is_spare() || worker.is_given_up();
             sched.workers.iter().all(given_up)
         }
         // Some slots may never have been tried.
-        Some(_) => sched.workers[index].is_given_up() && sched.workers.iter().all(Worker::is_away),
+        Some(_) => sched.workers[slot].is_given_up() && sched.workers.iter().all(Worker::is_away),
     }
 }
 
@@ -280,21 +284,18 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
         return;
     }
     for number in succession::width(&sched.workers)..most {
-        sched.workers.push(Worker::new(number, sched.now));
+        sched.workers.add(Worker::new(number, sched.now));
     }
     sched.policy.elastic = Some(Elastic { least, most });
     // The idle ones leave first, and of all the last, because the first slots are filled first.
     for idle in [true, false] {
-        for index in (0..sched.workers.len()).rev() {
+        for slot in sched.workers.ids().rev() {
             if is_surplus(sched)
-                && serves(&sched.workers[index])
-                && (sched.workers[index].is_idle() == idle)
+                && serves(&sched.workers[slot])
+                && (sched.workers[slot].is_idle() == idle)
             {
-                let worker = &mut sched.workers[index];
-                worker.fruitful = true;
-                worker.stage = Stage::Retiring;
-                worker.is_outgoing = false; // nobody takes its place
-                take_back::take_all_back(sched, index);
+                sched.workers[slot].becomes_surplus();
+                take_back::take_all_back(sched, slot);
             }
         }
     }
@@ -303,7 +304,7 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
 /// Whether a worker has a place among those that the pool should have.
 fn serves(worker: &Worker) -> bool {
     matches!(
-        worker.stage,
+        worker.stage(),
         Stage::Ready | Stage::Waiting | Stage::Preparing
     )
 }

@@ -9,10 +9,11 @@
 
 use std::time::Instant;
 
+use crate::process::job::item_id::INITIALIZE;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::sent_frame::SentFrame;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
-use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::Frame;
 
 /// Until when a worker must have read a frame with ends whose items were all taken back: it closes
@@ -23,20 +24,20 @@ pub(crate) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
 
 /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
 /// channels.
-pub(in crate::process::sched) fn forget_ends(sched: &mut Sched, index: usize, job: u64) {
-    let foreign = |id: &u64| {
-        let context = sched.jobs.get(*id).and_then(|job| job.work.context());
-        *id != job && context.is_some_and(|context| context.piece.has_ends())
+pub(in crate::process::sched) fn forget_ends(sched: &mut Sched, slot: SlotId, job: u64) {
+    let jobs = &sched.jobs;
+    let foreign = |id: u64| {
+        let context = jobs.get(id).and_then(|job| job.work.context());
+        id != job && context.is_some_and(|context| context.piece.has_ends())
     };
-    let contexts = &mut sched.workers[index].contexts;
-    for id in contexts.extract_if(foreign).collect::<Vec<_>>() {
-        sched.send_message(index, &Frame::Forget { id });
+    for id in sched.workers[slot].forgets_contexts(foreign) {
+        sched.send_message(slot, &Frame::Forget { id });
     }
 }
 
 /// The worker has opened the ends of its item, so the copies here are closed (W26).
-pub(in crate::process::sched) fn on_taken(sched: &Sched, index: usize) {
-    let Some(frame) = sched.workers[index].frames.front() else {
+pub(in crate::process::sched) fn on_taken(sched: &Sched, slot: SlotId) {
+    let Some(frame) = sched.workers[slot].frames.front() else {
         return;
     };
     // Only the gate says whether the item may be sent again (W3). An initializer's argument is

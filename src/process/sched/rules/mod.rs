@@ -7,7 +7,7 @@
 //! | [`opened`]: a worker has opened what came with its item | `replies` | `ends` |
 //! | [`close_by`]: a frame's items were all taken back | `cancel` | `ends` |
 //! | [`after_job`]: a job has ended | `finish` | `contexts` |
-//! | [`wanted_from`], [`shrinks_at`], [`shrink`]: how many workers there are | `due` | `elastic` |
+//! | [`wanted_from`], [`needs_none_from`], [`shrinks_at`], [`shrink`]: how many workers there are | `due` | `elastic` |
 //! | [`is_surplus`]: a worker is ready | `start` | `elastic` |
 //! | [`shows_nothing`], [`is_hopeless`]: a worker has died | `deaths` | `elastic` |
 //!
@@ -20,6 +20,7 @@ mod ends;
 use std::time::Instant;
 
 use super::sent_frame::SentFrame;
+use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::Worker;
 use crate::process::job::Job;
@@ -28,7 +29,7 @@ use crate::process::value::chunk::Piece;
 use crate::task::WorkerExit;
 
 pub(super) use self::elastic::{
-    is_hopeless, is_surplus, set_workers, shrink, shrinks_at, size, wanted_from,
+    is_hopeless, is_surplus, needs_none_from, set_workers, shrink, shrinks_at, size, wanted_from,
 };
 
 /// Whether these items of a job go alone, to an idle worker.
@@ -42,9 +43,9 @@ pub(super) fn is_heavy(worker: &Worker, id: u64, job: &Job) -> bool {
 }
 
 /// A worker is about to get a frame of the job `id`.
-pub(super) fn before_frame(sched: &mut Sched, index: usize, id: u64) {
-    ends::forget_ends(sched, index, id);
-    contexts::send_context(sched, index, id);
+pub(super) fn before_frame(sched: &mut Sched, slot: SlotId, id: u64) {
+    ends::forget_ends(sched, slot, id);
+    contexts::send_context(sched, slot, id);
 }
 
 /// The number of the context that belongs to a frame of the job `id`; 0: none.
@@ -53,8 +54,8 @@ pub(super) fn context_of(worker: &Worker, id: u64) -> u64 {
 }
 
 /// A worker has opened what came with its item.
-pub(super) fn opened(sched: &Sched, index: usize) {
-    ends::on_taken(sched, index);
+pub(super) fn opened(sched: &Sched, slot: SlotId) {
+    ends::on_taken(sched, slot);
 }
 
 /// Until when a worker must have read a frame whose items were all taken back.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::process::sched::start;
-use crate::process::sched::workers::Stage;
 
 /// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
 /// is over, nor one that has no time. Nor does it begin it.
@@ -102,15 +101,15 @@ fn an_elastic_pool_tries_again_for_what_waits() {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
             match action {
-                Action::Spawn(1) if failed < 5 => {
+                Action::Spawn(SlotId(1)) if failed < 5 => {
                     failed += 1;
                     let exit = WorkerExit::new(0);
                     world.sched.died(1, &exit, false, world.now);
                 }
-                Action::Spawn(1) => {
+                Action::Spawn(SlotId(1)) => {
                     later += u32::from(begin.is_some());
                 }
-                Action::Spawn(index) => {
+                Action::Spawn(SlotId(index)) => {
                     let gates = Peer::on_pages(Front::own());
                     world.sched.started(index, 100, gates, world.now);
                 }
@@ -123,7 +122,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
         }
         world.now += Duration::from_millis(50);
         if failed == 5 && world.sched.workers[0].is_starting() {
-            start::hello(&mut world.sched, 0);
+            start::hello(&mut world.sched, SlotId(0));
         }
     }
     assert_eq!(failed, 5);
@@ -164,7 +163,7 @@ fn an_error_says_what_is_known_of_a_beginning() {
     }
     // A frame that has come back from a plain worker did not begin there.
     let back = ran_when_late(true, |world| {
-        world.sched.workers[0].stage = Stage::Retiring; // so it is not sent again
+        world.sched.workers[0].gets_no_more(); // so it is not sent again
         world.sched.take_all_back(0, world.now);
         world.act();
         while let Some(frame) = world.sim(0).unread.pop_front() {

@@ -69,7 +69,7 @@ fn a_worker_that_does_not_die_is_killed_again() {
         assert!(
             actions
                 .iter()
-                .all(|action| matches!(action, Action::Kill(0)))
+                .all(|action| matches!(action, Action::Kill(SlotId(0))))
         );
         assert_eq!(actions.len(), kills);
     }
@@ -80,7 +80,10 @@ fn a_worker_that_does_not_die_is_killed_again() {
         world.sched.tick(world.now);
         let actions = world.sched.actions();
         let expected = |action: &Action| match action {
-            Action::Abandon { index: 0, surely } => *surely == (n == 30),
+            Action::Abandon {
+                slot: SlotId(0),
+                surely,
+            } => *surely == (n == 30),
             _ => false,
         };
         assert!(actions.len() == 1 && expected(&actions[0]), "after {n} s");
@@ -197,12 +200,12 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
             match action {
-                Action::Spawn(0) => {
+                Action::Spawn(SlotId(0)) => {
                     started += 1;
                     let gates = Peer::on_pages(Front::own());
                     world.sched.started(0, 100, gates, world.now);
                 }
-                Action::Kill(0) => {
+                Action::Kill(SlotId(0)) => {
                     let mut exit = WorkerExit::new(100);
                     exit.cause = Cause::Pool;
                     world.sched.died(0, &exit, false, world.now);

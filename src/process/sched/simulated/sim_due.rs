@@ -16,13 +16,9 @@ impl World {
     fn known(&self) -> impl PartialEq + Debug + use<> {
         let sched = &self.sched;
         let (mut workers, mut frames) = (Vec::new(), Vec::new());
-        for worker in &sched.workers {
-            let state = (worker.stage, worker.served, worker.fruitful);
-            let times = (worker.front_since, worker.moved_at, worker.relieved_at);
-            let more = (worker.nudged_at, worker.kill_at, worker.contexts.len());
-            let ends = (worker.number, worker.is_outgoing, worker.ends_by);
-            workers.push((state, times, more, ends));
-            for frame in &worker.frames {
+        for worker in sched.workers.iter() {
+            workers.push(worker.known());
+            for frame in worker.frames.iter() {
                 let watch = &frame.watch;
                 let state = (frame.sequence, frame.done, frame.end, frame.wanted);
                 let times = (watch.check_at, watch.overdue, frame.answered_at);
@@ -87,7 +83,10 @@ impl World {
         let next = self.sched.deadline();
         let moves = did || next.is_none_or(|next| next > at);
         assert!(moves, "{due:?} remains due");
-        let name = format!("{due:?}");
+        let name = match due {
+            Due::OfWorker(_, own) => format!("{own:?}"),
+            due => format!("{due:?}"),
+        };
         let name = name.split('(').next().unwrap();
         *self.hit.entry(name.to_owned()).or_default() += 1;
         self.act();

@@ -255,7 +255,7 @@ fn an_end_that_is_missing_has_its_alarm() {
             world.now = due;
             world.sched.tick(world.now);
         }
-        let kills = |action: &Action| matches!(action, Action::Kill(0));
+        let kills = |action: &Action| matches!(action, Action::Kill(SlotId(0)));
         assert!(world.sched.actions().iter().any(kills), "{plain}");
     }
 }
@@ -311,7 +311,7 @@ fn nothing_lives_and_everything_is_told() {
     while (world.book.lock().unwrap().ended.len() as u64) < world.next_job - 1 {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
-            let Action::Spawn(index) = action else {
+            let Action::Spawn(SlotId(index)) = action else {
                 unreachable!()
             };
             world.sched.died(index, &exit, false, world.now);

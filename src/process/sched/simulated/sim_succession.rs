@@ -1,12 +1,13 @@
 //! Workers that are replaced: their successors are ready first.
 
 use super::*;
+use crate::process::sched::state::WorkerSlots;
 use crate::process::sched::workers::Stage;
 
 impl World {
     /// The user replaces a worker.
     pub(super) fn replace(&mut self, index: usize) {
-        let pid = self.sched.workers[index].pid;
+        let pid = self.sched.workers[index].pid();
         if let Some(sim) = &mut self.sims[index] {
             sim.replaced = true;
             self.sched.replace(pid, self.now);
@@ -19,19 +20,19 @@ impl World {
     pub(super) fn check_places(&mut self) {
         let mut slots: HashMap<usize, Vec<usize>> = HashMap::new();
         for (index, worker) in self.sched.workers.iter().enumerate() {
-            if worker.stage != Stage::Down(None) {
-                slots.entry(worker.number).or_default().push(index);
+            if worker.stage() != Stage::Down(None) {
+                slots.entry(worker.number()).or_default().push(index);
             }
         }
         let before = std::mem::take(&mut self.accepts);
         for (number, slots) in &slots {
             let workers: Vec<&Worker> = slots.iter().map(|at| &self.sched.workers[*at]).collect();
             let stays = |worker: &&&Worker| {
-                !worker.is_outgoing && worker.stage != Stage::Retiring && !worker.is_away()
+                !worker.is_outgoing() && worker.stage() != Stage::Retiring && !worker.is_away()
             };
             let stay = workers.iter().filter(stays).count();
             assert!(stay <= 1, "{stay} keep the number {number}");
-            let accepts = |index: &&usize| self.sched.workers[**index].stage == Stage::Ready;
+            let accepts = |index: &&usize| self.sched.workers[**index].stage() == Stage::Ready;
             let accepting = slots.iter().filter(accepts).count();
             assert!(accepting <= 1, "{accepting} have the number {number}");
             if let Some(now) = slots.iter().find(accepts) {
@@ -44,7 +45,7 @@ impl World {
                 continue;
             };
             let worker = &self.sched.workers[*index];
-            if worker.stage != Stage::Retiring || !worker.is_outgoing {
+            if worker.stage() != Stage::Retiring || !worker.is_outgoing() {
                 continue; // it has died, or was not needed
             }
             let asked = self.sims[*index].as_ref().is_some_and(|sim| sim.retires);
@@ -52,14 +53,13 @@ impl World {
             let is_due = self.sched.policy.replace_after.is_some();
             let ends = self.sched.broken.is_some() || self.sched.stop.is_some();
             let excused = asked || is_due || ends;
-            let waits = workers.iter().any(|worker| worker.stage == Stage::Waiting);
+            let waits = workers
+                .iter()
+                .any(|worker| worker.stage() == Stage::Waiting);
             assert!(
                 excused || waits || !self.sched.policy.replace_first,
                 "{number} takes no items, and nobody else does: {index} was, {:?}",
-                workers
-                    .iter()
-                    .map(|one| (one.stage, one.is_outgoing, one.must_end))
-                    .collect::<Vec<_>>()
+                workers.iter().map(|one| one.known()).collect::<Vec<_>>()
             );
         }
     }
@@ -68,7 +68,7 @@ impl World {
     fn slots(&self, number: usize) -> Vec<usize> {
         let slots = self.sched.workers.iter().enumerate();
         let of = slots
-            .filter(|(_, worker)| worker.number == number && worker.stage != Stage::Down(None));
+            .filter(|(_, worker)| worker.number() == number && worker.stage() != Stage::Down(None));
         of.map(|(index, _)| index).collect()
     }
 }
@@ -79,7 +79,7 @@ fn a_successor_is_ready_before_its_predecessor_leaves() {
     for plain in [false, true] {
         let mut world = World::with_workers(2, plain);
         world.sched.policy.replace_first = true;
-        let pid = world.sched.workers[0].pid;
+        let pid = world.sched.workers[0].pid();
         world.sched.replace(pid, world.now);
         world.act();
         assert_eq!(world.slots(0), [0, 2]);
@@ -95,13 +95,13 @@ fn a_successor_is_ready_before_its_predecessor_leaves() {
             2,
             "both have worked"
         );
-        assert_eq!(world.sched.workers[0].stage, Stage::Ready);
+        assert_eq!(world.sched.workers[0].stage(), Stage::Ready);
         world.pass(50, None);
         assert_eq!(world.slots(0), [2]);
         assert!(world.sims[0].is_none() && world.sched.workers[2].is_idle());
         assert_eq!(world.counters.read(0, false).died, 0, "it was dismissed");
         // Its slot is the next one's.
-        let pid = world.sched.workers[1].pid;
+        let pid = world.sched.workers[1].pid();
         world.sched.replace(pid, world.now);
         world.pass(50, None);
         assert_eq!((world.slots(0), world.slots(1)), (vec![2], vec![0]));
@@ -138,14 +138,14 @@ fn one_that_the_user_replaces_does_not_stay() {
 fn a_successor_that_cannot_be_had_changes_nothing() {
     let mut world = World::with_workers(1, false);
     world.sched.policy.replace_first = true;
-    let pid = world.sched.workers[0].pid;
+    let pid = world.sched.workers[0].pid();
     world.sched.replace(pid, world.now);
     let (mut tries, begin) = (0, world.now);
     while world.now - begin < Duration::from_secs(100) {
         world.sched.tick(world.now);
         for action in world.sched.actions() {
             match action {
-                Action::Spawn(index) => {
+                Action::Spawn(SlotId(index)) => {
                     tries += 1;
                     world
                         .sched
@@ -160,7 +160,7 @@ fn a_successor_that_cannot_be_had_changes_nothing() {
     world.call(0);
     world.pass(20, None);
     assert_eq!(world.book.lock().unwrap().ended.len(), 1);
-    assert_eq!(world.sched.workers[0].stage, Stage::Ready);
+    assert_eq!(world.sched.workers[0].stage(), Stage::Ready);
 }
 
 /// Workers that begin together do not end together, and each is replaced in time.
@@ -170,7 +170,7 @@ fn lives_are_spread_and_end_in_time() {
     world.sched.policy.replace_first = true;
     world.sched.policy.replace_after = Some(100);
     world.replace_after = Some(100);
-    let first = Worker::first(4, &world.sched.policy, world.now);
+    let first = WorkerSlots::first(4, &world.sched.policy, world.now);
     let lives: Vec<usize> = first
         .iter()
         .map(|worker| worker.left(&world.sched.policy))
@@ -182,7 +182,7 @@ fn lives_are_spread_and_end_in_time() {
     for _ in 0..1500 {
         world.call(0);
         world.pass(1, None);
-        let ready = |worker: &&Worker| matches!(worker.stage, Stage::Ready | Stage::Waiting);
+        let ready = |worker: &&Worker| matches!(worker.stage(), Stage::Ready | Stage::Waiting);
         let ready = world.sched.workers.iter().filter(ready).count();
         assert_eq!(ready, 4, "one number has nobody");
     }

@@ -36,7 +36,7 @@ impl World {
         if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
             return false;
         }
-        let is_it = |failed: &FailedItem| (failed.job, failed.at as u64) == item;
+        let is_it = |failed: &FailedItem| (failed.of.job, failed.of.at as u64) == item;
         let new = |chore: &Chore| matches!(chore, Chore::Fail(failed) if is_it(failed));
         if self.sched.chores.iter().any(new) || self.failing.iter().any(is_it) {
             return false; // it has failed
@@ -135,7 +135,7 @@ impl World {
         };
         if !sim.hello {
             sim.hello = true;
-            start::hello(&mut self.sched, index);
+            start::hello(&mut self.sched, SlotId(index));
             return;
         }
         if reads && let Some(frame) = sim.unread.pop_front() {
@@ -313,13 +313,13 @@ impl World {
             return;
         };
         // (It may have been ready in its last moment, so that its predecessor leaves.)
-        self.accepts.remove(&self.sched.workers[index].number);
+        self.accepts.remove(&self.sched.workers[index].number());
         assert!(sim.heard.is_empty());
         self.fatal
             .extend(sim.running.filter(|item| item.0 != INITIALIZE));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.cause = Cause::Outside;
         self.sched.died(index, &exit, false, self.now);
-        self.hopeless |= rules::is_hopeless(&self.sched, index);
+        self.hopeless |= rules::is_hopeless(&self.sched, SlotId(index));
     }
 }

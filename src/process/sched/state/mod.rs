@@ -1,21 +1,28 @@
 //! What the scheduler knows. (Who decides with it: the other files of `sched`.)
 
 mod costs;
+mod job_taker;
 mod jobs;
+mod outlook;
+mod outlook_tree;
+mod slots;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::costs::Costs;
+use self::job_taker::JobTaker;
 use self::jobs::Jobs;
+pub(in crate::process::sched) use self::outlook::Outlook;
+pub(in crate::process::sched) use self::slots::WorkerSlots;
 use super::orders::Action;
 use super::policy::{FOR_EVER, How, Policy, Stop};
-use super::sent_frame::SentFrame;
+use super::slot_id::SlotId;
 use super::stats::Counters;
-use super::workers::{INITIALIZE, Stage, Worker};
 use crate::chaos;
 use crate::process::job::Job;
+use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::Chore;
 use crate::process::wire::Frame;
 use crate::task::{TaskError, TaskReport};
@@ -24,7 +31,7 @@ use trefoil_os::host::shared_clock::Epoch;
 /// The scheduler of one pool.
 pub(crate) struct Sched {
     pub(in crate::process::sched) jobs: Jobs,
-    pub(in crate::process) workers: Vec<Worker>,
+    pub(in crate::process::sched) workers: WorkerSlots,
     pub(in crate::process::sched) costs: Costs,
     pub(in crate::process::sched) policy: Policy,
     pub(in crate::process::sched) epoch: Epoch,
@@ -36,7 +43,7 @@ pub(crate) struct Sched {
     /// How long a worker took lately from being asked for to being ready.
     pub(in crate::process::sched) start_takes: Duration,
     /// Workers whose answers were read for what is due now.
-    pub(in crate::process::sched) heard: Vec<usize>,
+    pub(in crate::process::sched) heard: Vec<SlotId>,
     /// The error of an initializer, or of too many deaths: no job can run.
     pub(in crate::process::sched) broken: Option<TaskError>,
     pub(in crate::process::sched) actions: Vec<Action>,
@@ -48,9 +55,7 @@ pub(crate) struct Sched {
     pub(in crate::process) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(in crate::process) deferred_job: Option<Box<Job>>,
-    /// While another thread hands over decoded values: the job that ends with them, which that
-    /// thread must finish.
-    pub(in crate::process::sched) ending: Option<Option<Box<Job>>>,
+    pub(in crate::process::sched) taker: JobTaker,
 }
 
 impl Sched {
@@ -64,7 +69,7 @@ impl Sched {
         policy.patience = policy.patience.min(FOR_EVER);
         Self {
             jobs: Jobs::default(),
-            workers: Worker::first(workers, &policy, epoch.instant),
+            workers: WorkerSlots::first(workers, &policy, epoch.instant),
             costs: Costs::default(),
             policy,
             epoch,
@@ -80,7 +85,7 @@ impl Sched {
             chores: Vec::new(),
             lost: None,
             deferred_job: None,
-            ending: None,
+            taker: JobTaker::default(),
         }
     }
 
@@ -101,31 +106,29 @@ impl Sched {
 
     /// The same, and so many items that will not run.
     pub(in crate::process) fn count_dropped(&self, items: u64) {
-        let runs = |frame: &SentFrame| frame.job != INITIALIZE && frame.done < frame.end;
-        let is_busy = |worker: &&Worker| worker.frames.iter().any(runs);
-        let busy = self.workers.iter().filter(is_busy).count();
-        let starting = self.workers.iter().filter(|worker| worker.is_on_its_way());
-        let leaves = |worker: &&Worker| {
-            matches!(
-                worker.stage,
-                Stage::Retiring | Stage::Leaving(_) | Stage::Dying { .. }
-            )
-        };
-        let (starting, leaving) = (starting.count(), self.workers.iter().filter(leaves).count());
+        let all = self.workers.outlook();
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
-        (stats.busy, stats.starting, stats.leaving) = (busy, starting, leaving);
+        stats.busy = all.busy as usize;
+        stats.starting = all.starting as usize;
+        stats.leaving = all.ending as usize;
     }
 
     /// Sends a worker a frame without items.
-    pub(in crate::process) fn send_message(&mut self, worker: usize, frame: &Frame<'_>) {
+    pub(in crate::process::sched) fn send_message(&mut self, worker: SlotId, frame: &Frame<'_>) {
         let action = Action::Send(worker, frame.head(0), None);
         self.actions.push(action);
     }
 
+    /// Which item of which job a worker runs now, as far as its records say: the first that it has
+    /// not answered. `None`: it has answered everything.
+    pub(in crate::process::sched) fn running(&self, slot: SlotId) -> Option<ItemId> {
+        self.workers[slot].frames.front()?.next_item()
+    }
+
     /// The name of a worker, for messages.
-    pub(in crate::process) fn worker_name(&self, worker: usize) -> String {
-        let pid = self.workers[worker].pid;
+    pub(in crate::process::sched) fn worker_name(&self, worker: SlotId) -> String {
+        let pid = self.workers[worker].pid();
         match &self.policy.one_process {
             Some(name) => format!("{name} (process {pid})"),
             None => format!("process {pid}"),
@@ -142,20 +145,14 @@ impl Sched {
         self.stop.is_some_and(|stop| stop.how == How::Kill)
     }
 
-    pub(in crate::process) fn dismiss_worker(&mut self, index: usize) {
-        self.workers[index].stage = Stage::Leaving(self.now);
-        self.send_message(index, &Frame::Bye);
+    pub(in crate::process::sched) fn dismiss_worker(&mut self, slot: SlotId) {
+        self.workers[slot].dismiss(self.now);
+        self.send_message(slot, &Frame::Bye);
     }
 
-    pub(in crate::process) fn kill_worker(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        if !worker.stage.is_down() && !matches!(worker.stage, Stage::Dying { .. }) {
-            worker.stage = Stage::Dying {
-                first: self.now,
-                last: self.now,
-                dismissed: matches!(worker.stage, Stage::Leaving(_)),
-            };
-            self.actions.push(Action::Kill(index));
+    pub(in crate::process::sched) fn kill_worker(&mut self, slot: SlotId) {
+        if self.workers[slot].kill(self.now) {
+            self.actions.push(Action::Kill(slot));
         }
     }
 }

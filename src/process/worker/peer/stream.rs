@@ -246,25 +246,17 @@ mod tests {
     use super::*;
     use crate::loom::thread::Builder;
     use crate::process::pages::raw_ledger::Pages;
-    use crate::process::wire::{BatchHead, CodeRef};
+    use crate::process::wire::BatchHead;
     use crate::process::worker::cancel::calls;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};
 
     fn batch(sequence: u64) -> Vec<u8> {
-        let code = CodeRef {
-            trampoline: 0,
-            function: 0,
-        };
         let batch = BatchHead {
             sequence,
-            code,
             count: 1,
-            limit: 0,
-            brief: false,
-            ends: false,
-            context: 0,
+            ..BatchHead::default()
         };
         let (lent, items) = (Vec::new(), &[][..]);
         Frame::Batch { batch, lent, items }.head(0)

@@ -1,0 +1,9 @@
+//! Which slot of a pool: its place in the table of workers (`state/slots`).
+//!
+//! The driver has a list of its own by the same numbers, so it takes the number out.
+//!
+//! Tests: `src/process/sched/simulated.rs`.
+
+/// A slot of a pool, by its number, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SlotId(pub(crate) usize);
