@@ -19,7 +19,7 @@ use crate::system::{Places, Restrictions};
 /// | A worker | finds |
 /// |---|---|
 /// | reads a file or a folder | "permission denied", except for its own executable, the loader and the libraries that this program has loaded, `/dev/null` and the like, its own files in `/proc`, and what is [`read`](Self::read). A link leads to no other file |
-/// | writes to one | the same, except for its own temporary folder (`TMPDIR`, empty, removed with it) and what it may [`write`](Self::write). There, too, it makes no links, pipes, sockets or devices, and changes no mode, owner, time or attribute |
+/// | writes to one | the same, except for its own temporary folder (`TMPDIR`, empty, removed with it) and what it may [`write`](Self::write). There, too, it makes no symbolic links, pipes, sockets, devices or set-user-id files, and changes no mode, owner, time, attribute or flag |
 /// | opens a connection | that it can make no socket, of whatever kind, but connected pairs. With [`allow_network`](Self::allow_network): TCP and UDP only |
 /// | uses a descriptor or the environment of this process | three standard streams; and of this process's variables `PATH`, those of the language and of the loader, and `TREFOIL_*`. What [`env`](trefoil::ProcessPoolBuilder::env) sets it has |
 /// | starts a process or executes a program | that it can only make threads. With [`allow_exec`](Self::allow_exec): that program, in the same sandbox, in the worker's process group |
@@ -33,7 +33,7 @@ use crate::system::{Places, Restrictions};
 /// to (and which does not see what is mounted later). Nothing of the table depends on that.
 ///
 /// It can see the names, sizes and times of files whose folder this user may enter, and which
-/// processes there are: `stat` is not restricted. Its private memory is limited by
+/// processes there are: `stat` is not restricted. It can lock (`flock`) what it may read. Its private memory is limited by
 /// [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit), its time by
 /// [`timeout`](trefoil::ProcessCall::timeout); all memory, its threads and its processor time by
 /// [`Limits::sandbox`](crate::Limits::sandbox). What it writes to its temporary folder is limited by

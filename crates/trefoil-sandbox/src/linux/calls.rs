@@ -5,14 +5,17 @@
 //! ones among them, and those of x32, do not exist for it: `ENOSYS`, as on an older kernel, so
 //! libraries take another way. A program for another processor (32 bits) is killed.
 //!
-//! The kernel looks at a filter when it is installed, for each call that there is, and that is done
-//! at each start. So the filter finds a number by halving: 0.2 ms. (The crate `seccompiler`
-//! makes programs that compare with one number after another: 0.9 ms.)
+//! The kernel compiles a filter when it is installed, and looks what it says of each call that there
+//! is; and that is done at each start. So the filter finds a number by halving, and is short: an
+//! instruction for each range of numbers, and results that many jumps share ([`Piece`]). (The crate
+//! `seccompiler` makes programs that compare with one number after another: 0.9 ms.)
 //!
 //! Landlock does not see everything: that a file's mode, owner, times and attributes change, that
-//! folders are watched, that a file is truncated (before Linux 6.2), that signals are sent (before
-//! 6.12), how a process of the same user is scheduled and limited. And no limit of a process counts
-//! memory that has only a descriptor, is System V's, or is mapped to be shared.
+//! its attributes are read, that it is made with the rights of its owner (set-user-id), that a new
+//! name leaves a device behind (`RENAME_WHITEOUT`), that folders are watched, that a file is
+//! truncated (before Linux 6.2), that signals are sent (before 6.12), also by the kernel on behalf
+//! of a pipe (`F_SETOWN`), how a process of the same user is scheduled and limited. And no limit of
+//! a process counts memory that has only a descriptor, is System V's, or is mapped to be shared.
 //!
 //! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs`.
 
@@ -79,7 +82,6 @@ const MADE: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
-    libc::SYS_getxattr,
     libc::SYS_fgetxattr,
     libc::SYS_umask,
     libc::SYS_sendfile,
@@ -332,6 +334,10 @@ const REFUSED: &[c_long] = &[
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_utimensat,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
     libc::SYS_fsetxattr,
@@ -398,6 +404,39 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
+/// Requests of `fcntl`: leases, notes of changes, and who gets the kernel's signals.
+const CONTROLS: [i32; 5] = [
+    libc::F_SETLEASE,
+    1026, // F_NOTIFY
+    libc::F_SETOWN,
+    15, // F_SETOWN_EX
+    10, // F_SETSIG
+];
+
+/// Requests of `ioctl`: a terminal's input; who gets the kernel's signals; a file's flags and
+/// project; encryption, with its keys, and what makes a file unchangeable.
+const REQUESTS: [u32; 10] = [
+    0x5412,      // TIOCSTI
+    0x541c,      // TIOCLINUX
+    0x8901,      // FIOSETOWN
+    0x8902,      // SIOCSPGRP
+    0x4008_6602, // FS_IOC_SETFLAGS
+    0x4004_6602, // FS_IOC32_SETFLAGS
+    0x401c_5820, // FS_IOC_FSSETXATTR
+    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+];
+
+/// Options of `prctl`: its death with its parent, what a tracer may, with whom it shares a core.
+const OPTIONS: [u32; 5] = [
+    libc::PR_SET_PDEATHSIG.cast_unsigned(),
+    libc::PR_SET_CHILD_SUBREAPER.cast_unsigned(),
+    0x5961_6d61, // PR_SET_PTRACER
+    libc::PR_SET_MM.cast_unsigned(),
+    62, // PR_SCHED_CORE
+];
+
 /// Conditions of arguments, all of which must hold: of these bits of one, whether they are equal to
 /// a value, or are not.
 struct If(Vec<(u32, u32, bool, u32)>);
@@ -430,41 +469,41 @@ impl If {
 fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<If>)> {
     let one = |bit: i32| If::has(0, bit.cast_unsigned(), bit.cast_unsigned());
     let mut clone: Vec<If> = NAMESPACES.into_iter().map(one).collect();
+    clone.push(one(libc::CLONE_PARENT)); // a child of the pool's process
     if !allowed.processes {
         clone.push(If::has(0, libc::CLONE_THREAD.cast_unsigned(), 0));
     }
-    // Flags behind the access mode: `O_TRUNC` with `O_RDONLY`.
-    let truncates = |index| {
+    // Set-user-id, set-group-id: bits of a new file's mode.
+    let others_rights = [0o4000, 0o2000];
+    // Flags behind the access mode: `O_TRUNC` with `O_RDONLY`; and those of a new file.
+    let opens = |index| {
         let (mode, truncates) = (libc::O_ACCMODE, libc::O_TRUNC.cast_unsigned());
-        vec![If::has(index, mode.cast_unsigned() | truncates, truncates)]
+        let mut all = vec![If::has(index, mode.cast_unsigned() | truncates, truncates)];
+        let makes = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY].map(i32::cast_unsigned);
+        for flag in makes {
+            let with = |bit| If::has(index, flag, flag).and(index + 1, bit, bit);
+            all.extend(others_rights.map(with));
+        }
+        all
     };
+    let whiteout = libc::RENAME_WHITEOUT;
     let shared = (libc::MAP_SHARED | libc::MAP_ANONYMOUS).cast_unsigned();
     // (Connected pairs, except of datagrams, which can be sent elsewhere.)
     let mut pair = vec![If::is_not(0, libc::AF_UNIX.cast_unsigned())];
     let kinds = [0, libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM];
     pair.extend(kinds.map(|kind| If::has(1, 0xf, kind.cast_unsigned())));
-    let own_options = [
-        libc::PR_SET_PDEATHSIG.cast_unsigned(),
-        libc::PR_SET_CHILD_SUBREAPER.cast_unsigned(),
-        0x5961_6d61, // PR_SET_PTRACER
-    ];
     let mut all = vec![
         (libc::SYS_clone, clone),
-        (libc::SYS_openat, truncates(2)),
+        (libc::SYS_openat, opens(2)),
+        (libc::SYS_renameat2, vec![If::has(4, whiteout, whiteout)]),
         (libc::SYS_mmap, vec![If::has(3, shared, shared)]),
         (libc::SYS_socketpair, pair),
-        (
-            libc::SYS_prctl,
-            own_options.map(|one| If::is(0, one)).into(),
-        ),
+        (libc::SYS_prctl, OPTIONS.map(|one| If::is(0, one)).into()),
         (
             libc::SYS_fcntl,
-            [1024, 1026].map(|one| If::is(1, one)).into(),
-        ), // leases, notes
-        (
-            libc::SYS_ioctl,
-            [0x5412, 0x541c].map(|one| If::is(1, one)).into(),
-        ), // a terminal's input
+            CONTROLS.map(|one| If::is(1, one.cast_unsigned())).into(),
+        ),
+        (libc::SYS_ioctl, REQUESTS.map(|one| If::is(1, one)).into()),
         (libc::SYS_personality, vec![If::is_not(0, u32::MAX)]),
         // Of itself only.
         (libc::SYS_prlimit64, vec![If::is_not(0, 0)]),
@@ -473,14 +512,27 @@ fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<If>)> {
             vec![If::is_not(0, 0).and_not(0, OWN)],
         ),
         (libc::SYS_sched_setparam, vec![If::is_not(0, 0)]),
-        (libc::SYS_sched_setscheduler, vec![If::is_not(0, 0)]),
+        (
+            libc::SYS_sched_setscheduler,
+            vec![
+                If::is_not(0, 0),
+                If::has(1, 0xff, libc::SCHED_FIFO.cast_unsigned()),
+                If::has(1, 0xff, libc::SCHED_RR.cast_unsigned()),
+            ],
+        ),
         (
             libc::SYS_setpriority,
             vec![If::is_not(0, 0), If::is_not(1, 0)],
         ),
     ];
     #[cfg(target_arch = "x86_64")]
-    all.push((libc::SYS_open, truncates(1)));
+    all.extend([
+        (libc::SYS_open, opens(1)),
+        (
+            libc::SYS_creat,
+            others_rights.map(|bit| If::has(1, bit, bit)).into(),
+        ),
+    ]);
     if !allowed.processes {
         for call in [
             libc::SYS_kill,
@@ -618,40 +670,143 @@ const fn end(result: u32) -> Instruction {
     step(RETURN, 0, 0, result)
 }
 
-/// What a range of numbers leads to.
-fn code_of(verdict: Option<&Verdict>) -> Vec<Instruction> {
-    let alternatives = match verdict {
-        None => return vec![end(UNKNOWN)],
-        Some(Verdict::Made) => return vec![end(MAKE)],
-        Some(Verdict::Refused) => return vec![end(REFUSE)],
-        Some(Verdict::Conditional(alternatives)) => alternatives,
-    };
-    let mut all = Vec::new();
-    for If(conditions) in alternatives {
-        // From its end to its beginning: what is left to be skipped if one does not hold.
-        let mut code = vec![end(REFUSE)];
-        for &(index, bits, is_equal, value) in conditions.iter().rev() {
-            let left = code.len();
-            let (yes, no) = if is_equal { (0, left) } else { (left, 0) };
-            let loaded = [
-                step(LOAD, 0, 0, argument(index)),
-                step(AND, 0, 0, bits),
-                step(EQUAL, yes, no, value),
-            ];
-            code.splice(0..0, loaded);
-        }
-        all.extend(code);
+/// What becomes of a call whose arguments do not matter.
+fn result_of(verdict: Option<&Verdict>) -> Option<u32> {
+    match verdict {
+        None => Some(UNKNOWN),
+        Some(Verdict::Made) => Some(MAKE),
+        Some(Verdict::Refused) => Some(REFUSE),
+        Some(Verdict::Conditional(_)) => None,
     }
-    all.push(end(MAKE));
-    all
 }
 
-/// Finds the range of the loaded number by halving. Each begins at a number.
-fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
-    if let [(_, code)] = ranges {
-        return code.clone();
+/// Numbers from this one to the next range's, and what becomes of their calls.
+type Range<'a> = (u32, Option<&'a Verdict>);
+
+/// Where a jump leads: to an instruction of the same piece, or to a result at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    Step(usize),
+    End(u32),
+}
+
+/// A part of the filter whose jumps are short: one skips 255 instructions at most.
+#[derive(Default)]
+struct Piece {
+    /// Each: its code, its operand, and where it leads if the answer is yes, and no.
+    steps: Vec<(u16, u32, To, To)>,
+}
+
+impl Piece {
+    /// `None`: a jump would be too long.
+    fn of(ranges: &[Range<'_>]) -> Option<Vec<Instruction>> {
+        let mut piece = Self::default();
+        match piece.search(ranges) {
+            To::End(result) => Some(vec![end(result)]),
+            To::Step(_) => piece.finished(),
+        }
+    }
+
+    fn push(&mut self, code: u16, operand: u32) {
+        let next = To::Step(self.steps.len() + 1);
+        self.steps.push((code, operand, next, next));
+    }
+
+    /// Finds the range of the loaded number by halving.
+    fn search(&mut self, ranges: &[Range<'_>]) -> To {
+        let here = self.steps.len();
+        if let [(_, verdict)] = ranges {
+            if let Some(Verdict::Conditional(alternatives)) = verdict {
+                self.conditions(alternatives);
+            }
+            return result_of(*verdict).map_or(To::Step(here), To::End);
+        }
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        self.push(NOT_LESS, upper[0].0);
+        let no = self.search(lower);
+        let yes = self.search(upper);
+        (self.steps[here].2, self.steps[here].3) = (yes, no);
+        To::Step(here)
+    }
+
+    fn conditions(&mut self, alternatives: &[If]) {
+        let mut loaded = None;
+        for (number, If(conditions)) in alternatives.iter().enumerate() {
+            let begin = self.steps.len();
+            for &(index, bits, is_equal, value) in conditions {
+                if loaded != Some(index) {
+                    self.push(LOAD, argument(index));
+                }
+                if bits != u32::MAX {
+                    self.push(AND, bits);
+                }
+                loaded = (bits == u32::MAX).then_some(index);
+                // (The way of one that does not hold is not known yet.)
+                let holds = To::Step(self.steps.len() + 1);
+                let (yes, no) = if is_equal {
+                    (holds, OTHERWISE)
+                } else {
+                    (OTHERWISE, holds)
+                };
+                self.steps.push((EQUAL, value, yes, no));
+            }
+            let all_hold = To::Step(self.steps.len());
+            let is_last = number + 1 == alternatives.len();
+            let next = if is_last { To::End(MAKE) } else { all_hold };
+            for (_, _, yes, no) in &mut self.steps[begin..] {
+                for way in [yes, no] {
+                    match *way {
+                        OTHERWISE => *way = next,
+                        known if known == all_hold => *way = To::End(REFUSE),
+                        _ => {}
+                    }
+                }
+            }
+            if conditions.len() > 1 {
+                loaded = None; // it depends on which of them did not hold
+            }
+        }
+    }
+
+    fn finished(self) -> Option<Vec<Instruction>> {
+        let mut ends = Vec::new();
+        let mut all = Vec::new();
+        for (at, &(code, operand, yes, no)) in self.steps.iter().enumerate() {
+            let mut skipped = |to| {
+                let place = match to {
+                    To::Step(place) => place,
+                    To::End(result) => {
+                        let known = ends.iter().position(|one| *one == result);
+                        self.steps.len()
+                            + known.unwrap_or_else(|| {
+                                ends.push(result);
+                                ends.len() - 1
+                            })
+                    }
+                };
+                u8::try_from(place - at - 1).ok()
+            };
+            let (yes, no) = (skipped(yes)?, skipped(no)?);
+            all.push(step(code, yes.into(), no.into(), operand));
+        }
+        all.extend(ends.into_iter().map(end));
+        Some(all)
+    }
+}
+
+/// Where a condition leads that does not hold, until that is known. (No filter is as long.)
+const OTHERWISE: To = To::Step(usize::MAX);
+
+/// Finds the range of the loaded number.
+fn search(ranges: &[Range<'_>]) -> Vec<Instruction> {
+    if let Some(piece) = Piece::of(ranges) {
+        return piece;
     }
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
+    assert!(
+        !lower.is_empty(),
+        "the conditions of one call fit into a piece"
+    );
     let below = search(lower);
     let mut all = vec![
         step(NOT_LESS, 0, 1, upper[0].0),
@@ -665,15 +820,12 @@ fn search(ranges: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
 /// The filter.
 pub(crate) fn filter(allowed: &Allowed) -> Vec<Instruction> {
     let known = verdicts(allowed);
-    let is_simple = |code: &[Instruction]| code.len() == 1;
-    let mut ranges: Vec<(u32, Vec<Instruction>)> = Vec::new();
-    let mut add = |number: u32, verdict: Option<&Verdict>| {
-        let code = code_of(verdict);
-        let is_same = ranges.last().is_some_and(|(_, last)| {
-            is_simple(last) && is_simple(&code) && last[0].operand == code[0].operand
-        });
-        if !is_same {
-            ranges.push((number, code));
+    let mut ranges: Vec<Range<'_>> = Vec::new();
+    let mut add = |number: u32, verdict| {
+        let result = result_of(verdict);
+        let is_same = |(_, last): &Range<'_>| result.is_some() && result_of(*last) == result;
+        if !ranges.last().is_some_and(is_same) {
+            ranges.push((number, verdict));
         }
     };
     let mut next = 0;
@@ -784,6 +936,23 @@ mod tests {
                     0,
                 ],
             ),
+            (
+                libc::SYS_openat,
+                [
+                    u32::MAX,
+                    1,
+                    (libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL) as u32,
+                    0o1777,
+                    0,
+                    0,
+                ],
+            ),
+            // (Without a new file the mode is whatever was in the register.)
+            (libc::SYS_openat, [u32::MAX, 1, 0, u32::MAX, 0, 0]),
+            (libc::SYS_renameat2, [3, 1, 3, 1, libc::RENAME_NOREPLACE, 0]),
+            (libc::SYS_fcntl, [3, libc::F_SETFL as u32, 0, 0, 0, 0]),
+            (libc::SYS_ioctl, [1, libc::TCGETS as u32, 0, 0, 0, 0]),
+            (libc::SYS_sched_setscheduler, [0, 3, 1, 0, 0, 0]),
             (libc::SYS_tgkill, [OWN, 7, 6, 0, 0, 0]),
             (libc::SYS_prlimit64, [0; 6]),
             (

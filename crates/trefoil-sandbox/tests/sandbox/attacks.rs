@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,23 @@ fn on_path(number: c_long, path: &Path, rest: &[i64]) -> io::Result<()> {
     let mut arguments = vec![i64::from(libc::AT_FDCWD), address(path.as_ptr())];
     arguments.extend(rest);
     call(number, &arguments)
+}
+
+/// What `fcntl` and `ioctl` do to a file, with a number.
+fn control(number: c_long, file: i32, request: i64, value: i64) -> io::Result<()> {
+    call(number, &[file.into(), request, value])
+}
+
+/// A descriptor of the parent's process: of the other end of the stream to it, if that tells.
+fn parent_by_stream(w: &World) -> io::Result<i64> {
+    const SO_PEERPIDFD: i64 = 77;
+    let (mut parent, mut size) = (-1_i32, 4_u32);
+    let (level, value) = (libc::SOL_SOCKET.into(), address(&raw mut parent));
+    let arguments = [0, level, SO_PEERPIDFD, value, address(&raw mut size)];
+    match made(libc::SYS_getsockopt, &arguments) {
+        Ok(_) => Ok(parent.into()),
+        Err(_) => made(libc::SYS_pidfd_open, &[w.parent.into(), 0]),
+    }
 }
 
 /// Starts a child that ends at once.
@@ -235,6 +252,46 @@ const ATTACKS: &[Attack] = &[
         on_path(libc::SYS_mknodat, &pipe, &[mode, 0])?;
         fs::remove_file(pipe)
     }),
+    (
+        "plant a device where it may write, by a new name for a file",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            let (file, other) = (w.results().join("file"), w.results().join("other"));
+            fs::write(&file, "words")?;
+            let to = c_string(&other);
+            let to = [libc::AT_FDCWD.into(), address(to.as_ptr())];
+            let whiteout = i64::from(libc::RENAME_WHITEOUT);
+            let renamed = on_path(libc::SYS_renameat2, &file, &[to[0], to[1], whiteout]);
+            fs::remove_file(file)?;
+            renamed.and_then(|()| fs::remove_file(other))
+        },
+    ),
+    (
+        "plant a set-user-id file where it may write",
+        All,
+        With(EPERM),
+        |w| {
+            let planted = w.results().join("planted");
+            let mut options = File::options();
+            options.write(true).create_new(true).mode(0o4755);
+            let mode = options.open(&planted)?.metadata()?.permissions().mode();
+            fs::remove_file(planted)?;
+            assert_eq!(mode & 0o4000, 0o4000);
+            Ok(())
+        },
+    ),
+    (
+        "plant a set-group-id file that has no name yet",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            let mut options = File::options();
+            options.write(true).mode(0o2755);
+            options.custom_flags(libc::O_TMPFILE);
+            options.open(w.results()).map(drop)
+        },
+    ),
     ("make a file in the home", All, Written, |w| {
         create_and_remove(&w.home.join("new"))
     }),
@@ -277,6 +334,40 @@ const ATTACKS: &[Attack] = &[
         let (path, name) = (c_string(&w.secret()), c"user.trefoil");
         let arguments = [path.as_ptr(), name.as_ptr(), name.as_ptr()].map(address);
         call(libc::SYS_setxattr, &[&arguments[..], &[4, 0]].concat())
+    }),
+    ("read an attribute of a file", Perhaps, With(EPERM), |w| {
+        let (path, name) = (c_string(&w.home.join("marked")), c"user.trefoil");
+        let mut value = [0_u8; 8];
+        let arguments = [path.as_ptr(), name.as_ptr()].map(address);
+        let value = [address(&raw mut value), 8];
+        call(libc::SYS_getxattr, &[arguments, value].concat())
+    }),
+    ("set a flag of its own file", Perhaps, With(EPERM), |w| {
+        const FS_IOC_GETFLAGS: i64 = 0x8008_6601;
+        const FS_IOC_SETFLAGS: i64 = 0x4008_6602;
+        let file = w.results().join("flags");
+        let open = File::create(&file)?;
+        fs::remove_file(file)?;
+        let mut flags = 0_u64;
+        let flags = address(&raw mut flags);
+        control(libc::SYS_ioctl, open.as_raw_fd(), FS_IOC_GETFLAGS, flags)?;
+        control(libc::SYS_ioctl, open.as_raw_fd(), FS_IOC_SETFLAGS, flags)
+    }),
+    (
+        "open by its own `/proc` what it has without rights",
+        All,
+        With(EACCES),
+        |w| {
+            let mut options = File::options();
+            options.read(true).custom_flags(libc::O_PATH);
+            let handle = options.open(w.secret())?;
+            File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())).map(drop)
+        },
+    ),
+    ("watch a folder by signals", All, With(EPERM), |w| {
+        const F_NOTIFY: i64 = 1026;
+        let folder = File::open(w.results())?;
+        control(libc::SYS_fcntl, folder.as_raw_fd(), F_NOTIFY, 0)
     }),
     ("watch the home", All, With(EPERM), |w| {
         let watch = made(libc::SYS_inotify_init1, &[0])?;
@@ -374,6 +465,100 @@ const ATTACKS: &[Attack] = &[
             )
         },
     ),
+    ("queue a signal for a process", All, With(EPERM), |w| {
+        let mut information = [0_i32; 32];
+        (information[0], information[2]) = (libc::SIGCONT, -1); // SI_QUEUE
+        let information = address(&raw const information);
+        let arguments = [w.victim.into(), libc::SIGCONT.into(), information];
+        call(libc::SYS_rt_sigqueueinfo, &arguments)
+    }),
+    ("signal a thread of a process", All, With(EPERM), |w| {
+        call(libc::SYS_tkill, &[w.victim.into(), libc::SIGCONT.into()])
+    }),
+    (
+        "have a process signalled by a socket that it owns",
+        All,
+        With(EPERM),
+        |w| {
+            let (own, _) = UnixStream::pair()?;
+            let own = own.as_raw_fd();
+            control(libc::SYS_fcntl, own, libc::F_SETOWN.into(), w.victim.into())
+        },
+    ),
+    (
+        "have a process signalled by a socket, otherwise",
+        All,
+        With(EPERM),
+        |w| {
+            const FIOSETOWN: i64 = 0x8901;
+            let (own, _) = UnixStream::pair()?;
+            let victim = address(&raw const w.victim);
+            control(libc::SYS_ioctl, own.as_raw_fd(), FIOSETOWN, victim)
+        },
+    ),
+    (
+        "signal the parent by what the stream knows of it",
+        All,
+        With(EPERM),
+        |w| {
+            let parent = parent_by_stream(w)?;
+            call(libc::SYS_pidfd_send_signal, &[parent, 0, 0, 0])
+        },
+    ),
+    (
+        "have the parent's memory paged out",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            const MADV_COLD: i64 = 20;
+            let page = [w.word as i64 & !4095, 4096];
+            let parent = parent_by_stream(w)?;
+            let page = address(&raw const page);
+            call(libc::SYS_process_madvise, &[parent, page, 1, MADV_COLD, 0])
+        },
+    ),
+    (
+        "compare the parent's memory with its own",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            const KCMP_VM: i64 = 1;
+            let own = std::process::id().into();
+            call(libc::SYS_kcmp, &[own, w.parent.into(), KCMP_VM, 0, 0])
+        },
+    ),
+    (
+        "keep a process from sharing a core",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            let (core, create) = (62, 1); // PR_SCHED_CORE, PR_SCHED_CORE_CREATE
+            call(libc::SYS_prctl, &[core, create, w.victim.into(), 0, 0])
+        },
+    ),
+    ("make a process wait for the disk", All, With(EPERM), |w| {
+        let lowest = 3 << 13; // IOPRIO_CLASS_IDLE
+        call(libc::SYS_ioprio_set, &[1, w.victim.into(), lowest])
+    }),
+    ("run before all others", Root, With(EPERM), |_| {
+        let (parameters, none) = ([1_i32], [0_i32]);
+        let set = |policy, parameters| call(libc::SYS_sched_setscheduler, &[0, policy, parameters]);
+        set(libc::SCHED_FIFO.into(), address(&raw const parameters))?;
+        set(libc::SCHED_OTHER.into(), address(&raw const none))
+    }),
+    ("raise its own limit again", Perhaps, With(EPERM), |_| {
+        let queues = libc::RLIMIT_MSGQUEUE.into();
+        let mut before = [0_u64; 2];
+        let none = [0_u64; 2];
+        let set = |limits| call(libc::SYS_prlimit64, &[0, queues, limits, 0]);
+        let known = address(&raw mut before);
+        call(libc::SYS_prlimit64, &[0, queues, 0, known])?;
+        set(address(&raw const none))?;
+        set(known)
+    }),
+    ("write to its own code by /proc", All, Written, |_| {
+        File::options().write(true).open("/proc/self/mem").map(drop)
+    }),
     ("trace a process", All, With(EPERM), |w| {
         let victim = w.victim.into();
         call(libc::SYS_ptrace, &[libc::PTRACE_SEIZE.into(), victim, 0, 0])?;
@@ -455,6 +640,23 @@ const ATTACKS: &[Attack] = &[
             &[libc::AF_NETLINK.into(), libc::SOCK_RAW.into(), 0],
         )
     }),
+    (
+        "reach the host of a virtual machine",
+        Perhaps,
+        With(EPERM),
+        |_| {
+            let (family, kind) = (libc::AF_VSOCK.into(), libc::SOCK_STREAM.into());
+            call(libc::SYS_socket, &[family, kind, 0])
+        },
+    ),
+    ("use the kernel's ciphers", Perhaps, With(EPERM), |_| {
+        let (family, kind) = (libc::AF_ALG.into(), libc::SOCK_SEQPACKET.into());
+        call(libc::SYS_socket, &[family, kind, 0])
+    }),
+    ("see all packets", Root, With(EPERM), |_| {
+        let (family, kind) = (libc::AF_PACKET.into(), libc::SOCK_RAW.into());
+        call(libc::SYS_socket, &[family, kind, 0])
+    }),
     ("make a raw socket", Root, With(EPERM), |_| {
         call(
             libc::SYS_socket,
@@ -475,6 +677,30 @@ const ATTACKS: &[Attack] = &[
             &[file, list, address(&raw const arguments[1])],
         )
     }),
+    ("execute what it has written", All, With(EACCES), |w| {
+        let script = w.results().join("script");
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o700);
+        options.open(&script)?.write_all(b"#!/bin/true\n")?;
+        let (program, end) = (c_string(&script), 0_usize);
+        let arguments = [program.as_ptr().expose_provenance(), end];
+        let (file, list) = (address(program.as_ptr()), address(&raw const arguments));
+        call(
+            libc::SYS_execve,
+            &[file, list, address(&raw const arguments[1])],
+        )
+    }),
+    (
+        "choose where its memory is in what it executes",
+        All,
+        With(EPERM),
+        |_| {
+            const ADDR_NO_RANDOMIZE: i64 = 0x004_0000;
+            let before = made(libc::SYS_personality, &[0xffff_ffff])?;
+            call(libc::SYS_personality, &[before | ADDR_NO_RANDOMIZE])?;
+            call(libc::SYS_personality, &[before])
+        },
+    ),
     ("run a set-user-id program", Perhaps, With(EPERM), |_| {
         let all = [
             "/usr/bin/su",
@@ -537,6 +763,27 @@ const ATTACKS: &[Attack] = &[
         call(libc::SYS_mount, &[&arguments[..], &[0, 0]].concat())?;
         call(libc::SYS_umount2, &[arguments[1], libc::MNT_DETACH.into()])
     }),
+    ("open a file system, to mount it", Root, With(EPERM), |_| {
+        call(libc::SYS_fsopen, &[address(c"tmpfs".as_ptr()), 0])
+    }),
+    ("type into a terminal", Root, With(EPERM), |_| {
+        const TIOCGPTPEER: i64 = 0x5441;
+        const TIOCSPTLCK: i64 = 0x4004_5431;
+        const TIOCSTI: i64 = 0x5412;
+        let ours = File::options().read(true).write(true).open("/dev/ptmx");
+        let terminal = match &ours {
+            Ok(ours) => {
+                let (ours, unlocked) = (ours.as_raw_fd(), 0_i32);
+                let unlocked = address(&raw const unlocked);
+                control(libc::SYS_ioctl, ours, TIOCSPTLCK, unlocked)?;
+                let flags = i64::from(libc::O_RDWR | libc::O_NOCTTY);
+                made(libc::SYS_ioctl, &[ours.into(), TIOCGPTPEER, flags])? as i32
+            }
+            Err(_) => 0,
+        };
+        let byte = address(c"x".as_ptr());
+        control(libc::SYS_ioctl, terminal, TIOCSTI, byte)
+    }),
     ("change the root", Root, With(EPERM), |_| {
         call(libc::SYS_chroot, &[address(c"/".as_ptr())])
     }),
@@ -544,6 +791,10 @@ const ATTACKS: &[Attack] = &[
     ("add a key", Perhaps, With(EPERM), |_| {
         let [kind, name] = [c"user", c"trefoil"].map(|text| address(text.as_ptr()));
         call(libc::SYS_add_key, &[kind, name, name, 3, -2]) // of the process
+    }),
+    ("find the keys of its session", Perhaps, With(EPERM), |_| {
+        const KEYCTL_GET_KEYRING_ID: i64 = 0;
+        call(libc::SYS_keyctl, &[KEYCTL_GET_KEYRING_ID, -3, 1])
     }),
     ("use io_uring", Perhaps, With(EPERM), |_| {
         let parameters = [0_u32; 30];
@@ -567,6 +818,15 @@ const ATTACKS: &[Attack] = &[
     }),
     ("handle page faults", Perhaps, With(EPERM), |_| {
         call(libc::SYS_userfaultfd, &[1])
+    }),
+    (
+        "handle page faults by a device",
+        Perhaps,
+        With(EACCES),
+        |_| File::open("/dev/userfaultfd").map(drop),
+    ),
+    ("write to the kernel's log", Perhaps, With(EACCES), |_| {
+        write(Path::new("/dev/kmsg"))
     }),
     ("read the kernel's messages", Root, With(EPERM), |_| {
         call(libc::SYS_syslog, &[10, 0, 0])
@@ -657,6 +917,11 @@ impl Scene {
             fs::write(home.join(file), "words").unwrap();
         }
         symlink(home.join("secret"), home.join("shared/link")).unwrap();
+        let (marked, name_of) = (home.join("marked"), c"user.trefoil");
+        fs::write(&marked, "words").unwrap();
+        let marked = c_string(&marked);
+        let arguments = [marked.as_ptr(), name_of.as_ptr(), name_of.as_ptr()].map(address);
+        let _ = call(libc::SYS_setxattr, &[&arguments[..], &[4, 0]].concat()); // if it can have one
         let word = Box::new(0x7265_666f_696c_u64);
         let mut victim = Command::new("sleep");
         let victim = victim.arg("10000").stdin(Stdio::null()).spawn().unwrap();
