@@ -964,4 +964,59 @@ mod tests {
             assert_eq!(run(&program, OURS, call as u32, arguments), MAKE, "{call}");
         }
     }
+
+    /// The number that somebody else's table has for a call.
+    fn number_of(name: &str, architecture: seccompiler::TargetArch) -> Option<u32> {
+        let rule = format!(
+            r#"{{"all": {{"mismatch_action": "allow", "match_action": "trap",
+            "filter": [{{"syscall": "{name}"}}]}}}}"#
+        );
+        let programs = seccompiler::compile_from_json(rule.as_bytes(), architecture).ok()?;
+        // It compares the architecture, and then the number.
+        let mut compared = programs["all"].iter().filter(|one| one.code == EQUAL);
+        compared.nth(1).map(|one| one.k)
+    }
+
+    /// Names are numbers for the architecture of the build only. Those of both are looked up here.
+    #[test]
+    fn the_names_are_calls_of_each_architecture() {
+        use seccompiler::TargetArch::{aarch64, x86_64};
+        let own = if cfg!(target_arch = "x86_64") {
+            x86_64
+        } else {
+            aarch64
+        };
+        let program = filter(&Allowed::default());
+        let text = include_str!("calls.rs");
+        let (lists, _) = text.split_once("/// All flags of `clone`").unwrap();
+        let mut only = None; // of which architecture the list is
+        let mut names = 0;
+        for line in lists.lines() {
+            if line.starts_with("#[cfg") {
+                only = Some(if line.contains("x86_64") {
+                    x86_64
+                } else {
+                    aarch64
+                });
+            }
+            if line == "];" {
+                only = None;
+            }
+            let Some(name) = line.trim().strip_prefix("libc::SYS_") else {
+                continue;
+            };
+            let name = name.trim_end_matches(',');
+            names += 1;
+            for architecture in [x86_64, aarch64] {
+                let found = number_of(name, architecture);
+                let is_wanted = only.is_none_or(|only| only == architecture);
+                assert!(found.is_some() || !is_wanted, "{name}, {architecture:?}");
+                if let Some(number) = found.filter(|_| is_wanted && architecture == own) {
+                    let verdict = run(&program, OURS, number, [0; 6]);
+                    assert_ne!(verdict, UNKNOWN, "{name}: {number}");
+                }
+            }
+        }
+        assert!(names > 250, "{names}");
+    }
 }
