@@ -13,16 +13,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::frame_names::{Name, Place, Places};
+use super::frame_names::{Known, Place, Places};
 use crate::printable::Printable;
 
 /// The stack of a thread that crashed in a worker process: see
 /// [`WorkerExit::backtrace`](crate::WorkerExit::backtrace).
 ///
-/// Its `Display` form has a line for each frame, with what is known of it. Where names are missing,
-/// `addr2line` finds them: the line `2: /usr/bin/app+0x1f3a0` is `addr2line -Cfie /usr/bin/app
-/// 0x1f3a0`. (They are missing, too, if the program's file was replaced while it ran, for instance
-/// by a build: then `addr2line` needs the old file.)
+/// Its `Display` form has a line for each frame, with what is known of it; `{:#}` has besides which
+/// builds of the modules these are, by which symbol servers and crash services find their symbols.
+/// Where names are missing, `addr2line` finds them: the line `2: /usr/bin/app+0x1f3a0` is
+/// `addr2line -Cfie /usr/bin/app 0x1f3a0`. (They are missing, too, if the program's file was
+/// replaced while it ran, for instance by a build: then `addr2line` needs the old file.)
 ///
 /// The names are looked up before the error is handed over, on another thread, and no limit of the
 /// call (`timeout`, `within`) counts meanwhile: a second, say, for the first crash of a large
@@ -82,6 +83,7 @@ enum Origin {
 #[derive(Clone, Debug)]
 pub struct Frame {
     module: Option<Arc<str>>,
+    build_id: Option<Arc<str>>,
     offset: u64,
     function: Option<String>,
     file: Option<PathBuf>,
@@ -96,6 +98,15 @@ impl Frame {
     #[must_use]
     pub fn module(&self) -> Option<&str> {
         self.module.as_deref()
+    }
+
+    /// Which build of the module: what the linker has noted in it (the note `NT_GNU_BUILD_ID`), in
+    /// hexadecimal digits, as `readelf -n` shows it. `debuginfod` and crash services find symbols by
+    /// it. Needs a module that this process has loaded, too (at the same path), and is known when
+    /// the names are.
+    #[must_use]
+    pub fn build_id(&self) -> Option<&str> {
+        self.build_id.as_deref()
     }
 
     /// Where in the module the instruction is, or the call that has not returned: a number as
@@ -308,7 +319,7 @@ impl Lookup {
         }
     }
 
-    fn make_frames(&self, names: &[Arc<[Name]>]) -> Vec<Frame> {
+    fn make_frames(&self, known: &[Known]) -> Vec<Frame> {
         let executable = std::env::current_exe().unwrap_or_default();
         let executable: Arc<str> = executable.to_string_lossy().into();
         let mut frames = Vec::new();
@@ -319,8 +330,10 @@ impl Lookup {
                 None if at == 0 && self.is_wild_jump => (None, Origin::Jump),
                 None => (None, Origin::Unknown),
             };
+            let known = known.get(at).cloned().unwrap_or_default();
             let frame = Frame {
                 module,
+                build_id: known.build_id,
                 offset: *offset,
                 function: None,
                 file: None,
@@ -328,7 +341,7 @@ impl Lookup {
                 origin,
                 is_cpp: false,
             };
-            let names = names.get(at).map_or(&[][..], |names| names);
+            let names = known.names;
             if names.is_empty() {
                 frames.push(frame);
                 continue;
@@ -384,8 +397,41 @@ impl fmt::Display for Backtrace {
                 write!(f, "\n      {what} {} times more", turns - 1)?;
             }
         }
+        if f.alternate() {
+            write_builds(frames, f)?;
+        }
         Ok(())
     }
+}
+
+/// Writes a line for each module whose build is known.
+fn write_builds(frames: &[Frame], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut shown: Vec<&str> = Vec::new();
+    for frame in frames {
+        let (Some(module), Some(id)) = (frame.module(), frame.build_id()) else {
+            continue;
+        };
+        if !shown.contains(&module) {
+            shown.push(module);
+            write!(f, "\n      {}: build id {id}", Printable(module))?;
+            if let Some(id) = debug_id(id) {
+                write!(f, ", debug id {id}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name that Breakpad's tools, and services that take minidumps, make of a build id: its first
+/// 16 bytes as a GUID, whose first three numbers are in the order of their bytes, and a zero.
+fn debug_id(build_id: &str) -> Option<String> {
+    let digits = format!("{build_id:0<32}").get(..32)?.to_uppercase();
+    let swapped = |range: std::ops::Range<usize>| {
+        let bytes = digits.as_bytes()[range].rchunks_exact(2);
+        bytes.flatten().copied().map(char::from).collect::<String>()
+    };
+    let (first, second, third) = (swapped(0..8), swapped(8..12), swapped(12..16));
+    Some(format!("{first}{second}{third}{}0", &digits[16..]))
 }
 
 impl fmt::Debug for Backtrace {
@@ -401,6 +447,7 @@ mod tests {
     fn frame(module: &str, function: &str) -> Frame {
         Frame {
             module: Some(module.into()),
+            build_id: None,
             offset: 1,
             function: Some(function.to_owned()),
             file: None,
@@ -487,6 +534,27 @@ mod tests {
              120: /app+0x1 app::two\n 121: /app+0x1 app::last"
         );
         assert_eq!(backtrace.frames().len(), 122);
+    }
+
+    #[test]
+    fn the_builds_of_modules_are_shown_once_each() {
+        let of_build = |module: &str, id: &str| Frame {
+            build_id: Some(id.into()),
+            ..frame(module, "f")
+        };
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        let short = of_build("/opt/lib\u{7}.so", "0a1b");
+        let own = of_build("/app", id);
+        let backtrace = of(vec![own.clone(), short, own, frame("/none.so", "f")]);
+        let (frames, builds) = (format!("{backtrace}"), format!("{backtrace:#}"));
+        assert_eq!(
+            builds.strip_prefix(&frames),
+            Some(
+                "\n      /app: build id 0123456789abcdef0123456789abcdef01234567, debug id \
+                 67452301AB89EFCD0123456789ABCDEF0\n      /opt/lib\u{fffd}.so: build id 0a1b, debug id \
+                 00001B0A0000000000000000000000000"
+            )
+        );
     }
 
     #[test]

@@ -32,11 +32,19 @@ pub(crate) struct Name {
     pub(crate) line: Option<u32>,
 }
 
-/// The places of a stack, innermost first, and their names: of each, the function, after those that
-/// the compiler has put into it.
+/// What is known of a place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The function, after those that the compiler has put into it.
+    pub(crate) names: Arc<[Name]>,
+    /// That of the module, in hexadecimal digits.
+    pub(crate) build_id: Option<Arc<str>>,
+}
+
+/// The places of a stack, innermost first, and what is known of each.
 pub(crate) struct Places {
     pub(crate) all: Vec<Place>,
-    names: OnceLock<Vec<Arc<[Name]>>>,
+    names: OnceLock<Vec<Known>>,
     is_queued: crate::loom::atomic::AtomicBool,
 }
 
@@ -50,7 +58,7 @@ impl Places {
     }
 
     /// The names, once they have been looked up. Has that done, and does not wait for it.
-    pub(crate) fn names(self: &Arc<Self>) -> Option<&[Arc<[Name]>]> {
+    pub(crate) fn names(self: &Arc<Self>) -> Option<&[Known]> {
         if self.names.get().is_none() {
             lookup::queue(self);
         }
@@ -75,7 +83,7 @@ mod lookup {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Name, Place, Places};
+    use super::{Known, Name, Place, Places};
     use crate::blocking_threads::{self, contain};
     use crate::loom::{Condvar, Mutex};
     use crate::sys::fork::PerProcess;
@@ -101,7 +109,7 @@ mod lookup {
         waiting: VecDeque<Arc<Places>>,
         /// Since when the thread has been at the same stack. `None`: there is no thread.
         since: Option<Instant>,
-        known: HashMap<Place, Arc<[Name]>>,
+        known: HashMap<Place, Known>,
     }
 
     /// Has the names looked up.
@@ -171,16 +179,15 @@ mod lookup {
         name.starts_with(b"_Z") && hash != Some(b"17h")
     }
 
-    fn find(place: &Place, known: &mut HashMap<Place, Arc<[Name]>>) -> Arc<[Name]> {
-        if let Some(names) = known.get(place) {
-            return names.clone();
+    fn find(place: &Place, known: &mut HashMap<Place, Known>) -> Known {
+        if let Some(found) = known.get(place) {
+            return found.clone();
         }
         let (module, offset) = place;
-        let address = module
-            .as_deref()
-            .map(|name| modules::address(name, *offset));
+        let module = module.as_deref();
+        let address = module.and_then(|name| modules::address(name, *offset));
         let mut names = Vec::new();
-        if let Some(address) = address.flatten() {
+        if let Some(address) = address {
             // (The crate takes it for the address that a call returns to.)
             let address = std::ptr::without_provenance_mut(address + 1);
             backtrace::resolve(address, |symbol| {
@@ -193,11 +200,20 @@ mod lookup {
                 });
             });
         }
-        let names: Arc<[Name]> = names.into();
+        let digits = |id: Vec<u8>| {
+            id.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        let build_id = module.and_then(modules::build_id).map(digits);
+        let found = Known {
+            names: names.into(),
+            build_id: build_id.map(Into::into),
+        };
         if known.len() >= MOST_KNOWN {
             known.clear();
         }
-        known.insert(place.clone(), names.clone());
-        names
+        known.insert(place.clone(), found.clone());
+        found
     }
 }

@@ -8,6 +8,7 @@ use crate::support;
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::hint::black_box;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
@@ -93,6 +94,20 @@ fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
         .filter(|one| one.function().unwrap_or("").ends_with(name));
     let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
     assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
+}
+
+/// The build id among the notes at the beginning of a file.
+fn noted_build(path: &str) -> Option<String> {
+    let mut begin = Vec::new();
+    let file = std::fs::File::open(path).unwrap();
+    file.take(1 << 20).read_to_end(&mut begin).unwrap();
+    let word = |at: usize| u32::from_ne_bytes(*begin[at..].first_chunk().unwrap()) as usize;
+    let is_id =
+        |at: &usize| (word(*at), word(at + 8)) == (4, 3) && begin[at + 12..].starts_with(b"GNU\0");
+    let mut places = (0..begin.len() - 16).step_by(4);
+    let at = places.find(is_id)?;
+    let id = &begin[at + 16..][..word(at + 4)];
+    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// (On a busy machine the error may have come without them.)
@@ -739,6 +754,24 @@ tests! {
         {
             crash(&procs, libc::SIGILL, machine::illegal, "machine::illegal");
             crash(&procs, libc::SIGFPE, machine::division, "machine::division");
+        }
+    }
+
+    /// By it symbol servers find the module's symbols, also after the next build.
+    fn each_frame_has_the_build_of_its_module() {
+        let exit = crash(&pool(1), libc::SIGABRT, aborting, "crashes::aborting");
+        let backtrace = backtrace(&exit);
+        let mut builds = std::collections::BTreeMap::new();
+        for frame in backtrace.frames() {
+            let Some(module) = frame.module().filter(|path| path.starts_with('/')) else { continue };
+            let noted = builds.entry(module).or_insert_with(|| noted_build(module));
+            assert_eq!(frame.build_id(), noted.as_deref(), "{module}");
+        }
+        assert!(builds.values().any(Option::is_some), "{backtrace}"); // (a C library has one)
+        for (module, id) in builds {
+            let line = format!("{module}: build id {}, debug id ", id.unwrap_or_default());
+            let is_shown = format!("{backtrace:#}").contains(&line);
+            assert!(is_shown || line.contains("id ,"), "{backtrace:#}");
         }
     }
 

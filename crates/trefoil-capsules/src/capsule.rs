@@ -130,7 +130,7 @@ impl Body {
 pub(crate) fn text(error: &TaskError) -> String {
     let mut text = error.to_string();
     if let TaskError::WorkerDied(exit) = error {
-        let backtrace = exit.backtrace().map(ToString::to_string);
+        let backtrace = exit.backtrace().map(|frames| format!("{frames:#}"));
         let tail = Some(exit.stderr_tail().to_owned()).filter(|tail| !tail.is_empty());
         for part in backtrace.into_iter().chain(tail) {
             text.push_str("\n\n");
@@ -315,8 +315,8 @@ impl Capsule {
     }
 
     /// The text of the error; and, if the worker died, its
-    /// [backtrace](trefoil::WorkerExit::backtrace), if there is one, and the end of what the item
-    /// has written to standard error.
+    /// [backtrace](trefoil::WorkerExit::backtrace), if there is one, with the build ids of the
+    /// modules in it, and the end of what the item has written to standard error.
     #[must_use]
     pub fn error(&self) -> &str {
         &self.body.error

@@ -7,7 +7,7 @@ use std::mem::{Discriminant, discriminant};
 use parking_lot::Mutex;
 use serde::Serialize;
 use trefoil::inspect::Stuck;
-use trefoil::process::Frame;
+use trefoil::process::{Backtrace, Frame};
 use trefoil::{SlowPoll, TaskError, TaskReport};
 
 use crate::snapshot::unix_ms;
@@ -155,7 +155,7 @@ impl Notes {
             pid: exit.map(|exit| exit.pid()),
             attempts: exit.map(|exit| exit.attempts()),
             last_words: last_words.filter(|words| !words.is_empty()).map(clip),
-            backtrace: backtrace.map(|frames| clip(&frames.to_string())),
+            backtrace: backtrace.map(shown),
         };
         let mut lists = self.0.lock();
         lists.seen += 1;
@@ -245,6 +245,13 @@ impl List<Failure> {
         }
         self.push(failure);
     }
+}
+
+/// The frames, and the builds of their modules: whatever is cut off of the first.
+fn shown(backtrace: &Backtrace) -> String {
+    let (frames, all) = (backtrace.to_string(), format!("{backtrace:#}"));
+    let builds = all.strip_prefix(&frames).unwrap_or_default();
+    clip(&frames) + &clip(builds)
 }
 
 /// The text, or its beginning.

@@ -232,7 +232,7 @@ tests! {
                 assert!(capsule.error().contains(text), "{capsule}");
                 assert_eq!(capsule.function(), Some("poison")); // not the call's name
                 if let TaskError::WorkerDied(exit) = &error && let Some(frames) = exit.backtrace() {
-                    assert!(capsule.to_string().contains(&frames.to_string()), "{capsule}");
+                    assert!(capsule.to_string().contains(&format!("{frames:#}")), "{capsule}");
                 }
             }
         }

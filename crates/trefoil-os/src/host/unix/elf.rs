@@ -12,7 +12,7 @@
 //! - **H21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays mapped with
 //!   its content for the life of the process.
 //!
-//! Tests: below; `host::image`.
+//! Tests: `crates/trefoil-os/src/host/image.rs`.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -25,6 +25,7 @@ use libc::{PT_INTERP, PT_LOAD, PT_NOTE};
 
 use crate::host::auxiliary;
 use crate::host::image::{Headers, IN_LIBRARY, THROUGH_LOADER};
+use crate::sys::elf_notes::build_id;
 
 unsafe extern "C" {
     #[link_name = "__ehdr_start"]
@@ -48,7 +49,6 @@ struct Header {
 
 /// The flag of a segment that contains code.
 const PF_X: u32 = 1;
-const NT_GNU_BUILD_ID: u32 = 3;
 
 /// The headers of the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
@@ -101,43 +101,4 @@ fn segments(base: usize) -> &'static [Segment] {
     let first = std::ptr::with_exposed_provenance(base + header.headers[0]);
     // SAFETY: H20: there are `count` program headers, aligned as the format requires.
     unsafe { std::slice::from_raw_parts(first, header.count.into()) }
-}
-
-/// The build id among the notes of one note segment.
-fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
-    let padded = |n: u32| (n as usize).checked_next_multiple_of(4);
-    let word = |notes: &[u8], at| Some(u32::from_ne_bytes(*notes.get(at..)?.first_chunk()?));
-    while notes.len() >= 12 {
-        let (name, desc, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
-        let desc_at = 12 + padded(name)?;
-        let id = notes.get(desc_at..desc_at.checked_add(desc as usize)?)?;
-        if kind == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") && !id.is_empty() {
-            return Some(id.to_vec());
-        }
-        notes = notes.get(desc_at + padded(desc)?..)?;
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_are_read_and_broken_notes_survived() {
-        let mut note = Vec::new();
-        for word in [4u32, 3, 1] {
-            note.extend(word.to_ne_bytes());
-        }
-        note.extend(*b"GNU\0abc\0");
-        for word in [4u32, 2, NT_GNU_BUILD_ID] {
-            note.extend(word.to_ne_bytes());
-        }
-        note.extend(*b"GNU\0xy\0\0");
-        assert_eq!(build_id(&note).as_deref(), Some(&b"xy"[..]));
-        for end in 0..note.len() {
-            let _ = build_id(&note[..end]);
-        }
-        assert_eq!(build_id(&[0xff; 64]), None);
-    }
 }

@@ -4,3 +4,8 @@
 pub fn address(_: &str, _: u64) -> Option<usize> {
     None
 }
+
+/// No module is known.
+pub fn build_id(_: &str) -> Option<Vec<u8>> {
+    None
+}

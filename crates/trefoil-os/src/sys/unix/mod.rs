@@ -6,6 +6,8 @@ pub(super) mod child_id;
 pub mod clock;
 #[cfg(feature = "__descriptors")]
 pub mod descriptor;
+#[cfg(all(feature = "processes", not(target_vendor = "apple")))]
+pub(crate) mod elf_notes;
 #[cfg(feature = "__descriptors")]
 pub mod errors;
 #[cfg(feature = "__descriptors")]
