@@ -101,9 +101,9 @@ impl Frame {
     }
 
     /// Which build of the module: what the linker has noted in it (the note `NT_GNU_BUILD_ID`), in
-    /// hexadecimal digits, as `readelf -n` shows it. `debuginfod` and crash services find symbols by
-    /// it. Needs a module that this process has loaded, too (at the same path), and is known when
-    /// the names are.
+    /// hexadecimal digits, as `readelf -n` shows it. `debuginfod` and crash services find symbols
+    /// by it. Needs a module that this process has loaded, too (at the same path), and is known
+    /// when the names are.
     #[must_use]
     pub fn build_id(&self) -> Option<&str> {
         self.build_id.as_deref()

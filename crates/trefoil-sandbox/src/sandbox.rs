@@ -1,6 +1,6 @@
 //! `Sandbox`: what the user allows.
 //!
-//! Tests: `tests/sandbox/sandbox.rs`, `tests/sandbox/attacks.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`, `tests/sandbox/attacks.rs::the_table_of_attacks`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,12 +33,12 @@ use crate::system::{Places, Restrictions};
 /// to (and which does not see what is mounted later). Nothing of the table depends on that.
 ///
 /// It can see the names, sizes and times of files whose folder this user may enter, and which
-/// processes there are: `stat` is not restricted. It can lock (`flock`) what it may read. Its private memory is limited by
-/// [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit), its time by
-/// [`timeout`](trefoil::ProcessCall::timeout); all memory, its threads and its processor time by
-/// [`Limits::sandbox`](crate::Limits::sandbox). What it writes to its temporary folder is limited by
-/// the disk alone. The kernel is shared, so a sandbox does not stop an attack on an error in it, or
-/// through the processor's caches.
+/// processes there are: `stat` is not restricted. It can lock (`flock`) what it may read. Its
+/// private memory is limited by [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit), its
+/// time by [`timeout`](trefoil::ProcessCall::timeout); all memory, its threads and its processor
+/// time by [`Limits::sandbox`](crate::Limits::sandbox). What it writes to its temporary folder is
+/// limited by the disk alone. The kernel is shared, so a sandbox does not stop an attack on an
+/// error in it, or through the processor's caches.
 ///
 /// `build` asks the kernel what it can enforce, and tries it. What is missing is an error that says
 /// what, unless [`best_effort`](Self::best_effort) allows that.

@@ -11,7 +11,7 @@
 //! - **B2** Each call gets numbers, and pointers to values that live until it returns, of the
 //!   layout that the kernel's headers have.
 //!
-//! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs`.
+//! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs::the_table_of_attacks`.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_long};

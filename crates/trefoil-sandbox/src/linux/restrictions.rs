@@ -3,7 +3,7 @@
 //! The kernel is asked what it can do, and then tried: a process does to itself what workers will,
 //! and must find that it can open no folder and make no socket.
 //!
-//! Tests: `tests/sandbox/sandbox.rs`, `tests/sandbox/attacks.rs`.
+//! Tests: `tests/sandbox/sandbox.rs`, `tests/sandbox/attacks.rs::the_table_of_attacks`.
 
 use std::ffi::CString;
 use std::io;

@@ -4,7 +4,7 @@
 //! path named then. A worker that may write to a folder cannot make the rules of a later worker
 //! lead elsewhere, by a link in the place of a file.
 //!
-//! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs`.
+//! Tests: `crates/trefoil-sandbox/tests/sandbox/attacks.rs::the_table_of_attacks`.
 
 use std::fs::File;
 use std::io;

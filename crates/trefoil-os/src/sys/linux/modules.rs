@@ -176,9 +176,12 @@ mod tests {
         ]
         .concat();
         let bias = note.as_ptr().expose_provenance();
+        let mut own_segment = None;
+        each(&mut |module| own_segment = own_segment.or(module.segments.first().copied()));
+        let own_segment = own_segment.unwrap();
         let segment = |kind, start: usize, length: usize, flags| {
-            // SAFETY: all of it are numbers.
-            let mut one: Segment = unsafe { std::mem::zeroed() };
+            // (Which other fields there are depends on the system.)
+            let mut one = own_segment;
             (one.p_type, one.p_flags) = (kind, flags);
             (one.p_vaddr, one.p_memsz) = (start as _, length as _);
             one
