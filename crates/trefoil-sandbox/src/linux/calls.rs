@@ -415,7 +415,7 @@ const CONTROLS: [i32; 5] = [
 
 /// Requests of `ioctl`: a terminal's input; who gets the kernel's signals; a file's flags and
 /// project; encryption, with its keys, and what makes a file unchangeable.
-const REQUESTS: [u32; 10] = [
+const REQUESTS: [u32; 11] = [
     0x5412,      // TIOCSTI
     0x541c,      // TIOCLINUX
     0x8901,      // FIOSETOWN
@@ -423,6 +423,7 @@ const REQUESTS: [u32; 10] = [
     0x4008_6602, // FS_IOC_SETFLAGS
     0x4004_6602, // FS_IOC32_SETFLAGS
     0x401c_5820, // FS_IOC_FSSETXATTR
+    0x4008_7602, // FS_IOC_SETVERSION
     0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
     0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
     0x4080_6685, // FS_IOC_ENABLE_VERITY
@@ -563,6 +564,10 @@ fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<If>)> {
                 let kind = kind.cast_unsigned();
                 If::is(0, family).and(1, 0xf, kind)
             }));
+            // (Of datagrams and streams the kernel has more than these, and loads them.)
+            let protocol = If::is(0, family).and_not(2, 0);
+            let [tcp, udp] = [libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(i32::cast_unsigned);
+            socket.push(protocol.and_not(2, tcp).and_not(2, udp));
         }
         all.push((libc::SYS_socket, socket));
     }

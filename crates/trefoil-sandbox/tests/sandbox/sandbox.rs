@@ -363,6 +363,21 @@ tests! {
             (domain, pair)
         };
         assert_eq!(procs.spawn((), others).join().unwrap(), (false, true));
+        let protocols = |()| {
+            use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+            let all = [
+                (SocketType::STREAM, ipproto::TCP),
+                (SocketType::DGRAM, ipproto::UDP),
+                (SocketType::DGRAM, ipproto::ICMP),
+                (SocketType::STREAM, ipproto::SCTP),
+            ];
+            all.map(|(kind, protocol)| match socket(AddressFamily::INET, kind, Some(protocol)) {
+                Ok(_) => 0,
+                Err(error) => error.raw_os_error(),
+            })
+        };
+        let refused = libc::EPERM;
+        assert_eq!(procs.spawn((), protocols).join().unwrap(), [0, 0, refused, refused]);
     }
 
     fn a_call_that_is_allowed_is_made() {
