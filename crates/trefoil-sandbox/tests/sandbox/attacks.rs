@@ -1062,7 +1062,7 @@ pub(crate) const HELPERS: &[(&str, fn())] = &[
     ("attacks", report),
     ("driver", || driver(|pool| pool.plain_workers(true))),
     ("driver-of-a-sandbox", || {
-        driver(|pool| pool.launcher(Sandbox::new()))
+        driver(|pool| pool.launcher(Sandbox::new()));
     }),
     ("attacks-without-namespaces", || {
         crate::sandbox::refuse(libc::SYS_unshare, EPERM);
