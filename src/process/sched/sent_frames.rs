@@ -225,10 +225,18 @@ impl SentFrames {
         before.all(|frame| frame.done == frame.end)
     }
 
-    /// How many items at most an idle worker could take over from one of them.
-    pub(super) fn most_to_give(&self) -> u32 {
-        let gives = self.frames.iter().map(SentFrame::can_give);
+    /// How many items an idle worker could take over from one of them, as far as their gates have
+    /// been seen: not fewer. (To look at a gate in pages costs more than all of this.)
+    pub(super) fn give_at_most(&self) -> u32 {
+        let gives = self.frames.iter().map(SentFrame::can_give_at_most);
         gives.max().unwrap_or(0)
+    }
+
+    /// Looks at all gates.
+    pub(super) fn look_at_gates(&self) {
+        for frame in &self.frames {
+            frame.begun();
+        }
     }
 
     /// The functions of the frames, and how many items of each wait for others to end. (The first

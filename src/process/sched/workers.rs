@@ -413,7 +413,7 @@ impl Worker {
     pub(super) fn may_have_room(&self) -> bool {
         self.stage == Stage::Ready
             && self.planned_kill.is_none()
-            && self.frames.answer_due().is_none()
+            && self.answer_due().is_none()
             && self.frames.may_have_room()
     }
 
@@ -589,10 +589,18 @@ impl Worker {
         Some(at).max(self.frames.report_by(sequence))
     }
 
+    /// Until when it should answer how far it got, if it was asked. (One with pages never is.)
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        if self.peer.has_pages() {
+            return None;
+        }
+        self.frames.answer_due()
+    }
+
     /// When it has not answered how far it got for so long that it must have been stopped, and it
     /// runs no wanted item.
     pub(super) fn silent_at(&self) -> Option<Instant> {
-        let by = self.frames.answer_due()?;
+        let by = self.answer_due()?;
         if matches!(self.stage, Stage::Dying { .. }) || self.frames.run_wanted() {
             return None;
         }
@@ -605,7 +613,7 @@ impl Worker {
 
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(super) fn gives_back(&self, patience: Duration) -> Option<Instant> {
-        let at = self.frames.answer_due()?;
+        let at = self.answer_due()?;
         at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
     }
 

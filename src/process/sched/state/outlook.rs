@@ -69,7 +69,8 @@ pub(in crate::process::sched) struct Outlook {
     pub(in crate::process::sched) next: Option<Instant>,
     /// Since when an end has been due of a frame that was answered.
     pub(in crate::process::sched) end_since: Option<Instant>,
-    /// From when on an idle worker may take over items, and how many at most of one frame.
+    /// From when on an idle worker may take over items, and how many at most of one frame, as far as
+    /// gates have been seen.
     pub(in crate::process::sched) gives_from: Option<Instant>,
     pub(in crate::process::sched) gives: u32,
 }
@@ -106,13 +107,13 @@ impl Outlook {
         }
         own.loaded = 1;
         own.busy = u32::from(frames.are_busy());
-        own.owing = u32::from(frames.answer_due().is_some());
+        own.owing = u32::from(worker.answer_due().is_some());
         own.unbegun = u32::from(worker.may_begin_unseen());
         if !worker.is_away() {
             own.end_since = worker.end_since(None);
             own.needless = u32::from(worker.is_needless());
         }
-        own.gives = frames.most_to_give();
+        own.gives = frames.give_at_most();
         own.gives_from = (own.gives > 0).then(|| worker.stealable_at());
         if worker.may_have_room() {
             own.open = 1;

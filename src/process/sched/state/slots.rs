@@ -192,8 +192,9 @@ impl WorkerSlots {
         });
     }
 
-    /// Looks at a slot again whose gates may have changed. Whether anything has.
+    /// Looks at the gates of a slot. Whether anything has changed.
     fn look_again(&self, slot: SlotId) -> bool {
+        self.slots[slot.0].frames.look_at_gates();
         let known = &mut *self.known.borrow_mut();
         let (looks, has_changed) = known.look(slot, &self.slots[slot.0]);
         self.looks.count(looks);
@@ -274,6 +275,7 @@ impl WorkerSlots {
         let mut gives_from = None;
         for (index, worker) in self.slots.iter().enumerate() {
             let known = self.known.borrow().tree.of(index).clone();
+            worker.frames.look_at_gates();
             let mut own = Outlook::of(worker);
             gives_from = earlier(gives_from, own.gives_from);
             assert!(own.gives <= known.gives, "{index} gives more than is known");
