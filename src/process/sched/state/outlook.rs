@@ -69,8 +69,8 @@ pub(in crate::process::sched) struct Outlook {
     pub(in crate::process::sched) next: Option<Instant>,
     /// Since when an end has been due of a frame that was answered.
     pub(in crate::process::sched) end_since: Option<Instant>,
-    /// From when on an idle worker may take over items, and how many at most of one frame, as far as
-    /// gates have been seen.
+    /// From when on an idle worker may take over items, and how many at most of one frame, as far
+    /// as gates have been seen.
     pub(in crate::process::sched) gives_from: Option<Instant>,
     pub(in crate::process::sched) gives: u32,
 }
