@@ -136,7 +136,6 @@ fn costs(count: usize) -> [(&'static str, u64); 6] {
 #[test]
 fn an_event_costs_as_much_with_many_workers() {
     let (few, many) = (costs(20), costs(2000));
-    println!("{few:?}\n{many:?}");
     for ((name, few), (_, many)) in few.into_iter().zip(many) {
         assert!(many <= 3 * few, "{name}: {few} looks, and {many} with many");
     }
@@ -158,7 +157,6 @@ fn idle_workers_cost_nothing() {
         let ends = world.looks(|world| world.hear(0, true));
         [nothing, call, begins, ends]
     });
-    println!("{few:?}\n{many:?}");
     for (few, many) in few.into_iter().zip(many) {
         assert!(many <= 3 * few, "{few} looks, and {many} with many");
     }
