@@ -46,8 +46,9 @@ pub(super) fn dispatch_work(sched: &mut Sched) -> bool {
 /// The worker that has an item of the job `id` and nothing else.
 pub(super) fn sole(sched: &Sched, id: u64) -> Option<SlotId> {
     let is_it = |frame: &SentFrame| frame.job == id && frame.wanted;
-    let has_nothing_else = |slot: &SlotId| sched.workers[*slot].frames.sole().is_some_and(is_it);
-    sched.workers.with_job(id).find(has_nothing_else)
+    sched
+        .workers
+        .find(|worker| worker.frames.sole().is_some_and(is_it))
 }
 
 /// The job of the only frame that `worker` has, if that is wanted.

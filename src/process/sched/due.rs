@@ -1,9 +1,8 @@
 //! What is due: the one list of all times, who is next, and what happens then.
 //!
 //! `tick` does what is due, one after the other, until nothing is; `deadline` is when the next is.
-//! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`],
-//! and what is done then in [`fire`]; if it follows from one worker alone, the variant and its time
-//! are in `worker_due`.
+//! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`]
+//! or [`next_of`], and what is done then in [`fire`].
 //!
 //! A time follows from the state alone: it is neither remembered that it was seen, nor when `tick`
 //! was called last. Whatever is done at a time changes the state so that this time is over; the
@@ -13,19 +12,16 @@
 //! Some decisions depend on what a worker has answered ([`Due::asks`]). Its answers are read first
 //! ([`Action::Hear`]): no item is blamed that ended in time.
 //!
-//! **Cost.** A search asks what is known of all workers together (`state/slots`), and looks only at
-//! those that it then finds, so it costs as much with many workers as with few. Only while an
-//! elastic pool may still grow, while workers are replaced, and while the pool ends, it looks at
-//! all of them.
+//! **Cost.** Each search looks at all sent frames, which are at most
+//! [`GATES`](crate::process::pages::gate::GATES) per worker, mostly two.
 //!
-//! Tests: `src/process/sched/simulated/sim_due.rs`, `src/process/sched/simulated/sim_crowd.rs`.
+//! Tests: `src/process/sched/simulated/sim_due.rs`.
 
 use std::time::Instant;
 
 use super::slot_id::SlotId;
 use super::state::Sched;
-use super::worker_due::WorkerDue;
-use super::workers::Stage;
+use super::workers::{Stage, Worker};
 use super::{
     Action, How, place, retry, rules, shutdown, start, succession, take_back, take_over, timeouts,
 };
@@ -39,10 +35,26 @@ pub(super) enum Due {
     PauseIsOver,
     /// What still runs when the pool ends is killed.
     PoolLimit,
-    /// Something of one worker.
-    OfWorker(SlotId, WorkerDue),
+    /// A worker starts for too long.
+    SlowStart(SlotId),
+    /// A worker exits for too long.
+    SlowExit(SlotId),
+    /// A killed worker does not die.
+    SlowDeath(SlotId),
+    /// A worker that the user has replaced does not leave.
+    SlowRetirement(SlotId),
+    /// A cancelled item has had its grace period.
+    Kill(SlotId),
+    /// An item of the frame at this position may have run for too long.
+    Check(SlotId, usize),
     /// A worker has answered its first frame and does not end it.
     MissingEnd(SlotId),
+    /// A worker does not answer how far it got.
+    Silence(SlotId),
+    /// Results may wait for items that have not begun.
+    TakeBack(SlotId),
+    /// A worker may sleep, or may be lost.
+    Nudge(SlotId),
     /// Workers have been idle for too long.
     Shrink,
     /// At once: waiting items go to workers.
@@ -65,11 +77,11 @@ impl Due {
     /// Whether answers of workers decide what is done: then they are read first.
     fn asks(self, sched: &Sched) -> Vec<SlotId> {
         match self {
-            Self::OfWorker(
-                slot,
-                WorkerDue::Kill | WorkerDue::Check(_) | WorkerDue::Silence | WorkerDue::TakeBack,
-            )
-            | Self::MissingEnd(slot) => vec![slot],
+            Self::Kill(slot)
+            | Self::Check(slot, _)
+            | Self::MissingEnd(slot)
+            | Self::Silence(slot)
+            | Self::TakeBack(slot) => vec![slot],
             Self::LateJob => timeouts::have_late_job(sched),
             _ => Vec::new(),
         }
@@ -121,72 +133,56 @@ pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
     next.add(sched.jobs.resume_at(), Due::PauseIsOver);
     next.add(sched.stop.and_then(|stop| stop.limit), Due::PoolLimit);
     next.add(rules::shrinks_at(sched), Due::Shrink);
-    add_own(sched, &mut next);
+    for (slot, worker) in sched.workers.numbered() {
+        next_of(sched, slot, worker, &mut next);
+    }
     at_once(sched, &mut next, Due::Place, || place::can_place(sched));
     next.add(take_over::takes_over_at(sched), Due::TakeOver);
-    if let Some(slot) = shutdown::first_to_leave(sched) {
-        at_once(sched, &mut next, Due::Dismiss(slot), || true);
-    }
-    for slot in sched.workers.with(|own| own.outgoing > 0) {
+    // (What was placed needs no other worker.)
+    let size = rules::size(sched);
+    for (slot, worker) in sched.workers.numbered() {
+        at_once(sched, &mut next, Due::Dismiss(slot), || {
+            shutdown::may_leave(sched, worker)
+        });
         at_once(sched, &mut next, Due::Succeed(slot), || {
             succession::wants_successor(sched, slot)
         });
+        match worker.stage() {
+            Stage::Waiting => at_once(sched, &mut next, Due::Begin(slot), || {
+                !succession::predecessor_runs(&sched.workers, slot)
+            }),
+            Stage::Down(Some(at)) => {
+                let from = rules::wanted_from(sched, slot, &size);
+                let at = from.map(|from| from.max(at).max(sched.now));
+                next.add(at, Due::Start(slot));
+            }
+            Stage::Asked => at_once(sched, &mut next, Due::Withdraw(slot), || {
+                let from = rules::wanted_from(sched, slot, &size);
+                from.is_none_or(|from| from > sched.now)
+            }),
+            _ => {}
+        }
     }
-    for slot in sched.workers.with(|own| own.waiting > 0) {
-        at_once(sched, &mut next, Due::Begin(slot), || {
-            !succession::predecessor_runs(&sched.workers, slot)
-        });
-    }
-    // (What was placed needs no other worker.)
-    add_starts(sched, &mut next);
     next.0
 }
 
-/// What is due of single workers.
-fn add_own(sched: &Sched, next: &mut Next) {
-    let (workers, all) = (&sched.workers, sched.workers.outlook());
-    if let Some(at) = all.next
-        && let Some(slot) = workers.with(|own| own.next == Some(at)).next()
-        && let Some((at, what)) = workers[slot].next_due()
-    {
-        next.add(Some(at), Due::OfWorker(slot, what));
+/// What is due next of one worker.
+fn next_of(sched: &Sched, slot: SlotId, worker: &Worker, next: &mut Next) {
+    let slow = match worker.stage() {
+        Stage::Leaving(_) => Due::SlowExit(slot),
+        Stage::Dying { .. } => Due::SlowDeath(slot),
+        Stage::Retiring => Due::SlowRetirement(slot),
+        _ => Due::SlowStart(slot),
+    };
+    next.add(worker.limit(), slow);
+    next.add(worker.kill_due(), Due::Kill(slot));
+    for (position, frame) in worker.frames.iter().enumerate() {
+        next.add(frame.watch.check_at, Due::Check(slot, position));
     }
-    if let Some(since) = all.end_since
-        && let Some(slot) = workers.with(|own| own.end_since == Some(since)).next()
-    {
-        let at = timeouts::end_due(sched, &workers[slot]);
-        next.add(at, Due::MissingEnd(slot));
-    }
-    // (When the end of such a frame is due depends on what waits.)
-    for slot in workers.with(|own| own.needless > 0) {
-        let at = timeouts::end_due(sched, &workers[slot]);
-        next.add(at, Due::MissingEnd(slot));
-    }
-}
-
-/// Which slots are to get a process, and which are not any more.
-fn add_starts(sched: &Sched, next: &mut Next) {
-    let all = sched.workers.outlook();
-    if all.empty == 0 && all.asked == 0 {
-        return;
-    }
-    let size = rules::size(sched);
-    for slot in sched.workers.with(|own| own.empty > 0) {
-        if rules::needs_none_from(&size, slot) {
-            break;
-        }
-        if let Stage::Down(Some(at)) = sched.workers[slot].stage() {
-            let from = rules::wanted_from(sched, slot, &size);
-            let at = from.map(|from| from.max(at).max(sched.now));
-            next.add(at, Due::Start(slot));
-        }
-    }
-    for slot in sched.workers.with(|own| own.asked > 0) {
-        at_once(sched, next, Due::Withdraw(slot), || {
-            let from = rules::wanted_from(sched, slot, &size);
-            from.is_none_or(|from| from > sched.now)
-        });
-    }
+    next.add(timeouts::end_due(sched, worker), Due::MissingEnd(slot));
+    next.add(worker.silent_at(), Due::Silence(slot));
+    next.add(worker.take_back_at(), Due::TakeBack(slot));
+    next.add(worker.nudge_at(), Due::Nudge(slot));
 }
 
 /// Something is due as soon as its condition holds, after what has a time.
@@ -202,10 +198,27 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::LateJob => timeouts::end_late_job(sched),
         Due::PauseIsOver => retry::end_pauses(sched),
         Due::PoolLimit => shutdown::stop(sched, How::Kill.into()),
-        Due::OfWorker(slot, what) => fire_of(sched, slot, what),
+        Due::SlowStart(slot)
+        | Due::SlowExit(slot)
+        | Due::SlowDeath(slot)
+        | Due::SlowRetirement(slot) => shutdown::time_is_up(sched, slot),
+        Due::Kill(slot) => timeouts::kill_overdue(sched, slot),
+        Due::Check(slot, position) => {
+            let next = timeouts::check_timeout(sched, slot, position);
+            sched.workers[slot].frames[position].watch.check_at = next;
+        }
         Due::MissingEnd(slot) => {
             take_back::take_all_back(sched, slot);
             sched.kill_worker(slot);
+        }
+        Due::Silence(slot) => sched.kill_worker(slot),
+        Due::TakeBack(slot) => {
+            take_back::take_all_back(sched, slot); // so that items begin in order, if possible
+            sched.workers[slot].relieved(sched.now);
+        }
+        Due::Nudge(slot) => {
+            sched.workers[slot].nudged(sched.now);
+            sched.actions.push(Action::Nudge(slot));
         }
         Due::Start(slot) => {
             sched.workers[slot].ask_for(sched.now);
@@ -221,29 +234,5 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::Dismiss(slot) => shutdown::dismiss(sched, slot),
         Due::Place => place::dispatch(sched),
         Due::TakeOver => take_over::take_over(sched),
-    }
-}
-
-/// Does what is due of a worker.
-fn fire_of(sched: &mut Sched, slot: SlotId, what: WorkerDue) {
-    match what {
-        WorkerDue::SlowStart
-        | WorkerDue::SlowExit
-        | WorkerDue::SlowDeath
-        | WorkerDue::SlowRetirement => shutdown::time_is_up(sched, slot),
-        WorkerDue::Kill => timeouts::kill_overdue(sched, slot),
-        WorkerDue::Check(position) => {
-            let next = timeouts::check_timeout(sched, slot, position);
-            sched.workers[slot].frames[position].watch.check_at = next;
-        }
-        WorkerDue::Silence => sched.kill_worker(slot),
-        WorkerDue::TakeBack => {
-            take_back::take_all_back(sched, slot); // so that items begin in order, if possible
-            sched.workers[slot].relieved(sched.now);
-        }
-        WorkerDue::Nudge => {
-            sched.workers[slot].nudged(sched.now);
-            sched.actions.push(Action::Nudge(slot));
-        }
     }
 }

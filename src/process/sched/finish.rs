@@ -109,7 +109,7 @@ pub(super) fn fail(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
         return;
     };
     if job.fail(at, error) && job.wanted_frames > 0 {
-        for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+        for slot in sched.workers.ids() {
             for position in 0..sched.workers[slot].frames.len() {
                 let worker = &mut sched.workers[slot];
                 let frame = &worker.frames[position];

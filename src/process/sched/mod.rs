@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `policy`, `slot_id`, `orders`, `stats` | settings; a place for a worker; what goes in and out; counters |
 //! | `sent_frame`, `peer`, `back_off` | a frame; what a worker can be told, on each path; pauses after deaths |
-//! | `sent_frames`, `workers`, `worker_due` | owners: the frames of a worker; a worker and its stages; which of its times is next |
-//! | `state/` | owners: the slots, and what is known of all workers (`slots`), the jobs, their queue and their times (`jobs`), costs, who completes a task (`job_taker`), actions |
+//! | `sent_frames`, `workers` | owners: the frames of a worker; a worker, its stages and times |
+//! | `state/` | owners: the slots (`slots`), the jobs, their queue and their times (`jobs`), costs, who completes a task (`job_taker`), actions |
 //! | `succession` | who replaces whom |
 //! | `rules/` | rules of single features, and the moments at which they are asked |
 //! | `cancel`, `failed_items`, `finish` | the running item is unwanted; errors that are completed elsewhere; an item and its job end |
@@ -81,7 +81,6 @@ mod take_back;
 mod take_over;
 mod timeouts;
 pub(super) mod verdict;
-mod worker_due;
 pub(super) mod workers;
 
 use std::sync::Arc;

@@ -80,22 +80,6 @@ impl Peer {
         }
     }
 
-    pub(super) fn has_pages(&self) -> bool {
-        self.has_pages
-    }
-
-    /// Whether the worker, which has not begun its first frame, begins that without a report: only
-    /// its gate says it.
-    pub(super) fn begins_unseen(&self, front: &SentFrame) -> bool {
-        self.has_pages && front.begun() == 0
-    }
-
-    /// Whether a worker of which all items of its answered first frame were taken back may be busy
-    /// with something else that it was told: see [`ends_since`](Self::ends_since).
-    pub(super) fn is_left_alone(&self, front: &SentFrame) -> bool {
-        !self.has_pages && front.end == 0 && front.answered_at.is_some()
-    }
-
     /// How many items a frame may have whose running item may cost the worker: one, if it may die
     /// before it can report what it has not begun.
     pub(super) fn most_at_risk(&self) -> usize {

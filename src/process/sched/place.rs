@@ -16,7 +16,8 @@
 
 use super::sent_frame::{FrameDraft, UNKNOWN_COST};
 use super::slot_id::SlotId;
-use super::state::{Outlook, Sched};
+use super::state::Sched;
+use super::workers::Worker;
 use super::{rules, send};
 use crate::process::job::Job;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
@@ -83,44 +84,26 @@ fn next(sched: &Sched) -> Option<Placed> {
 /// are replaced after a number of items, it is the one among these that has waited longest: then
 /// each gets as many, and none is used up before its successor can be ready.
 fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<SlotId> {
-    let all = sched.workers.outlook();
-    let takes_turns = sched.policy.replace_after.is_some();
-    if all.idle > 0 {
-        let longest = all.idle_since.filter(|_| takes_turns);
-        let is_it = |own: &Outlook| match longest {
-            Some(longest) => own.idle_since == Some(longest),
-            None => own.idle > 0,
-        };
-        return sched.workers.with(is_it).next();
-    }
-    if rules::go_alone(job, job.next_piece()) {
-        return None;
-    }
+    let only_idle = rules::go_alone(job, job.next_piece());
     // An item of unknown cost is not queued behind another while a further worker is being
     // started: that one will be idle soon.
-    let early = item_cost.is_none() && all.starting > 0;
-    // (Whether it is heavy may depend on the worker, which may have its context.)
-    let only_pages = early || job.is_heavy(true, FRAME_BYTES);
-    let cost = cost(item_cost, 1);
+    let early = item_cost.is_none() && sched.workers.iter().any(Worker::is_on_its_way);
+    let takes_turns = sched.policy.replace_after.is_some();
     let (mut roomiest, mut least) = (None, (usize::MAX, None));
-    sched.workers.search(|group, slot| {
-        let Some(frames) = group
-            .open_frames
-            .filter(|_| group.has_room(cost, sched.now))
-        else {
-            return false;
-        };
-        let rank = (frames, group.open_since.filter(|_| takes_turns));
-        let goes_on = rank < least && (group.open_by_pages > 0 || !only_pages);
-        if let Some(slot) = slot.filter(|_| goes_on) {
-            let worker = &sched.workers[slot];
+    for (slot, worker) in sched.workers.numbered() {
+        let needs_idle = || {
             let is_heavy = || rules::is_heavy(worker, id, job);
-            if worker.has_room(cost, sched.now) && !worker.peer.needs_idle(early, is_heavy) {
-                (roomiest, least) = (Some(slot), rank);
-            }
+            only_idle || worker.peer.needs_idle(early, is_heavy)
+        };
+        let frames = &worker.frames;
+        let rank = (frames.len(), takes_turns.then_some(frames.front_since()));
+        if rank < least
+            && worker.has_room(cost(item_cost, 1), sched.now)
+            && (frames.is_empty() || !needs_idle())
+        {
+            (roomiest, least) = (Some(slot), rank);
         }
-        goes_on
-    });
+    }
     roomiest
 }
 
@@ -135,7 +118,7 @@ fn send_next(sched: &mut Sched, next: Placed) {
         return;
     };
     let worker = &sched.workers[slot];
-    let serving = sched.workers.outlook().serving as usize;
+    let serving = sched.workers.count(Worker::is_serving);
     let most = worker.left(&sched.policy);
     let mut most = most.min(frame_size(item_cost, job, serving));
     // The worker may have to be killed because of an item, while others are wanted.

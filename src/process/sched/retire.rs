@@ -3,7 +3,7 @@
 //!
 //! It is *outgoing* (`succession`). One that has asked is `Retiring` at once: it gets no more
 //! items, what it has not begun goes elsewhere, and it is dismissed as soon as none of its items is
-//! wanted. (How it asks: `worker::retire`. After how many items it is replaced: `succession`.)
+//! wanted. (How it asks: `worker::retire`. After how many items it is replaced: `Worker::has_had`.)
 //! One that `ProcessPool::replace_worker` names is killed if it does not leave soon after its
 //! successor is ready; at once, if it cannot have one.
 //!

@@ -5,7 +5,7 @@
 use super::sent_frame::FrameDraft;
 use super::slot_id::SlotId;
 use super::state::Sched;
-use super::{Action, rules, succession};
+use super::{Action, rules};
 use crate::chaos;
 use crate::events;
 use crate::process::job::item_id::INITIALIZE;
@@ -42,7 +42,7 @@ pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, pie
         piece.first(),
     );
     if id != INITIALIZE {
-        succession::has_got_items(sched, slot);
+        worker.has_had(&sched.policy);
     }
     if let Some(plan) = plan {
         sched.send_message(slot, &Frame::Chaos(plan));

@@ -280,13 +280,6 @@ impl SentFrame {
         if is_free { self.end - self.begun() } else { 0 }
     }
 
-    /// The same, as far as its gate has been seen: not fewer.
-    pub(super) fn can_give_at_most(&self) -> u32 {
-        let is_free = self.wanted && !self.recall.was_asked();
-        let begun = self.seen.get().max(self.done).min(self.end);
-        if is_free { self.end - begun } else { 0 }
-    }
-
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     /// `is_first`: it is the worker's first frame.
     pub(super) fn take_back(&mut self, from: u32, is_first: bool, now: Instant) -> Option<Piece> {

@@ -25,7 +25,7 @@ use crate::process::pages::gate::GATES;
 use crate::process::pages::raw_ledger::Front;
 
 /// How many nanoseconds of work a worker may have in many brief frames.
-pub(super) const BRIEF: u64 = 200_000;
+const BRIEF: u64 = 200_000;
 
 /// The frames of one worker.
 pub(crate) struct SentFrames {
@@ -39,9 +39,9 @@ pub(crate) struct SentFrames {
     front_since: Instant,
     /// When the socket of the worker last took some bytes.
     moved_at: Instant,
-    /// How long what was sent ahead of frames may take to arrive and to be decoded, until the
-    /// worker has completed a frame.
-    ahead_travels: Duration,
+    /// How long the contexts that the worker was sent may take to arrive and to be decoded, until
+    /// it has completed a frame.
+    context_travels: Duration,
 }
 
 /// How frames come and go.
@@ -54,7 +54,7 @@ impl SentFrames {
             seals: RandomState::new(),
             front_since: now,
             moved_at: now,
-            ahead_travels: Duration::ZERO,
+            context_travels: Duration::ZERO,
         }
     }
 
@@ -82,7 +82,7 @@ impl SentFrames {
         if let Some(frame) = self.frames.pop_front() {
             self.cost -= frame.cost;
             self.front_since = now;
-            self.ahead_travels = Duration::ZERO;
+            self.context_travels = Duration::ZERO;
         }
     }
 
@@ -97,9 +97,9 @@ impl SentFrames {
         self.front_since = now;
     }
 
-    /// So many bytes are sent ahead of the next frame.
-    pub(super) fn goes_ahead(&mut self, bytes: usize) {
-        self.ahead_travels += travels(bytes);
+    /// A context of so many bytes is sent before the next frame.
+    pub(super) fn context_goes_ahead(&mut self, bytes: usize) {
+        self.context_travels += travels(bytes);
     }
 
     /// The worker's socket has taken some bytes. What was sent after these may still be on its
@@ -174,16 +174,6 @@ impl SentFrames {
         self.frames.len() < 2 || self.frames.len() < GATES && self.are_brief_with(cost, now)
     }
 
-    /// The estimated cost of all of them, in nanoseconds.
-    pub(super) fn cost(&self) -> u64 {
-        self.cost
-    }
-
-    /// Whether there may be room for one more that costs little enough.
-    pub(super) fn may_have_room(&self) -> bool {
-        self.frames.len() < 2 || self.frames.len() < GATES && self.cost < BRIEF
-    }
-
     /// How many items they have.
     pub(super) fn items(&self) -> u64 {
         self.frames.iter().map(|frame| u64::from(frame.end)).sum()
@@ -225,18 +215,9 @@ impl SentFrames {
         before.all(|frame| frame.done == frame.end)
     }
 
-    /// How many items an idle worker could take over from one of them, as far as their gates have
-    /// been seen: not fewer. (To look at a gate in pages costs more than all of this.)
-    pub(super) fn give_at_most(&self) -> u32 {
-        let gives = self.frames.iter().map(SentFrame::can_give_at_most);
-        gives.max().unwrap_or(0)
-    }
-
-    /// Looks at all gates.
-    pub(super) fn look_at_gates(&self) {
-        for frame in &self.frames {
-            frame.begun();
-        }
+    /// Whether an idle worker could take over any of their items.
+    pub(super) fn can_give(&self) -> bool {
+        self.frames.iter().any(|frame| frame.can_give() > 0)
     }
 
     /// The functions of the frames, and how many items of each wait for others to end. (The first
@@ -269,20 +250,13 @@ impl SentFrames {
         since.max(self.moved_at) + patience + arriving.travels()
     }
 
-    /// When the first should have arrived, and what was sent ahead of it.
+    /// When the first should have arrived, and the contexts before it.
     pub(super) fn arrive_at(&self) -> Instant {
         let travels = self
             .frames
             .front()
             .map_or(Duration::ZERO, SentFrame::travels);
-        self.front_since.max(self.moved_at) + travels + self.ahead_travels
-    }
-
-    /// When the first of them is checked, whose item may have run for too long, and its position.
-    pub(super) fn first_check(&self) -> Option<(Instant, usize)> {
-        let frames = self.frames.iter().enumerate();
-        let checks = frames.filter_map(|(at, frame)| Some((frame.watch.check_at?, at)));
-        checks.min()
+        self.front_since.max(self.moved_at) + travels + self.context_travels
     }
 
     /// Until when the worker should answer how far it got, if it was asked.
@@ -314,7 +288,7 @@ impl SentFrames {
 #[cfg(test)]
 impl SentFrames {
     pub(super) fn times(&self) -> (Instant, Instant, Duration) {
-        (self.front_since, self.moved_at, self.ahead_travels)
+        (self.front_since, self.moved_at, self.context_travels)
     }
 }
 

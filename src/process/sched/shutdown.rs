@@ -66,22 +66,17 @@ pub(super) fn is_over(sched: &Sched) -> bool {
     is_empty && workers.all(|worker| worker.stage().is_down())
 }
 
-/// The first worker that has nothing left to do: it gets no more items, or the pool ends. (If it is
+/// Whether a worker has nothing left to do: it gets no more items, or the pool ends. (If it is
 /// not through, it runs a cancelled item, which has its grace period.)
-pub(super) fn first_to_leave(sched: &Sched) -> Option<SlotId> {
-    let has_nothing_left = |worker: &Worker| {
-        worker.is_leaver()
-            || match worker.stage() {
+pub(super) fn may_leave(sched: &Sched, worker: &Worker) -> bool {
+    let ends = sched.stop.is_some() && sched.jobs.is_empty();
+    worker.is_leaver()
+        || ends
+            && match worker.stage() {
                 Stage::Ready => worker.is_through(),
                 Stage::Starting(_) | Stage::Preparing | Stage::Waiting => true,
                 _ => false,
             }
-    };
-    if sched.stop.is_some() && sched.jobs.is_empty() {
-        sched.workers.find(has_nothing_left)
-    } else {
-        sched.workers.with(|own| own.leavers > 0).next()
-    }
 }
 
 /// Sends away a worker that has nothing left to do.

@@ -18,7 +18,6 @@
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
 //! - before something is due nothing happens, and then something does (`sim_due`);
-//! - what is known of all workers is what follows from them (`WorkerSlots::check`);
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -54,7 +53,6 @@ use trefoil_os::host::shared_clock::Epoch;
 
 mod sim_book;
 mod sim_calls;
-mod sim_crowd;
 mod sim_deaths;
 mod sim_due;
 mod sim_jobs;
@@ -290,7 +288,6 @@ impl World {
             );
         }
         self.check_places();
-        self.sched.workers.check();
         // (While a hook has an item, its error is on its way.)
         let jobs = self.sched.jobs.all();
         let jobs = jobs.filter(|job| !job.is_read());

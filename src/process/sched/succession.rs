@@ -50,10 +50,8 @@ fn predecessor(workers: &WorkerSlots, slot: SlotId, stage: Stage) -> Option<Slot
     if own.is_outgoing() {
         return None;
     }
-    let mut outgoing = workers.with(|own| own.outgoing > 0);
-    outgoing.find(|other| {
-        let other = &workers[*other];
-        other.number() == own.number() && other.stage() == stage
+    workers.find(|other| {
+        other.is_outgoing() && other.number() == own.number() && other.stage() == stage
     })
 }
 
@@ -67,30 +65,19 @@ pub(super) fn predecessor_runs(workers: &WorkerSlots, slot: SlotId) -> bool {
     predecessor(workers, slot, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
 }
 
-/// Whether workers that are to be replaced go on until their successors are ready.
-fn come_first(sched: &Sched) -> bool {
-    sched.policy.replace_first
-        && sched.policy.one_process.is_none()
-        && sched.stop.is_none()
-        && sched.broken.is_none()
-}
-
-/// Whether the worker in `slot`, which is to be replaced, has no slot for the next one.
+/// Whether the worker at `slot` is to be replaced, and no slot has been found for the next one.
 pub(super) fn wants_successor(sched: &Sched, slot: SlotId) -> bool {
-    let worker = &sched.workers[slot];
-    let is_due = worker.is_outgoing() && matches!(worker.stage(), Stage::Ready | Stage::Retiring);
-    is_due && come_first(sched) && !has_successor(&sched.workers, slot)
-}
-
-/// The worker in `slot` was sent items: it gets no more once it has all that it may ever have, and
-/// is to be replaced once it will soon have had them.
-pub(super) fn has_got_items(sched: &mut Sched, slot: SlotId) {
-    let worker = &sched.workers[slot];
-    if worker.left(&sched.policy) == 0 {
-        sched.workers[slot].retires();
-    } else if come_first(sched) && nears_its_end(sched, worker) {
-        sched.workers[slot].make_outgoing();
-    }
+    let (policy, worker) = (&sched.policy, &sched.workers[slot]);
+    let is_possible = policy.replace_first
+        && policy.one_process.is_none()
+        && sched.stop.is_none()
+        && sched.broken.is_none();
+    let is_due = || match worker.stage() {
+        Stage::Ready => worker.is_outgoing() || nears_its_end(sched, worker),
+        Stage::Retiring => worker.is_outgoing(),
+        _ => false,
+    };
+    is_possible && is_due() && !has_successor(&sched.workers, slot)
 }
 
 /// Whether a worker will soon have had its number of items.

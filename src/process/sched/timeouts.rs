@@ -90,12 +90,12 @@ pub(super) fn kill_overdue(sched: &mut Sched, slot: SlotId) {
 
 /// Until when a worker that has answered all of its first frame should end it.
 pub(super) fn end_due(sched: &Sched, worker: &Worker) -> Option<Instant> {
-    if worker.is_away() {
-        return None;
-    }
+    let front = worker.frames.front().filter(|_| !worker.is_away())?;
+    front.answered_at?;
     let behind = worker.frames.iter().nth(1).map(|behind| behind.sent);
     let needed = earlier(behind, sched.jobs.wait_since());
-    Some(worker.end_since(needed)? + sched.policy.patience)
+    let since = worker.peer.ends_since(front, needed)?;
+    Some(since.max(worker.frames.front_since()) + sched.policy.patience)
 }
 
 /// Checks whether the running item of the frame at `position` has run for too long. Returns
@@ -205,7 +205,9 @@ pub(super) fn have_late_job(sched: &Sched) -> Vec<SlotId> {
     let Some((_, late)) = sched.jobs.next_end() else {
         return Vec::new();
     };
-    sched.workers.with_job(late).collect()
+    let workers = sched.workers.numbered();
+    let having = workers.filter(|(_, worker)| worker.frames.has_job(late));
+    having.map(|(slot, _)| slot).collect()
 }
 
 /// Ends the first job whose time is over, waiting included, or what waits of it, if its items
@@ -279,7 +281,7 @@ fn end_late(sched: &mut Sched, id: u64) {
 
 /// Workers begin no more items of the job `id`, as far as the parent can keep them from it.
 fn close_gates(sched: &mut Sched, id: u64) {
-    for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+    for slot in sched.workers.ids() {
         for position in 0..sched.workers[slot].frames.len() {
             if sched.workers[slot].frames[position].job == id {
                 sched.workers[slot].cut_off(position, 0, sched.now);
@@ -305,12 +307,11 @@ fn ran(
     }
     // It waits to run again, or its result is being decoded.
     let has_run = job.starts(0) > 0 || job.is_read();
-    let may_run = |slot: SlotId| {
-        let worker = &sched.workers[slot];
+    let may_run = |worker: &Worker| {
         let has_it = |frame: &SentFrame| frame.job == id && worker.peer.may_have_begun(frame);
         worker.frames.iter().any(has_it)
     };
-    let is_unknown = sched.workers.with_job(id).any(may_run);
+    let is_unknown = sched.workers.iter().any(may_run);
     (!has_run && !is_unknown).then_some((Duration::ZERO, None))
 }
 
@@ -323,15 +324,16 @@ struct RunningFrame {
 
 /// The frame of the job `id` whose item runs, if that is wanted.
 fn running(sched: &Sched, id: u64) -> Option<RunningFrame> {
-    sched.workers.with_job(id).find_map(|slot| {
-        let position = sched.workers[slot].frames.running_of(id)?;
+    let mut workers = sched.workers.numbered();
+    workers.find_map(|(slot, worker)| {
+        let position = worker.frames.running_of(id)?;
         Some(RunningFrame { slot, position })
     })
 }
 
 /// What workers have of the job `id` is not wanted any more.
 fn disown(sched: &mut Sched, id: u64) {
-    for slot in sched.workers.with_job(id).collect::<Vec<_>>() {
+    for slot in sched.workers.ids() {
         for position in 0..sched.workers[slot].frames.len() {
             let worker = &mut sched.workers[slot];
             let frame = &mut worker.frames[position];

@@ -28,8 +28,8 @@
 //! How long a slot stays empty after a death, and when it is given up: `back_off`.
 //!
 //! How long a start, an exit or a death may take, and from when idle workers take items over:
-//! `limits` has these numbers. Which of its times is next: `worker_due`; what is done then: `due`.
-//! This is the scheduler's view, without processes and descriptors.
+//! `limits` has these numbers. What is done when a time is up: `time_is_up`
+//! (`sched/shutdown.rs`). This is the scheduler's view, without processes and descriptors.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
@@ -106,8 +106,8 @@ pub(crate) struct Worker {
     /// When what it had not begun was last taken back so that results need not wait.
     relieved_at: Option<Instant>,
     planned_kill: Option<PlannedKill>,
-    /// The jobs of which it has, or will have, what their items share.
-    shares: HashSet<u64>,
+    /// The contexts that the worker has, or will have.
+    contexts: HashSet<u64>,
     /// How many items the worker has run, without those in `frames`.
     served: u64,
     /// By how many items its life is shorter than it might be (`succession`).
@@ -136,7 +136,7 @@ impl Worker {
             nudged_at: now,
             relieved_at: None,
             planned_kill: None,
-            shares: HashSet::new(),
+            contexts: HashSet::new(),
             served: 0,
             shorter_by: 0,
             asked_at: now,
@@ -260,6 +260,13 @@ impl Worker {
         self.stage = Stage::Retiring;
     }
 
+    /// It gets no more items once it has all that it may ever have.
+    pub(super) fn has_had(&mut self, policy: &Policy) {
+        if self.left(policy) == 0 {
+            self.retires();
+        }
+    }
+
     /// It is sent away.
     pub(super) fn dismiss(&mut self, now: Instant) {
         self.stage = Stage::Leaving(now);
@@ -352,21 +359,21 @@ impl Worker {
 
     /// It is sent the context of the job `id`, of so many bytes. False: it has that.
     pub(super) fn gets_context(&mut self, id: u64, bytes: usize) -> bool {
-        let is_new = self.shares.insert(id);
+        let is_new = self.contexts.insert(id);
         if is_new {
-            self.frames.goes_ahead(bytes);
+            self.frames.context_goes_ahead(bytes);
         }
         is_new
     }
 
     /// It is to forget those contexts. Returns which it has.
     pub(super) fn forgets_contexts(&mut self, which: impl Fn(u64) -> bool) -> Vec<u64> {
-        self.shares.extract_if(|id| which(*id)).collect()
+        self.contexts.extract_if(|id| which(*id)).collect()
     }
 
     /// It is to forget the context of the job `id`. False: it has none.
     pub(super) fn forgets_context(&mut self, id: u64) -> bool {
-        self.shares.remove(&id)
+        self.contexts.remove(&id)
     }
 
     /// No more than the first `keep` items of a frame need begin.
@@ -406,15 +413,10 @@ impl Worker {
     /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
     /// an answer, because it may have been stopped.)
     pub(super) fn has_room(&self, cost: u64, now: Instant) -> bool {
-        self.may_have_room() && self.frames.have_room(cost, now)
-    }
-
-    /// Whether it may have room for one more, behind those that it has.
-    pub(super) fn may_have_room(&self) -> bool {
         self.stage == Stage::Ready
             && self.planned_kill.is_none()
-            && self.answer_due().is_none()
-            && self.frames.may_have_room()
+            && self.frames.answer_due().is_none()
+            && self.frames.have_room(cost, now)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -445,18 +447,6 @@ impl Worker {
             self.stage,
             Stage::Retiring | Stage::Leaving(_) | Stage::Dying { .. }
         )
-    }
-
-    /// Whether it will begin its first frame without a report: only its pages say it.
-    pub(super) fn may_begin_unseen(&self) -> bool {
-        let front = self.frames.front();
-        front.is_some_and(|front| self.peer.begins_unseen(front))
-    }
-
-    /// Whether its first frame is answered, and nothing of it is left: the end may take its time.
-    pub(super) fn is_needless(&self) -> bool {
-        let front = self.frames.front();
-        front.is_some_and(|front| self.peer.is_left_alone(front))
     }
 
     /// Whether it was sent away, so that its end is no death.
@@ -500,7 +490,7 @@ impl Worker {
 
     /// Whether it has, or will have, the context of the job `id`.
     pub(super) fn has_context(&self, id: u64) -> bool {
-        self.shares.contains(&id)
+        self.contexts.contains(&id)
     }
 
     /// How many items it has run, or, before it is ready, initializers, without those in frames.
@@ -539,7 +529,7 @@ impl Worker {
     pub(super) fn known(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let state = (self.stage, self.served, self.fruitful, self.pid);
         let times = (self.frames.times(), self.relieved_at, self.nudged_at);
-        let more = (self.planned_kill, self.shares.len());
+        let more = (self.planned_kill, self.contexts.len());
         let ends = (self.number, self.is_outgoing, self.must_end, self.ends_by);
         (state, times, more, ends)
     }
@@ -572,15 +562,6 @@ impl Worker {
         Some(last + pause)
     }
 
-    /// Since when the end of its first frame has been due, if all of that is answered; `needed`:
-    /// since when something waits behind it.
-    pub(super) fn end_since(&self, needed: Option<Instant>) -> Option<Instant> {
-        let front = self.frames.front()?;
-        front.answered_at?;
-        let since = self.peer.ends_since(front, needed)?;
-        Some(since.max(self.frames.front_since()))
-    }
-
     /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
     /// in its other frames, or has not reported what it has just begun there, gets some time for
     /// that.
@@ -589,18 +570,10 @@ impl Worker {
         Some(at).max(self.frames.report_by(sequence))
     }
 
-    /// Until when it should answer how far it got, if it was asked. (One with pages never is.)
-    pub(super) fn answer_due(&self) -> Option<Instant> {
-        if self.peer.has_pages() {
-            return None;
-        }
-        self.frames.answer_due()
-    }
-
     /// When it has not answered how far it got for so long that it must have been stopped, and it
     /// runs no wanted item.
     pub(super) fn silent_at(&self) -> Option<Instant> {
-        let by = self.answer_due()?;
+        let by = self.frames.answer_due()?;
         if matches!(self.stage, Stage::Dying { .. }) || self.frames.run_wanted() {
             return None;
         }
@@ -613,7 +586,7 @@ impl Worker {
 
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(super) fn gives_back(&self, patience: Duration) -> Option<Instant> {
-        let at = self.answer_due()?;
+        let at = self.frames.answer_due()?;
         at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
     }
 

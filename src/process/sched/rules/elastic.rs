@@ -26,7 +26,7 @@ use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::sched::succession;
 use crate::process::sched::take_back;
-use crate::process::sched::workers::{Stage, Worker};
+use crate::process::sched::workers::{Stage, Worker, earlier};
 use crate::task::{Cause, WorkerExit};
 
 /// Which slots have or should have a process.
@@ -45,19 +45,9 @@ pub(in crate::process::sched) struct Size {
 
 /// The numbers of the workers that are being replaced, and are in such a stage.
 fn outgoing(sched: &Sched, is_in: fn(&Stage) -> bool) -> HashSet<usize> {
-    let outgoing = sched.workers.with(|own| own.outgoing > 0);
-    let outgoing = outgoing.map(|slot| &sched.workers[slot]);
-    let outgoing = outgoing.filter(|worker| is_in(&worker.stage()));
-    outgoing.map(Worker::number).collect()
-}
-
-/// How many of the workers that replace one which is still there are such.
-fn successors(sched: &Sched, outgoing: &HashSet<usize>, are: fn(&Worker) -> bool) -> usize {
-    if outgoing.is_empty() {
-        return 0;
-    }
-    let counts = |worker: &Worker| succeeds(outgoing, worker) && are(worker);
-    sched.workers.count(counts)
+    let outgoing = |worker: &&Worker| worker.is_outgoing() && is_in(&worker.stage());
+    let workers = sched.workers.iter().filter(outgoing);
+    workers.map(Worker::number).collect()
 }
 
 /// Whether the worker replaces one that is still there.
@@ -78,16 +68,20 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
             is_crowded: false,
         };
     };
-    let all = sched.workers.outlook();
-    let is_coming = |worker: &Worker| worker.is_idle() || worker.is_on_its_way();
-    let coming = (all.idle + all.starting) as usize - successors(sched, &outgoing, is_coming);
-    let is_there = |worker: &Worker| !worker.stage().is_down();
-    let there = all.alive as usize - successors(sched, &outgoing, is_there);
-    let room = elastic.most.saturating_sub(there);
-    let mut wanted = 0;
-    if room > 0 && coming < elastic.most {
-        wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
+    let (mut coming, mut there, mut down) = (0, 0, Vec::new());
+    for (slot, worker) in sched.workers.numbered() {
+        if worker.is_spare() || succeeds(&outgoing, worker) {
+            continue;
+        }
+        coming += usize::from(worker.is_idle() || worker.is_on_its_way());
+        if worker.stage().is_down() {
+            down.push(slot.0);
+        } else {
+            there += 1;
+        }
     }
+    let room = elastic.most.saturating_sub(there);
+    let mut wanted = workers_for_work(sched, elastic.most).saturating_sub(coming);
     if sched.stop.is_none() {
         wanted = wanted.max(elastic.least.saturating_sub(there));
     }
@@ -95,25 +89,17 @@ pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
     // The index after the last slot that is needed.
     let end = |wanted: usize| match wanted.checked_sub(1) {
         None => 0,
-        Some(more) => {
-            let down = sched.workers.with(|own| own.empty + own.asked > 0);
-            let mut down = down.filter(|slot| !succeeds(&outgoing, &sched.workers[*slot]));
-            let last = down.nth(more);
-            last.map_or(sched.workers.len(), |slot| slot.0 + 1)
-        }
+        Some(more) => down
+            .get(more)
+            .map_or(sched.workers.len(), |index| index + 1),
     };
     Size {
         end: end(wanted),
-        lags_from: (room > 0).then(|| grows_at(sched, &outgoing)).flatten(),
+        lags_from: grows_at(sched, &outgoing),
         later: end(wanted.max(1).min(room)),
-        is_crowded: there > elastic.most,
         outgoing,
+        is_crowded: there > elastic.most,
     }
-}
-
-/// Whether no slot from this one on needs a process.
-pub(in crate::process::sched) fn needs_none_from(size: &Size, slot: SlotId) -> bool {
-    slot.0 >= size.end.max(size.later) && size.outgoing.is_empty()
 }
 
 /// From when on an empty slot should have a process. All slots are filled at once, with or
@@ -171,8 +157,8 @@ fn one_more(sched: &Sched) -> f64 {
 fn workers_for_work(sched: &Sched, most: usize) -> usize {
     let one_more = one_more(sched);
     let (mut items, mut nanos) = (0, 0.0);
-    for slot in sched.workers.with(|own| own.loaded > 0) {
-        for (function, waits) in sched.workers[slot].frames.waiting() {
+    for worker in sched.workers.iter() {
+        for (function, waits) in worker.frames.waiting() {
             match sched.costs.of(function) {
                 None => items += waits as usize,
                 Some(item_cost) => nanos += item_cost * f64::from(waits),
@@ -194,18 +180,14 @@ fn workers_for_work(sched: &Sched, most: usize) -> usize {
     // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
     // until the next dispatch.)
     let waits = sched.jobs.waiting().any(|job| job.items(1) > 0);
-    let all = sched.workers.outlook();
-    let some = usize::from(waits && all.alive == all.leaving);
+    let some = usize::from(waits && sched.workers.iter().all(Worker::is_away));
     (items + (nanos / one_more) as usize).max(some).min(most)
 }
 
 /// When another worker should be started, however much work there is, because something waits
 /// and no worker makes progress.
 fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
-    let all = sched.workers.outlook();
-    if outgoing.is_empty() && all.idle + all.starting > 0 {
-        return None;
-    }
+    sched.policy.elastic?;
     let mut waits = sched.jobs.wait();
     let mut last = None;
     let workers = sched.workers.iter();
@@ -228,10 +210,9 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
     let outgoing = outgoing(sched, |stage| {
         matches!(stage, Stage::Ready | Stage::Retiring)
     });
-    let all = sched.workers.outlook();
-    let there = (all.alive - all.leaving) as usize;
-    let there = there - successors(sched, &outgoing, |worker| !worker.is_away());
-    let excess = there.saturating_sub(elastic.least);
+    let is_there = |worker: &&Worker| !worker.is_away() && !succeeds(&outgoing, worker);
+    let there = sched.workers.iter().filter(is_there);
+    let excess = there.count().saturating_sub(elastic.least);
     let leaves = excess > 0 && !sched.jobs.wait() && sched.stop.is_none();
     leaves.then_some((excess, sched.policy.idle))
 }
@@ -239,7 +220,12 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
 /// When the next worker has been idle for too long.
 pub(in crate::process::sched) fn shrinks_at(sched: &Sched) -> Option<Instant> {
     let (_, idle) = excess(sched)?;
-    Some(sched.workers.outlook().idle_since? + idle)
+    let mut first = None;
+    for worker in sched.workers.iter() {
+        let leaves = worker.is_idle().then(|| worker.frames.front_since() + idle);
+        first = earlier(first, leaves);
+    }
+    first
 }
 
 /// Dismisses workers that have been idle for too long.

@@ -83,10 +83,7 @@ impl World {
         let next = self.sched.deadline();
         let moves = did || next.is_none_or(|next| next > at);
         assert!(moves, "{due:?} remains due");
-        let name = match due {
-            Due::OfWorker(_, own) => format!("{own:?}"),
-            due => format!("{due:?}"),
-        };
+        let name = format!("{due:?}");
         let name = name.split('(').next().unwrap();
         *self.hit.entry(name.to_owned()).or_default() += 1;
         self.act();

@@ -3,8 +3,6 @@
 mod costs;
 mod job_taker;
 mod jobs;
-mod outlook;
-mod outlook_tree;
 mod slots;
 
 use std::collections::VecDeque;
@@ -14,12 +12,12 @@ use std::time::{Duration, Instant};
 use self::costs::Costs;
 use self::job_taker::JobTaker;
 use self::jobs::Jobs;
-pub(in crate::process::sched) use self::outlook::Outlook;
 pub(in crate::process::sched) use self::slots::WorkerSlots;
 use super::orders::Action;
 use super::policy::{FOR_EVER, How, Policy, Stop};
 use super::slot_id::SlotId;
 use super::stats::Counters;
+use super::workers::Worker;
 use crate::chaos;
 use crate::process::job::Job;
 use crate::process::job::item_id::ItemId;
@@ -106,12 +104,12 @@ impl Sched {
 
     /// The same, and so many items that will not run.
     pub(in crate::process) fn count_dropped(&self, items: u64) {
-        let all = self.workers.outlook();
+        let busy = self.workers.count(|worker| worker.frames.are_busy());
+        let starting = self.workers.count(Worker::is_on_its_way);
+        let leaving = self.workers.count(Worker::is_ending);
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
-        stats.busy = all.busy as usize;
-        stats.starting = all.starting as usize;
-        stats.leaving = all.ending as usize;
+        (stats.busy, stats.starting, stats.leaving) = (busy, starting, leaving);
     }
 
     /// Sends a worker a frame without items.
