@@ -150,10 +150,13 @@ impl Worker {
         }
     }
 
-    /// One whose life is so many items shorter than it might be.
-    pub(super) fn with_shorter_life(number: usize, shorter_by: u64, now: Instant) -> Self {
+    /// One of the first `count` workers. (They begin together, and should not end together: so some
+    /// have shorter lives, by up to half.)
+    pub(super) fn first(number: usize, count: usize, policy: &Policy, now: Instant) -> Self {
+        let half = policy.replace_after.unwrap_or(0) as f64 / 2.0;
+        let part = (count - 1 - number) as f64 / count as f64;
         Self {
-            shorter_by,
+            shorter_by: (half * part) as u64,
             ..Self::new(number, now)
         }
     }

@@ -5,7 +5,7 @@
 //! the panic hook notes in the frame's gate that the running item reports a panic, and afterwards
 //! for how long, on whichever thread. (A plain worker shares no gate.)
 //!
-//! Tests: `tests/process/crashes.rs`.
+//! Tests: `tests/process/crashes.rs::a_panic_is_no_late_item`.
 
 use std::panic;
 use std::sync::Arc;

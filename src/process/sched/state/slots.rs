@@ -21,13 +21,9 @@ pub(in crate::process) struct WorkerSlots {
 }
 
 impl WorkerSlots {
-    /// The first workers of a pool. (They begin together, and should not end together.)
+    /// The first workers of a pool.
     pub(in crate::process::sched) fn first(count: usize, policy: &Policy, now: Instant) -> Self {
-        let half = policy.replace_after.unwrap_or(0) as f64 / 2.0;
-        let worker = |number: usize| {
-            let part = (count - 1 - number) as f64 / count as f64;
-            Worker::with_shorter_life(number, (half * part) as u64, now)
-        };
+        let worker = |number| Worker::first(number, count, policy, now);
         let slots = (0..count).map(worker).collect();
         Self { slots }
     }
