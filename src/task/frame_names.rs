@@ -15,7 +15,7 @@
 //! Rejected: a process of its own, which would give all memory back by itself: it would run the
 //! program's `main` up to `init`, and not have the libraries that this process has loaded since.
 //!
-//! Tests: `tests/process/crashes.rs::{names_hold_up_nobody, memory_of_names}`.
+//! Tests: `tests/process/crashes.rs::names_hold_up_nobody`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

@@ -33,7 +33,7 @@
 //! them as numbers, and bounds each count. What it calls a name is text to show, and no path to
 //! open.
 //!
-//! Tests: below; `tests/process/crashes.rs`.
+//! Tests: below; `tests/process/crashes.rs::a_fault_that_was_survived_leaves_no_notes`.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 //!
 //! Rests on H40 of `crash_handler`. A pointer of this kind never leaves the handler that got it.
 //!
-//! Tests: `tests/process/crashes.rs`.
+//! Tests: `tests/process/crashes.rs::each_signal_has_its_function`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

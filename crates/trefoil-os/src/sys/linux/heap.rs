@@ -2,7 +2,7 @@
 //!
 //! - **Y73** `malloc_trim` may be called on any thread at any time.
 //!
-//! Tests: `tests/process/crashes.rs`.
+//! Tests: `tests/process/crashes.rs::names_hold_up_nobody`.
 #![allow(unsafe_code)]
 
 /// Returns freed memory to the system that the C library would keep. (Of another allocator: it is

@@ -10,7 +10,7 @@
 //!   argument of the callback is the visitor, which outlives the call.
 //! - **Y82** A segment that is loaded to be read stays so while the loader calls back.
 //!
-//! Tests: below; `tests/process/crashes.rs`.
+//! Tests: below; `tests/process/crashes.rs::each_frame_has_the_build_of_its_module`.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
