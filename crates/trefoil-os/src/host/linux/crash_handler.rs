@@ -67,7 +67,8 @@
 //! the worker has at hand); `/proc/self/maps` (a file, which a sandbox may hide); a stack for
 //! handlers in each thread (no code of this crate runs when the user starts one).
 //!
-//! Tests: `tests/process/crashes.rs::{the_handler_that_was_there_is_called, an_overflow_of_the_stack}`.
+//! Tests: `tests/process/crashes.rs::{the_handler_that_was_there_is_called,
+//! an_overflow_of_the_stack}`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_long, c_void};
