@@ -2,24 +2,27 @@
 //! sleeps, and for how long.
 //!
 //! `docs/internals/decisions/waiting.md` has the reasons, and what was measured.
-//! - *Poll*, for [`POLL_FOR`], if there are two processors for the two sides, and no poll was
-//!   interrupted lately: if nobody else computes, the other side answers within a few microseconds,
-//!   and no system call is needed. A worker polls if the caller did before.
+//! - *Poll*, for [`POLL_FOR`]: if nobody else computes, the other side answers within a few
+//!   microseconds, and no system call is needed. If there is one processor for both sides, each look
+//!   *yields* it, which costs less than to sleep and to be woken. A worker polls if the caller did
+//!   before.
 //! - *Sleep* otherwise, at once, until the other side wakes this one. A thread that sleeps keeps
 //!   its claim to a processor: the kernel runs it as soon as it is woken, whatever else computes.
-//!   One that polls has used up its claim, and gives way for whole time slices.
-//! - *Yield*: never. That gives up the claim, too.
+//!   One that polls or yields has used up its claim, and gives way for whole time slices.
 //!
-//! A poll was *interrupted* if two of its looks lie further apart than [`SLICE`]: another program
-//! has computed on this processor. Then nobody polls for a while, and twice as long each time that
-//! this happens again within [`CALM`].
+//! Nobody polls for a while after one of these, and twice as long each time that it happens again
+//! within [`CALM`]:
+//! - A poll was *interrupted*: two of its looks lie further apart than [`SLICE`], so another program
+//!   has computed on this processor.
+//! - Two polls in a row were *in the way*: they ended before the worker had begun, so it waits for
+//!   this processor. (One is no sign: a processor that has gone to sleep takes its time to wake.)
 //!
 //! Tests: below; `tests/process/speed.rs`.
 
 use std::time::Duration;
 
-use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::loom::hint;
+use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::loom::{hint, thread};
 use crate::sys::{processors, ticks};
 
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
@@ -41,8 +44,10 @@ const CALM: u64 = 100_000 * ticks::MICROSECOND;
 /// Whether polling pays for this process, on this machine, now.
 #[derive(Debug)]
 pub(crate) struct PollPolicy {
-    /// There is a processor for either side.
-    has_two: bool,
+    /// There is one processor for both sides.
+    yields: bool,
+    /// The last poll was in the way.
+    was_in_the_way: AtomicBool,
     /// Until when nobody polls.
     pauses_until: AtomicU64,
     /// How long the last pause was.
@@ -57,7 +62,8 @@ impl PollPolicy {
 
     fn with(processors: usize) -> Self {
         Self {
-            has_two: processors > 1,
+            yields: processors < 2,
+            was_in_the_way: AtomicBool::new(false),
             pauses_until: AtomicU64::new(0),
             pause: AtomicU64::new(0),
         }
@@ -68,11 +74,13 @@ impl PollPolicy {
     pub(crate) fn begin(&self) -> Polling {
         let now = ticks::now();
         // (All of this is a hint: Relaxed.)
-        let polls = self.has_two && now >= self.pauses_until.load(Ordering::Relaxed);
+        let polls = now >= self.pauses_until.load(Ordering::Relaxed);
         Polling {
             looks: ticks::Looks::new(POLL_FOR),
             last: now,
             polls,
+            in_vain: false,
+            has_ended: false,
         }
     }
 
@@ -96,6 +104,10 @@ pub(crate) struct Polling {
     looks: ticks::Looks,
     last: u64,
     polls: bool,
+    /// It has looked for as long as it may.
+    in_vain: bool,
+    /// What it has shown is known (`ends`).
+    has_ended: bool,
 }
 
 impl Polling {
@@ -111,7 +123,11 @@ impl Polling {
         if !self.polls {
             return false;
         }
-        hint::spin_loop();
+        if policy.yields {
+            thread::yield_now();
+        } else {
+            hint::spin_loop();
+        }
         self.polls = self.may_go_on(policy, ticks::now());
         self.polls
     }
@@ -124,7 +140,23 @@ impl Polling {
             policy.interrupted(now);
             return false;
         }
-        !self.looks.are_over_at(now)
+        self.in_vain = self.looks.are_over_at(now);
+        !self.in_vain
+    }
+
+    /// Called by a caller that looks no more: it has its answer, or falls asleep. (Only
+    /// the first counts.) `has_begun`: whether its worker is awake and has the call.
+    #[inline]
+    pub(crate) fn ends(&mut self, policy: &PollPolicy, has_begun: impl FnOnce() -> bool) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let in_the_way = self.in_vain && !has_begun();
+        if policy.was_in_the_way.load(Ordering::Relaxed) != in_the_way {
+            policy.was_in_the_way.store(in_the_way, Ordering::Relaxed);
+        } else if in_the_way {
+            policy.interrupted(self.last);
+        }
     }
 }
 
@@ -133,10 +165,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_processor_is_not_polled_on() {
+    fn one_processor_is_yielded() {
         let policy = PollPolicy::with(1);
         let mut one = policy.begin();
-        assert!(!one.polls() && !one.goes_on(&policy));
+        assert!(policy.yields && one.polls());
+        while one.goes_on(&policy) {}
+        let paused = policy.pauses_until.load(Ordering::Relaxed) > 0;
+        assert!(
+            one.in_vain != paused,
+            "its time is over, or a program took the processor"
+        );
+    }
+
+    #[test]
+    fn two_polls_in_the_way_are_followed_by_a_pause() {
+        let policy = PollPolicy::with(2);
+        let poll = |looks: bool, has_begun: bool| {
+            let mut one = policy.begin();
+            let mut now = one.last;
+            while looks && one.may_go_on(&policy, now) {
+                now += POLL_FOR / 4;
+            }
+            one.ends(&policy, || has_begun);
+            policy.pauses_until.load(Ordering::Relaxed) > 0
+        };
+        assert!(!poll(true, false), "one is no sign");
+        assert!(!poll(false, false), "an answer");
+        assert!(!poll(true, false) && !poll(true, true), "a long item");
+        assert!(!poll(true, false) && poll(true, false));
     }
 
     #[test]

@@ -54,6 +54,7 @@ use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::pages::caller_word::CallerWord;
 use crate::process::pages::gate::{GATES, Gate};
 use crate::process::pages::raw_arena::Arena;
+use crate::process::pages::shared_ring::SharedRing;
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 #[cfg(not(loom))]
 use crate::sys::futex;
@@ -315,6 +316,11 @@ impl Ledger {
         if head.base.load(Ordering::Relaxed) != base {
             rest.truncate(before);
         }
+    }
+
+    /// Whether the worker is awake, and has read all frames in the ring. (A hint.)
+    pub(crate) fn is_at_work(&self) -> bool {
+        SharedRing::new(self.ring()).is_at_work()
     }
 
     /// Counts something that was sent to the worker.

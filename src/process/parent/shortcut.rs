@@ -100,10 +100,14 @@ impl PoolState {
             if done() {
                 break;
             }
-            if !polling.goes_on(policy) && !sleeps(caller, id, until) {
-                break;
+            if !polling.goes_on(policy) {
+                polling.ends(policy, || ledger.is_at_work());
+                if !sleeps(caller, id, until) {
+                    break;
+                }
             }
         }
+        polling.ends(policy, || true);
         if caller.leave(id, done()) && ledger.has_unsent(known) {
             self.hear_rest(index);
         }
