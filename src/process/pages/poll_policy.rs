@@ -3,17 +3,17 @@
 //!
 //! `docs/internals/decisions/waiting.md` has the reasons, and what was measured.
 //! - *Poll*, for [`POLL_FOR`]: if nobody else computes, the other side answers within a few
-//!   microseconds, and no system call is needed. If there is one processor for both sides, each look
-//!   *yields* it, which costs less than to sleep and to be woken. A worker polls if the caller did
-//!   before.
+//!   microseconds, and no system call is needed. If there is one processor for both sides, each
+//!   look *yields* it, which costs less than to sleep and to be woken. A worker polls if the caller
+//!   did before.
 //! - *Sleep* otherwise, at once, until the other side wakes this one. A thread that sleeps keeps
 //!   its claim to a processor: the kernel runs it as soon as it is woken, whatever else computes.
 //!   One that polls or yields has used up its claim, and gives way for whole time slices.
 //!
 //! Nobody polls for a while after one of these, and twice as long each time that it happens again
 //! within [`CALM`]:
-//! - A poll was *interrupted*: two of its looks lie further apart than [`SLICE`], so another program
-//!   has computed on this processor.
+//! - A poll was *interrupted*: two of its looks lie further apart than [`SLICE`], so another
+//!   program has computed on this processor.
 //! - Two polls in a row were *in the way*: they ended before the worker had begun, so it waits for
 //!   this processor. (One is no sign: a processor that has gone to sleep takes its time to wake.)
 //!
@@ -106,7 +106,7 @@ pub(crate) struct Polling {
     polls: bool,
     /// It has looked for as long as it may.
     in_vain: bool,
-    /// What it has shown is known (`ends`).
+    /// What it has shown is known (`conclude`).
     has_ended: bool,
 }
 
@@ -147,7 +147,7 @@ impl Polling {
     /// Called by a caller that looks no more: it has its answer, or falls asleep. (Only
     /// the first counts.) `has_begun`: whether its worker is awake and has the call.
     #[inline]
-    pub(crate) fn ends(&mut self, policy: &PollPolicy, has_begun: impl FnOnce() -> bool) {
+    pub(crate) fn conclude(&mut self, policy: &PollPolicy, has_begun: impl FnOnce() -> bool) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
@@ -186,7 +186,7 @@ mod tests {
             while looks && one.may_go_on(&policy, now) {
                 now += POLL_FOR / 4;
             }
-            one.ends(&policy, || has_begun);
+            one.conclude(&policy, || has_begun);
             policy.pauses_until.load(Ordering::Relaxed) > 0
         };
         assert!(!poll(true, false), "one is no sign");

@@ -101,13 +101,13 @@ impl PoolState {
                 break;
             }
             if !polling.goes_on(policy) {
-                polling.ends(policy, || ledger.is_at_work());
+                polling.conclude(policy, || ledger.is_at_work());
                 if !sleeps(caller, id, until) {
                     break;
                 }
             }
         }
-        polling.ends(policy, || true);
+        polling.conclude(policy, || true);
         if caller.leave(id, done()) && ledger.has_unsent(known) {
             self.hear_rest(index);
         }
