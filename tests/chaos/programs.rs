@@ -284,6 +284,5 @@ fn order_of_three(pool: &ThreadPool) -> Vec<u64> {
     all_are_there.store(true, Ordering::SeqCst);
     first.join().unwrap();
     try_join_all(tasks).join().unwrap();
-    let ran = ran.lock().unwrap().clone();
-    ran
+    ran.lock().unwrap().clone()
 }
