@@ -591,7 +591,7 @@ mod tests {
         let behind = results.split("behind in ").nth(1).unwrap();
         let behind = behind.split(',').next().unwrap();
         assert!(
-            readme.contains(&format!("lost to rayon in {behind} of 17 works")),
+            readme.contains(&format!("lost to rayon in {behind} of 17 benchmarks")),
             "{behind}"
         );
         let verdict = scaling::verdict_of(&results).unwrap();

@@ -90,7 +90,7 @@ fn the_page_draws_updates_and_survives() {
     procs.map(0..1234, |n: u64| n * n).unwrap();
 
     let mut browser = Browser::start("draws");
-    let size = json!({"width": 1100, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    let size = json!({"width": 1100, "height": 900, "deviceScaleFactor": 0.65, "mobile": false});
     browser.call("Emulation.setDeviceMetricsOverride", size);
     browser.open(&dashboard.url());
     browser.wait(LIVE);
@@ -200,7 +200,7 @@ fn failures_are_read_as_they_are() {
         .build()
         .unwrap();
     let mut browser = Browser::start("failures");
-    let size = json!({"width": 1100, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    let size = json!({"width": 1100, "height": 900, "deviceScaleFactor": 0.65, "mobile": false});
     browser.call("Emulation.setDeviceMetricsOverride", size);
     browser.open(&dashboard.url());
     browser.wait(LIVE);
@@ -379,7 +379,7 @@ fn the_page_survives_very_many_tasks() {
     assert!(browser.console.is_empty(), "{:?}", browser.console);
 }
 
-/// The pictures of `docs/OBSERVE.md`, from the example `dashboard`, which a user can run, too:
+/// The pictures of `docs/OBSERVE.md` and of the README here, from the example `dashboard`, which a user can run, too:
 /// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored picture`.
 #[test]
 #[ignore = "needs Chromium: run by `.ci/long page`"]
@@ -395,7 +395,7 @@ fn the_picture_of_the_example() {
     output.read_line(&mut url).unwrap();
 
     let mut browser = Browser::start("picture");
-    let mut size = json!({"width": 920, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    let mut size = json!({"width": 920, "height": 900, "deviceScaleFactor": 0.65, "mobile": false});
     browser.call("Emulation.setDeviceMetricsOverride", size.clone());
     browser.open(url.trim());
     browser.wait(LIVE);

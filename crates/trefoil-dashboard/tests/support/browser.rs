@@ -166,7 +166,7 @@ impl Browser {
             return;
         };
         // (A low quality: the library's package has little room, and the page is mostly flat.)
-        let form = json!({"format": "webp", "quality": 20});
+        let form = json!({"format": "webp", "quality": 5});
         let picture = self.call("Page.captureScreenshot", form);
         let text = picture["data"].as_str().unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.webp"));
