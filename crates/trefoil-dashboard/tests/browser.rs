@@ -379,7 +379,8 @@ fn the_page_survives_very_many_tasks() {
     assert!(browser.console.is_empty(), "{:?}", browser.console);
 }
 
-/// The pictures of `docs/OBSERVE.md` and of the README here, from the example `dashboard`, which a user can run, too:
+/// The pictures of `docs/OBSERVE.md`, and of this crate's README (in dark: it is in `images`), from
+/// the example `dashboard`, which a user can run, too:
 /// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored picture`.
 #[test]
 #[ignore = "needs Chromium: run by `.ci/long page`"]
