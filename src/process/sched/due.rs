@@ -227,7 +227,12 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::Shrink => rules::shrink(sched),
         Due::Withdraw(slot) => {
             sched.workers[slot].withdraw(sched.now);
-            sched.actions.push(Action::Withdraw(slot));
+            // (The driver may not have been asked yet.)
+            let asks = |action: &Action| matches!(action, Action::Spawn(asked) if *asked == slot);
+            match sched.actions.iter().position(asks) {
+                Some(position) => drop(sched.actions.remove(position)),
+                None => sched.actions.push(Action::Withdraw(slot)),
+            }
         }
         Due::Begin(slot) => start::begin(sched, slot),
         Due::Succeed(slot) => succession::succeed(sched, slot),

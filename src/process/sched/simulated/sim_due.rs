@@ -48,7 +48,7 @@ impl World {
             Some((at, _)) => at.saturating_duration_since(self.now),
             None => Duration::from_secs(100),
         };
-        let most = u64::try_from(left.as_nanos()).unwrap();
+        let most = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         if most == 0 {
             let due = due::next_due(&self.sched);
             panic!("it is {:?}, and nobody has done {due:?}", self.now);
