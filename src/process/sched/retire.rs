@@ -62,7 +62,10 @@ pub(super) fn worker_retires(sched: &mut Sched, slot: SlotId, asked: bool) {
         (true, _) => {}
     }
     let worker = &mut sched.workers[slot];
-    if matches!(worker.stage(), Stage::Preparing | Stage::Ready) {
+    if matches!(
+        worker.stage(),
+        Stage::Preparing | Stage::Ready | Stage::Retiring
+    ) {
         worker.retires();
     }
     take_back::take_all_back(sched, slot);

@@ -60,9 +60,14 @@ pub(super) fn serving_predecessor(workers: &WorkerSlots, slot: SlotId) -> Option
     predecessor(workers, slot, Stage::Ready)
 }
 
+/// The worker that takes no more items, and in whose place the one in `slot` comes.
+pub(super) fn retiring_predecessor(workers: &WorkerSlots, slot: SlotId) -> Option<SlotId> {
+    predecessor(workers, slot, Stage::Retiring)
+}
+
 /// Whether the worker that the one in `slot` replaces still runs an item.
 pub(super) fn predecessor_runs(workers: &WorkerSlots, slot: SlotId) -> bool {
-    predecessor(workers, slot, Stage::Retiring).is_some_and(|old| !workers[old].is_leaver())
+    retiring_predecessor(workers, slot).is_some_and(|old| !workers[old].is_leaver())
 }
 
 /// Whether the worker at `slot` is to be replaced, and no slot has been found for the next one.

@@ -34,6 +34,7 @@ fn come_back(sched: &mut Sched, slot: SlotId, position: usize, piece: Piece) {
     if let Some(job) = sched.jobs.get_mut(id) {
         job.put_back(piece);
     }
+    sched.workers[slot].has_given_back(&sched.policy);
     finish::settle(sched, slot, position);
     sched.jobs.enqueue(id, true, sched.now);
 }

@@ -116,6 +116,8 @@ pub(crate) struct Worker {
     asked_at: Instant,
     ready_at: Instant,
     is_outgoing: bool,
+    /// It retires only because it has all the items that it may ever have.
+    has_all: bool,
     must_end: bool,
     /// When it is killed, if it has not left by then.
     ends_by: Option<Instant>,
@@ -142,6 +144,7 @@ impl Worker {
             asked_at: now,
             ready_at: now,
             is_outgoing: false,
+            has_all: false,
             must_end: false,
             ends_by: None,
             failed_start: None,
@@ -243,6 +246,7 @@ impl Worker {
     pub(super) fn retires(&mut self) {
         self.stage = Stage::Retiring;
         self.is_outgoing = true;
+        self.has_all = false;
     }
 
     /// Its successor is ready, so it retires. If it must end, it has `grace` for what it runs.
@@ -267,6 +271,16 @@ impl Worker {
     pub(super) fn has_had(&mut self, policy: &Policy) {
         if self.left(policy) == 0 {
             self.retires();
+            self.has_all = true;
+        }
+    }
+
+    /// Items that it had not begun have come back, so it may have others instead. (A worker that is
+    /// slow to begin would otherwise leave without having run any, and so would the next.)
+    pub(super) fn has_given_back(&mut self, policy: &Policy) {
+        if self.has_all && self.stage == Stage::Retiring && self.left(policy) > 0 {
+            self.stage = Stage::Ready;
+            self.has_all = false;
         }
     }
 
@@ -534,7 +548,7 @@ impl Worker {
         let times = (self.frames.times(), self.relieved_at, self.nudged_at);
         let more = (self.planned_kill, self.contexts.len());
         let ends = (self.number, self.is_outgoing, self.must_end, self.ends_by);
-        (state, times, more, ends)
+        (state, times, more, (ends, self.has_all))
     }
 }
 
