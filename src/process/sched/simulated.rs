@@ -387,7 +387,7 @@ impl World {
     fn step(&mut self) {
         self.execute();
         self.fail();
-        let worker = self.random(self.sims.len() as u64) as usize;
+        let worker = self.some_worker();
         match self.random(24) {
             0 if self.hostile => self.submit(),
             1 if !self.open.is_empty() => {
@@ -410,6 +410,16 @@ impl World {
         }
         self.act();
         self.leap();
+    }
+
+    /// A worker that is there, if one is: a pool that replaces workers has many empty slots, and
+    /// the others would be slower for that.
+    fn some_worker(&mut self) -> usize {
+        let count = self.sims.len();
+        let first = self.random(count as u64) as usize;
+        let from_there = (0..count).map(|at| (first + at) % count);
+        let mut there = from_there.filter(|at| self.sims[*at].is_some());
+        there.next().unwrap_or(first)
     }
 
     /// A hook gets failed items on another thread, some time later.
