@@ -62,11 +62,9 @@ pub(super) fn worker_retires(sched: &mut Sched, slot: SlotId, asked: bool) {
         (true, _) => {}
     }
     let worker = &mut sched.workers[slot];
-    if matches!(
-        worker.stage(),
-        Stage::Preparing | Stage::Ready | Stage::Retiring
-    ) {
-        worker.retires();
+    match worker.stage() {
+        Stage::Preparing | Stage::Ready => worker.retires(),
+        _ => worker.stays_retired(),
     }
     take_back::take_all_back(sched, slot);
 }

@@ -73,7 +73,7 @@ fn take_place(sched: &mut Sched, slot: SlotId) {
         sched.workers[old].succeeded(sched.policy.grace, sched.now);
         take_back::take_all_back(sched, old);
     } else if let Some(old) = succession::retiring_predecessor(&sched.workers, slot) {
-        sched.workers[old].retires(); // whatever it gives back
+        sched.workers[old].stays_retired();
     }
 }
 

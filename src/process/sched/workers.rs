@@ -275,6 +275,11 @@ impl Worker {
         }
     }
 
+    /// Nothing that it gives back makes room for other items.
+    pub(super) fn stays_retired(&mut self) {
+        self.has_all = false;
+    }
+
     /// Items that it had not begun have come back, so it may have others instead. (A worker that is
     /// slow to begin would otherwise leave without having run any, and so would the next.)
     pub(super) fn has_given_back(&mut self, policy: &Policy) {
