@@ -167,12 +167,15 @@ fn a_named_global_pool_keeps_its_work_to_itself() {
 #[test]
 fn each_thread_has_its_own_name() {
     within_deadline(|| {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(2)
-            .thread_name(|index| ["left", "right"][index].to_owned());
-        let pool = pool.build().unwrap();
-        let names = pool.broadcast(|_| thread::current().name().map(str::to_owned));
-        assert_eq!(names, [Some("left".to_owned()), Some("right".to_owned())]);
+        // A share of the broadcast may come before a thread has begun.
+        for _ in 0..200 {
+            let pool = ThreadPoolBuilder::new()
+                .num_threads(2)
+                .thread_name(|index| ["left", "right"][index].to_owned());
+            let pool = pool.build().unwrap();
+            let names = pool.broadcast(|_| thread::current().name().map(str::to_owned));
+            assert_eq!(names, [Some("left".to_owned()), Some("right".to_owned())]);
+        }
     });
 }
 

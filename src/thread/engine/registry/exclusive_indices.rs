@@ -52,6 +52,13 @@ impl Index {
     fn is_free(&self) -> bool {
         !self.used && self.lenders.last() != Some(&true)
     }
+
+    /// New work begins with it, if it may.
+    fn try_use(&mut self) -> bool {
+        let is_free = self.is_free();
+        self.used |= is_free;
+        is_free
+    }
 }
 
 /// How many threads have lent an index: this one and those before it.
@@ -88,14 +95,14 @@ impl ExclusiveIndices {
         found
     }
 
+    /// Takes this index for new work, if that may begin with it now.
+    pub(in crate::thread) fn try_take_this(&self, index: usize) -> bool {
+        self.state.lock().indices[index].try_use()
+    }
+
     /// Takes this index for new work, when that may begin with it.
     pub(in crate::thread) fn take_this(&self, index: usize) {
-        self.wait(&mut |state| {
-            let this = &mut state.indices[index];
-            let is_free = this.is_free();
-            this.used |= is_free;
-            is_free
-        });
+        self.wait(&mut |state| state.indices[index].try_use());
     }
 
     /// The thread has ended its work, and has nothing to do with the index any more.
