@@ -154,6 +154,27 @@ tests! {
         assert!(matches!(procs.spawn(1, fragile).join(), Err(TaskError::Closed)));
     }
 
+    fn a_hook_does_not_wait_for_results_of_its_own_call() {
+        type Results = trefoil::process::Imap<std::vec::IntoIter<u64>, u64>;
+        let results = Arc::new(std::sync::Mutex::new(None::<Results>));
+        let (sender, notes) = std::sync::mpsc::channel();
+        let theirs = results.clone();
+        let procs = ProcessPool::builder().workers(1).on_failed_item(move |_| {
+            let mut results = theirs.lock().unwrap();
+            sender.send(results.as_mut().and_then(Iterator::next)).unwrap();
+        });
+        let procs = procs.build().unwrap();
+        let mut own = results.lock().unwrap();
+        let mut call = procs.imap(vec![1, 13], fragile);
+        assert_eq!(call.next().unwrap().unwrap(), 2);
+        *own = Some(call);
+        drop(own);
+        let heard = notes.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(matches!(heard, Some(Err(TaskError::WouldBlock))), "{heard:?}");
+        let mut own = results.lock().unwrap();
+        assert!(own.as_mut().and_then(Iterator::next).is_none(), "it has ended");
+    }
+
     fn each_item_has_its_own_result() {
         let procs = pool(2);
         // Long enough for a panic with a backtrace.

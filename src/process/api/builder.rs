@@ -392,7 +392,7 @@ impl ProcessPoolBuilder {
     ///
     /// It runs on a helper thread, and may wait for what it likes, also for calls on this pool: the
     /// error comes that much later, and no other item waits. Only its own call ends after it: to
-    /// join that is [`WouldBlock`](TaskError::WouldBlock) there. Calls that it makes have no hook. (If
+    /// wait for that is [`WouldBlock`](TaskError::WouldBlock) there. Calls that it makes have no hook. (If
     /// no thread can be started, it is not called.) What it passes to [`FailedItem::note`] is then
     /// in the error ([`TaskError::note`]). A panic in it is contained.
     /// A [call's own](crate::ProcessCall::on_failed_item) takes its place. The crate

@@ -36,6 +36,7 @@ use crate::events;
 use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::results::{Each, Run, Sink};
+use crate::process::job::running_hook::RunningHook;
 use crate::process::job::{CallOptions, Job, Work};
 use crate::process::limits::{IMAP_BUFFER, IMAP_TURNOVER, imap_buffer};
 use crate::process::parent::client::push_own;
@@ -433,7 +434,17 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         if let Some(answer) = self.answer_now() {
             return answer;
         }
-        match block_on(poll_fn(|cx| self.poll_answer(cx))) {
+        let itself = RunningHook {
+            pool: self.shared.counters.pool,
+            job: self.id,
+        };
+        // Of its own call a hook gets only what has arrived, because the call ends after the hook.
+        let answer = if RunningHook::here() == Some(itself) {
+            None
+        } else {
+            block_on(poll_fn(|cx| self.poll_answer(cx)))
+        };
+        match answer {
             Some(answer) => answer,
             None => {
                 self.over = true;
