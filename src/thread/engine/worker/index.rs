@@ -134,8 +134,8 @@ impl Worker {
     fn with_exclusive_index(&self, exclusive: &ExclusiveIndices, index: usize, f: impl FnOnce()) {
         if self.index.index.get() != Some(index) {
             self.leave_index();
-            // A thread counts as blocked only if it has to wait: others take the shares of broadcasts
-            // that a blocked thread has.
+            // A thread counts as blocked only if it has to wait: others take the shares of
+            // broadcasts that a blocked thread has.
             if !exclusive.try_take_this(index) {
                 park::blocked(|| exclusive.take_this(index));
             }
