@@ -1,8 +1,8 @@
 //! The hook for a failed item that runs on this thread, and what it may wait for.
 //!
 //! It may wait for everything but its own call, which ends after it: joining that is `WouldBlock`,
-//! as is the next result of an `Imap`, and to end its own pool it does not wait. The calls that it makes have no hook: otherwise hooks
-//! that wait for one another could take all readers.
+//! as is the next result of an `Imap`, and to end its own pool it does not wait. The calls that it
+//! makes have no hook: otherwise hooks that wait for one another could take all readers.
 //!
 //! Tests: `tests/process/failures.rs::a_hook_may_wait_for_other_calls`.
 
