@@ -6,7 +6,10 @@
 //! wait for one event.
 
 pub(crate) mod block_on;
-#[cfg_attr(not(feature = "inspect"), path = "no_lock_events.rs")]
+#[cfg(feature = "inspect")]
+pub(crate) mod lock_events;
+#[cfg(not(feature = "inspect"))]
+#[path = "no_lock_events.rs"]
 pub(crate) mod lock_events;
 pub(crate) mod marker;
 pub(crate) mod park;

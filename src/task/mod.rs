@@ -97,7 +97,10 @@ mod raw;
 mod shutdown;
 mod state;
 mod task_local;
-#[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
+#[cfg(feature = "tracing")]
+mod traced;
+#[cfg(not(feature = "tracing"))]
+#[path = "untraced.rs"]
 mod traced;
 mod trampoline;
 mod unobserved;

@@ -7,24 +7,17 @@ pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub mod channel_files;
 mod control_groups;
-#[cfg(all(
-    feature = "backtrace",
-    not(trefoil_port),
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(feature = "backtrace")]
+#[cfg(not(trefoil_port))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod crash_handler;
-#[cfg(all(
-    feature = "backtrace",
-    not(trefoil_port),
-    not(any(target_arch = "x86_64", target_arch = "aarch64"))
-))]
+#[cfg(feature = "backtrace")]
+#[cfg(not(any(trefoil_port, target_arch = "x86_64", target_arch = "aarch64")))]
 #[path = "../portable/crash_handler.rs"]
 pub mod crash_handler;
-#[cfg(all(
-    feature = "backtrace",
-    not(trefoil_port),
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(feature = "backtrace")]
+#[cfg(not(trefoil_port))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod crash_registers;
 #[cfg(not(trefoil_port))]
 pub mod executable;

@@ -5,7 +5,7 @@ pub(crate) mod allowance;
 pub mod broken_pipe;
 #[cfg(feature = "auto")]
 pub mod constructor;
-#[cfg(any(not(target_os = "linux"), trefoil_port))]
+#[cfg(any(trefoil_port, not(target_os = "linux")))]
 pub mod disk;
 #[cfg(not(target_vendor = "apple"))]
 pub mod elf;
