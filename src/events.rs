@@ -28,7 +28,6 @@ mod something {
 #[allow(dead_code)] // of executors that are left out, and what only listeners read
 mod nothing {
     use std::panic::Location;
-    use std::sync::Weak;
     use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 
     use crate::sys::stderr;
@@ -98,25 +97,6 @@ mod nothing {
         }
     }
 
-    /// The question for a worker's tree: nobody asks.
-    pub(crate) struct Question(());
-
-    impl Question {
-        pub(crate) fn to_worker(&self, _: u32, _: Option<u64>) -> Self {
-            Self(())
-        }
-
-        pub(crate) fn is_over(&self) -> bool {
-            true
-        }
-
-        pub(crate) fn answered(self, _: &str, _: &str) {}
-    }
-
-    pub(crate) trait AskWorkers {
-        fn ask(&self, question: Question);
-    }
-
     macro_rules! nothing {
         ($($name:ident($($of:ty),*) -> $out:ty;)*) => {$(
             #[inline(always)]
@@ -160,8 +140,6 @@ mod nothing {
         answered(u32, u64, u64, u64) -> ();
         worker_died(u32) -> ();
         noticed(Trouble) -> ();
-        register(Weak<dyn AskWorkers>) -> ();
-        answer() -> (String, String);
     }
 
     /// Says once that nobody listens to what the environment asks for.

@@ -35,7 +35,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::loom::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::parking::lock_events::{self, Access, At, Lock, LockKind, Made, waiting};
+use crate::parking::lock_events::{Access, At, Lock, LockKind, Made, dropped, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// One is inside, alone.
@@ -176,7 +176,7 @@ impl Line {
 impl Drop for Line {
     #[inline]
     fn drop(&mut self) {
-        lock_events::dropped(|| self.lock());
+        dropped(|| self.lock());
     }
 }
 

@@ -119,6 +119,7 @@ pub(crate) struct Extras {
     /// The worker itself has the other end of the stream.
     pub(crate) is_direct: bool,
     /// The tree of its own tasks: text, and JSON.
+    #[cfg(feature = "inspect")]
     pub(crate) tree: Option<(Box<str>, Box<str>)>,
     /// What a fork server has answered.
     pub(crate) forked: Vec<Forked>,

@@ -7,4 +7,5 @@
 pub(super) mod forward_events;
 #[cfg(feature = "tracing")]
 pub(super) mod send_events;
+#[cfg(feature = "inspect")]
 pub(super) mod trees;

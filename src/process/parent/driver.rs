@@ -63,7 +63,7 @@ use super::poll_set::{News, Owner, PollSet};
 use super::settings::Settings;
 use super::start_child::start_child;
 use crate::chaos;
-use crate::events::{self, AskWorkers, Question};
+use crate::events;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::job::reading::Readers;
@@ -161,14 +161,6 @@ impl PoolState {
     pub(crate) fn settings(&self) -> Option<Settings> {
         let settings = (!self.mailbox.is_foreign()).then(|| self.settings.lock())?;
         settings.as_deref().cloned()
-    }
-}
-
-impl AskWorkers for PoolState {
-    fn ask(&self, question: Question) {
-        if !is_a_driver() {
-            let _ = self.mailbox.push([Mail::Trees(question)]); // if refused, there is no answer
-        }
     }
 }
 
@@ -427,15 +419,8 @@ impl Driver {
                     self.sched.set_workers(least, most, now);
                     self.make_places();
                 }
-                Mail::Trees(question) => {
-                    for (index, link) in self.links.iter_mut().enumerate() {
-                        if let Some(link) = link
-                            && !self.sched.worker(index).is_starting()
-                        {
-                            link.ask_for_tree(&question);
-                        }
-                    }
-                }
+                #[cfg(feature = "inspect")]
+                Mail::Trees(question) => self.ask_for_trees(&question),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
                 Mail::Launched(index) => self.take_launched(index),
                 Mail::MemoryFreed => {

@@ -9,7 +9,7 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs::shut_down_in_three_ways`.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded};
@@ -68,8 +68,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let server = server.map(|own| Ok((Arc::new(PoolState::new(&own)?), own)));
     let server: Option<(Arc<PoolState>, Arc<Settings>)> =
         server.transpose().map_err(PoolError::Start)?;
-    let asked: Weak<PoolState> = Arc::downgrade(&shared);
-    events::register(asked);
+    #[cfg(feature = "inspect")]
+    super::worker_trees::register(&shared);
     let (ready, started) = bounded(1);
     let theirs = shared.clone();
     let work: Box<dyn FnOnce() + Send> = Box::new(move || {

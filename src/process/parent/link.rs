@@ -42,11 +42,11 @@ use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, OutputPipe};
-use crate::events::Question;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Born, Started};
 use crate::process::limits::LEAVE_LIMIT;
+#[cfg(feature = "inspect")]
 use crate::process::observe::trees::Trees;
 #[cfg(test)]
 use crate::process::pages::raw_ledger::Ledger;
@@ -58,9 +58,8 @@ use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::failed;
-use crate::sys::sockets::Stream;
 use crate::task::WorkerExit;
-use trefoil_os::host::activity::{Activity, peak_memory, wants_processor};
+use trefoil_os::host::activity::{Activity, wants_processor};
 use trefoil_os::host::handover::CARRIES;
 
 /// One worker process.
@@ -79,6 +78,7 @@ pub(crate) struct Link {
     /// A subscriber listens to its events.
     pub(super) sends_events: bool,
     pub(crate) peer: Peer,
+    #[cfg(feature = "inspect")]
     pub(super) trees: Trees,
     /// The stream was shut down to end it.
     is_shut: bool,
@@ -147,6 +147,7 @@ impl Link {
             partial_event: Vec::new(),
             sends_events: false,
             peer,
+            #[cfg(feature = "inspect")]
             trees: Trees::default(),
             is_shut: false,
             used: None,
@@ -260,39 +261,6 @@ impl Link {
     pub(crate) fn forget_freed(&mut self) {
         if self.peer.forget_freed() {
             self.send();
-        }
-    }
-
-    /// Asks the worker for its own tree, unless it has been asked already.
-    pub(super) fn ask_for_tree(&mut self, question: &Question) {
-        let peak = (!self.is_launched()).then(|| peak_memory(self.child.pid));
-        let question = question.to_worker(self.child.pid, peak.flatten());
-        if !self.trees.add(question) {
-            return;
-        }
-        match self.peer.ask() {
-            Some(true) => self.send(),
-            Some(false) => {}
-            None => self.trees.refused(),
-        }
-    }
-
-    /// Where the answer will come, if it was asked there.
-    pub(super) fn bell_to_hear(&self) -> Option<&Arc<Stream>> {
-        self.peer.bell().filter(|_| self.trees.is_asked())
-    }
-
-    /// Reads what has come there.
-    pub(super) fn read_tree(&mut self) {
-        if let Some(bell) = self.peer.bell() {
-            self.trees.read(bell);
-        }
-    }
-
-    /// Passes on the answer that has come with its records, if one has.
-    pub(super) fn pass_tree_on(&mut self) {
-        if let Some((text, json)) = self.extras.tree.take() {
-            self.trees.answered((&text, &json));
         }
     }
 

@@ -18,6 +18,7 @@
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "inspect")]
 use crate::events::Question;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,7 @@ pub(crate) enum Mail {
     /// From now on there are from so many to so many workers.
     SetWorkers(usize, usize),
     /// Somebody wants the workers' own trees.
+    #[cfg(feature = "inspect")]
     Trees(Question),
     /// The pool must end.
     Stop(Stop),

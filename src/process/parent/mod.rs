@@ -27,3 +27,5 @@ pub(crate) mod start_child;
 pub(super) mod startup_watch;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;
+#[cfg(feature = "inspect")]
+mod worker_trees;

@@ -95,6 +95,7 @@ impl Driver {
                         self.remove(index);
                     }
                 }
+                #[cfg(feature = "inspect")]
                 EventSource::Tree(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.read_tree();
@@ -283,6 +284,7 @@ impl Driver {
         if self.settings.serves_forks {
             self.forks.answers.extend(forked);
         }
+        #[cfg(feature = "inspect")]
         link.pass_tree_on();
         let worker = self.sched.worker(index);
         if let Some(launcher) = &self.settings.launcher

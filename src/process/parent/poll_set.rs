@@ -54,6 +54,7 @@ impl PollSet {
         for pipe in pipes.into_iter().filter_map(|pipe| pipe.descriptor()) {
             add(EventSource::Output(index), pipe.clone(), PollFlags::IN);
         }
+        #[cfg(feature = "inspect")]
         if let Some(bell) = link.bell_to_hear() {
             add(EventSource::Tree(index), bell.clone(), PollFlags::IN);
         }
@@ -100,5 +101,6 @@ pub(super) enum EventSource {
     Process(usize),
     WorkerStderr(usize),
     Output(usize),
+    #[cfg(feature = "inspect")]
     Tree(usize),
 }

@@ -86,7 +86,10 @@ pub(super) fn receive(
             Record::Taken => rules::opened(sched, worker),
             Record::Direct => extras.is_direct = true,
             Record::Event(event) => pass_on_event(sched, worker, &event, extras),
+            #[cfg(feature = "inspect")]
             Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
+            #[cfg(not(feature = "inspect"))]
+            Record::Tree { .. } => {} // nobody has asked
             Record::Retire { asked } => retire::worker_retires(sched, worker, asked),
             Record::Heavy => retire::worker_is_heavy(sched, worker),
             Record::Forked {

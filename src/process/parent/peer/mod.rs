@@ -37,6 +37,7 @@ use crate::process::wire::Frame;
 use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::refused::failed;
+#[cfg(feature = "inspect")]
 use crate::sys::sockets;
 #[cfg(feature = "backtrace")]
 use crate::task::backtrace::Backtrace;
@@ -163,6 +164,7 @@ impl Peer {
 
     /// Asks the worker for its own tree: where the answer comes through the bell, at once. True:
     /// `send` the question. `None`: it could not be asked.
+    #[cfg(feature = "inspect")]
     pub(super) fn ask(&mut self) -> Option<bool> {
         let mut is_asked = true;
         let sends = self.queues(|stream, pages| match pages {
@@ -180,6 +182,7 @@ impl Peer {
     }
 
     /// Where the answer to `ask` comes, if it is not a record.
+    #[cfg(feature = "inspect")]
     pub(super) fn bell(&self) -> Option<&Arc<sockets::Stream>> {
         Some(self.pages.as_ref()?.bell.answers())
     }

@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::RecvFlags;
 
 use super::outlet::Outlet;
+#[cfg(feature = "inspect")]
 use crate::process::observe::trees;
 use crate::process::pages::caller_word::Answered;
 use crate::process::pages::poll_policy::PollPolicy;
@@ -22,6 +23,7 @@ use crate::process::worker::stream::{Received, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::transfer;
+#[cfg(feature = "inspect")]
 use trefoil_os::host::worker_bell::QUESTION;
 
 /// How long the worker waits for a caller that will probably take the results, before it sends
@@ -217,12 +219,12 @@ pub(super) fn watch(socket: &OwnedFd, bell: &AttachedFile, canceller: &Canceller
         // zero, the kernel polls none. Silences the bell before it looks, so that a later ring
         // wakes it again.
         let mut heard = [0; 64];
-        let count = match transfer::receive(bell.as_fd(), true, &mut heard[..]) {
-            Ok(0) => die(), // the parent is gone
-            result => result.unwrap_or(0),
-        };
+        if transfer::receive(bell.as_fd(), true, &mut heard[..]) == Ok(0) {
+            die(); // the parent is gone
+        }
         canceller.look();
-        if heard[..count].contains(&QUESTION) {
+        #[cfg(feature = "inspect")]
+        if heard.contains(&QUESTION) {
             trees::answer_to(bell);
         }
     }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use rustix::net::RecvFlags;
 
 use crate::loom::{Arc, Condvar, Mutex};
+#[cfg(feature = "inspect")]
 use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
 use crate::process::worker::cancel::Canceller;
@@ -163,6 +164,7 @@ impl StreamInlet {
                 }
                 return Handled::Answered;
             }
+            #[cfg(feature = "inspect")]
             Ok(Some((Frame::Tree, _))) => {
                 self.answer(&trees::answer());
                 return Handled::Answered;
