@@ -7,12 +7,12 @@
 //! Tests: below; `crates/trefoil-capsules`.
 
 use std::any::type_name;
-use std::fmt;
 
-use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::value::attachments::Descriptors;
+use crate::process::value::bulk::Bulk;
 use crate::process::value::chunk::Piece;
 use crate::process::value::codec::decode;
 use crate::process::value::copies::{Copies, CopySource, Sources};
@@ -35,7 +35,7 @@ const LACKS: u8 = 1;
 /// Returned by [`FailedItem::argument`](crate::process::FailedItem::argument):
 /// [`on_failed_item`](crate::ProcessPoolBuilder::on_failed_item) has an example.
 #[derive(Clone)]
-pub struct Encoded(Vec<u8>);
+pub struct Encoded(Bulk<u8>);
 
 debug!(impl Encoded, self, bytes = self.0.len());
 
@@ -53,7 +53,7 @@ impl Encoded {
             }
         }
         let Ok((lent, arrays)) = piece.apart() else {
-            return Self(vec![LACKS]); // what lends them is gone
+            return Self([LACKS].into()); // what lends them is gone
         };
         let mut put = |frame: &Frame<'_>, bytes: &[u8]| {
             out.extend_from_slice(&frame.head(bytes.len()));
@@ -75,7 +75,7 @@ impl Encoded {
         };
         let items = &[][..];
         put(&Frame::Batch { batch, lent, items }, piece.bytes());
-        Self(out)
+        Self(out.into())
     }
 
     /// What is missing in it, if something is: it cannot be decoded.
@@ -126,38 +126,13 @@ impl Encoded {
 
 impl Serialize for Encoded {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Encoded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-
-            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-
-            // (As formats that are text write them.)
-            fn visit_seq<S: SeqAccess<'de>>(self, mut all: S) -> Result<Vec<u8>, S::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = all.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(bytes)
-            }
-        }
-        deserializer.deserialize_byte_buf(Bytes).map(Self)
+        Bulk::deserialize(deserializer).map(Self)
     }
 }
 
@@ -166,7 +141,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::process::value::bulk::Bulk;
     use crate::process::value::chunk::Chunk;
 
     fn of<A: Serialize + 'static>(value: &A) -> Encoded {
@@ -184,6 +158,9 @@ mod tests {
         let again: Encoded = postcard::from_bytes(&bytes).unwrap();
         assert!(again.decode::<(u8, String, Bulk<u64>)>().unwrap() == value);
         assert_eq!(again.left_out(), None);
+        let text = serde_json::to_string(&encoded).unwrap();
+        let again: Encoded = serde_json::from_str(&text).unwrap();
+        assert!(again.decode::<(u8, String, Bulk<u64>)>().unwrap() == value);
     }
 
     /// Any bytes are a value or an error.
@@ -192,7 +169,7 @@ mod tests {
         let whole = of(&("text".to_owned(), 7u32)).0;
         for at in 0..whole.len() {
             assert!(
-                Encoded(whole[..at].to_vec())
+                Encoded(whole[..at].into())
                     .decode::<(String, u32)>()
                     .is_err()
             );

@@ -120,7 +120,7 @@ pub(crate) enum Records {
 impl Link {
     /// A link to a test instead of a process.
     #[cfg(test)]
-    pub(crate) fn without_process(socket: Stream) -> (Self, Arc<Ledger>) {
+    pub(crate) fn without_process(socket: crate::sys::sockets::Stream) -> (Self, Arc<Ledger>) {
         let socket = Arc::new(socket.into());
         let (peer, ledger) = Peer::with_pages(&socket);
         let child = Child {

@@ -164,7 +164,7 @@ impl<T: Plain> Serialize for Bulk<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(BytesVisitor(PhantomData))
+        deserializer.deserialize_byte_buf(BytesVisitor(PhantomData))
     }
 }
 
