@@ -31,16 +31,24 @@ macro_rules! for_each_number {
 }
 pub(in crate::process) use for_each_number;
 
+/// Whether `T` may be a vector or a [`Bulk`], by its size. (What stands behind this is not compiled
+/// at all for most other types, not even in a debug build.)
+const fn may_be_vector<T>() -> bool {
+    size_of::<T>() == size_of::<Vec<u8>>() || size_of::<T>() == size_of::<Bulk<u8>>()
+}
+
 /// Whether `T` is a vector of such numbers.
 #[inline(always)]
 fn is_vector<T: Any, N: Plain>() -> bool {
-    // (The size spares a debug build most of the other comparisons.)
-    size_of::<T>() == size_of::<Vec<N>>() && TypeId::of::<T>() == TypeId::of::<Vec<N>>()
+    TypeId::of::<T>() == TypeId::of::<Vec<N>>()
 }
 
 /// How many numbers `value` has, and their memory, if it is such a vector.
 #[inline]
 pub(super) fn memory<T: Any>(value: &T) -> Option<(usize, &[u8])> {
+    if const { !may_be_vector::<T>() } {
+        return None;
+    }
     let value: &dyn Any = value;
     for_each_number!(N => {
         if is_vector::<T, N>() {
@@ -54,12 +62,15 @@ pub(super) fn memory<T: Any>(value: &T) -> Option<(usize, &[u8])> {
 /// The numbers of `value`, if it is such a vector, or a [`Bulk`].
 #[inline]
 pub(super) fn whole<T: Any>(value: &mut T) -> Option<&mut dyn Array> {
+    if const { !may_be_vector::<T>() } {
+        return None;
+    }
     let value: &mut dyn Any = value;
     for_each_number!(N => {
         if is_vector::<T, N>() {
             return value.downcast_mut().map(|vector: &mut Vec<N>| vector as _);
         }
-        if size_of::<T>() == size_of::<Bulk<N>>() && TypeId::of::<T>() == TypeId::of::<Bulk<N>>() {
+        if TypeId::of::<T>() == TypeId::of::<Bulk<N>>() {
             return value.downcast_mut().map(|bulk: &mut Bulk<N>| bulk.numbers() as _);
         }
     });
@@ -69,6 +80,9 @@ pub(super) fn whole<T: Any>(value: &mut T) -> Option<&mut dyn Array> {
 /// The value that `bytes` encode, if its type is such a vector.
 #[inline]
 pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {
+    if const { !may_be_vector::<T>() } {
+        return None;
+    }
     for_each_number!(N => {
         if is_vector::<T, N>() {
             let mut numbers = numbers::<N>(bytes).map(Some);
