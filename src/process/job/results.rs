@@ -20,6 +20,7 @@ use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
+use crate::process::value::raw_plain::Plain;
 use crate::process::value::vector::for_each_number;
 use crate::process::wire;
 use crate::sync::channel::Sender;
@@ -160,20 +161,12 @@ impl CallTypes {
 /// user's, or take more memory than their bytes.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {
     let this = TypeId::of::<R>();
-    let mut is_quick = false;
     for_each_number!(N => {
-        is_quick = is_quick
-            || is_one_of::<N>(this)
-            || this == TypeId::of::<Bulk<N>>()
-            || this == TypeId::of::<Vec<Vec<N>>>()
-            || this == TypeId::of::<(N, N)>()
-            || this == TypeId::of::<Vec<(N, N)>>()
-            || this == TypeId::of::<(usize, N)>()
-            || this == TypeId::of::<(u64, N)>()
-            || this == TypeId::of::<(String, N)>();
+        if is_one_of::<N>(this) || has_numbers::<N>(this) {
+            return true;
+        }
     });
-    is_quick
-        || is_one_of::<bool>(this)
+    is_one_of::<bool>(this)
         || is_one_of::<char>(this)
         || is_one_of::<String>(this)
         || this == TypeId::of::<Vec<(String, String)>>()
@@ -183,6 +176,18 @@ pub(crate) fn is_quick_type<R: 'static>() -> bool {
         || this == TypeId::of::<()>()
         || this == TypeId::of::<Option<()>>()
         || this == TypeId::of::<Result<(), String>>()
+}
+
+/// Whether `this` is numbers of the type `N`, or pairs with one. (A separate function, so that the
+/// comparisons are not compiled for each type of results.)
+fn has_numbers<N: Plain>(this: TypeId) -> bool {
+    this == TypeId::of::<Bulk<N>>()
+        || this == TypeId::of::<Vec<Vec<N>>>()
+        || this == TypeId::of::<(N, N)>()
+        || this == TypeId::of::<Vec<(N, N)>>()
+        || this == TypeId::of::<(usize, N)>()
+        || this == TypeId::of::<(u64, N)>()
+        || this == TypeId::of::<(String, N)>()
 }
 
 /// Whether `this` is `T`, or several or perhaps one of it.
