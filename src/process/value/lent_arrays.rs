@@ -97,7 +97,9 @@ impl Lent {
             ArrayPlace::Block(_, None) => return Err("it is lent by another process"),
             ArrayPlace::Block(block, Some(home)) => {
                 let view = View::Blocks(home.clone());
-                let bytes: Vec<u8> = view.copy([block.offset() as u64, self.length as u64])?;
+                let bytes: Vec<u8> = view
+                    .piece([block.offset() as u64, self.length as u64])?
+                    .numbers()?;
                 (AttachedFile::number(), CopySource::Array(Arc::new(bytes)))
             }
         };
@@ -209,6 +211,8 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
 
 const NOT_WHOLE: &str = "its bytes are not a whole number of elements";
 
+const OUTSIDE: &str = "its position is outside the shared memory";
+
 /// How this process reads the memory that another one lends.
 pub(crate) enum View {
     /// A mapping that contains it, from this offset on.
@@ -227,22 +231,20 @@ impl View {
         })
     }
 
-    fn copy<T: Plain>(&self, place: [u64; 2]) -> Result<Vec<T>, &'static str> {
+    /// The piece at this offset and of this length.
+    fn piece(&self, place: [u64; 2]) -> Result<Found<'static>, &'static str> {
         let count = |n| usize::try_from(n).unwrap_or(usize::MAX);
         let (offset, length) = (count(place[0]), count(place[1]));
-        let block;
-        let (mapping, offset) = match self {
-            Self::Mapped(mapping, start) => (&**mapping, start.saturating_add(offset)),
+        let (mapping, start) = match self {
+            Self::Mapped(mapping, start) => (mapping.clone(), start.saturating_add(offset)),
             Self::Blocks(home) => {
                 let end = offset.saturating_add(length).saturating_add(7) & !7;
-                block = Mapping::new(home.as_file(), offset..end, Access::Read)
-                    .map_err(|_| "this process could not map the shared memory that contains it")?;
-                (&block, 0)
+                let block = Mapping::new(home.as_file(), offset..end, Access::Read);
+                let why = "this process could not map the shared memory that contains it";
+                (Arc::new(block.map_err(|_| why)?), 0)
             }
         };
-        let words = mapping.words(offset, length);
-        let words = words.ok_or("its position is outside the shared memory")?;
-        numbers_from(words, length).ok_or(NOT_WHOLE)
+        Ok(Found::Lent(mapping, start, length))
     }
 }
 
@@ -316,6 +318,28 @@ enum MissingSource {
     Ahead(Result<Box<dyn Array>, String>),
 }
 
+/// A missing array, found.
+enum Found<'a> {
+    /// In a mapping of the shared memory, from this offset on, with this length.
+    Lent(Arc<Mapping>, usize, usize),
+    Kept(&'a dyn Array),
+    Ahead(Box<dyn Array>),
+}
+
+impl Found<'_> {
+    fn numbers<T: Plain>(self) -> Result<Vec<T>, &'static str> {
+        let numbers = match self {
+            Self::Lent(mapping, offset, length) => {
+                let words = mapping.words(offset, length);
+                numbers_from(words.ok_or(OUTSIDE)?, length)
+            }
+            Self::Kept(array) => numbers_of(array.bytes()),
+            Self::Ahead(array) => numbers_in(array),
+        };
+        numbers.ok_or(NOT_WHOLE)
+    }
+}
+
 impl Missing {
     /// The arrays in `list`, whose positions count from the beginning of `bytes`. Those that were
     /// sent ahead are moved out of `copies`.
@@ -360,30 +384,31 @@ impl Missing {
 
     /// The numbers that are missing at the place of the empty string `bytes`.
     pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
+        let found = self.claim(bytes)?;
+        Some(found.and_then(|found| found.numbers().map_err(str::to_owned)))
+    }
+
+    /// (Apart from `find`, so that it is compiled once for all types of numbers.)
+    fn claim(&mut self, bytes: &[u8]) -> Option<Result<Found<'_>, String>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
         let piece = self.pieces.iter_mut().find(|piece| piece.at == at)?;
         piece.was_read = true;
-        let numbers = match &mut piece.from {
+        Some(match &mut piece.from {
             MissingSource::View(place) => {
-                let view = self.view.as_ref();
-                let view = view.ok_or(
-                    "this process could not open the shared memory that contains \
-                    it",
-                );
-                view.and_then(|view| view.copy(*place))
+                let why = "this process could not open the shared memory that contains it";
+                let piece = self
+                    .view
+                    .as_ref()
+                    .ok_or(why)
+                    .and_then(|view| view.piece(*place));
+                piece.map_err(str::to_owned)
             }
-            MissingSource::Ahead(Ok(array)) if piece.is_kept => {
-                numbers_of(array.bytes()).ok_or(NOT_WHOLE)
-            }
-            MissingSource::Ahead(array) => {
+            MissingSource::Ahead(array) if !piece.is_kept => {
                 let again = Err("its numbers have already been read".to_owned());
-                match std::mem::replace(array, again) {
-                    Ok(array) => numbers_in(array).ok_or(NOT_WHOLE),
-                    Err(why) => return Some(Err(why)),
-                }
+                std::mem::replace(array, again).map(Found::Ahead)
             }
-        };
-        Some(numbers.map_err(str::to_owned))
+            MissingSource::Ahead(array) => array.as_deref().map(Found::Kept).map_err(String::clone),
+        })
     }
 
     /// Whether some arrays that are missing in `bytes` were not asked for.

@@ -97,17 +97,28 @@ pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {
 }
 
 fn numbers<N: Plain>(bytes: &[u8]) -> Result<Vec<N>, String> {
-    let wrong = || format!("its {} bytes are not a vector of numbers", bytes.len());
-    let (count, memory) = postcard::take_from_bytes::<usize>(bytes).map_err(|_| wrong())?;
-    if count.checked_mul(size_of::<N>()) != Some(memory.len()) {
-        return Err(wrong());
-    }
+    let memory = memory_in(bytes, size_of::<N>())?;
     if memory.is_empty()
         && let Some(left_out) = scope::find(memory)
     {
         return left_out;
     }
-    numbers_of(memory).ok_or_else(wrong)
+    numbers_of(memory).ok_or_else(|| not_numbers(bytes))
+}
+
+/// The memory of the vector that `bytes` encode, whose elements have `size` bytes.
+fn memory_in(bytes: &[u8], size: usize) -> Result<&[u8], String> {
+    let taken = postcard::take_from_bytes::<usize>(bytes);
+    let (count, memory) = taken.map_err(|_| not_numbers(bytes))?;
+    if count.checked_mul(size) != Some(memory.len()) {
+        return Err(not_numbers(bytes));
+    }
+    Ok(memory)
+}
+
+#[cold]
+fn not_numbers(bytes: &[u8]) -> String {
+    format!("its {} bytes are not a vector of numbers", bytes.len())
 }
 
 #[cfg(all(test, not(loom)))]
