@@ -202,10 +202,13 @@ pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
 
 /// The numbers with the memory `bytes`; `None` if that is not a whole number of them.
 pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
+    let (mut numbers, count) = room::<T>(bytes.len())?;
+    let start = numbers.as_mut_ptr().cast();
     // SAFETY: W30: the room is as long as `bytes`, and new, so not part of them.
-    let fill = |room| unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
-    // SAFETY: W30: `fill` writes all of it.
-    unsafe { filled(bytes.len(), fill) }
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
 }
 
 /// Copies numbers from the first `length` bytes of `words`, to which others may write meanwhile;
@@ -214,29 +217,24 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
     if length > size_of_val(words) {
         return None;
     }
+    let (mut numbers, count) = room::<T>(length)?;
     // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
-    let fill = |room| unsafe { mapping::copy(words, length, room) };
-    // SAFETY: W30: `fill` writes all of it.
-    unsafe { filled(length, fill) }
+    unsafe { mapping::copy(words, length, numbers.as_mut_ptr().cast()) };
+    // SAFETY: W30: all of them were just written, and whatever was written is a number.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
 }
 
-/// Numbers with `length` bytes of memory, which `fill` writes; `None` if that is not a whole number
-/// of them.
-///
-/// # Safety
-/// `fill` writes `length` bytes, from the address on that it gets.
-unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<Vec<T>> {
+/// Room for numbers with `length` bytes of memory, and how many these are; `None` if that is not a
+/// whole number of them.
+fn room<T: Plain>(length: usize) -> Option<(Vec<T>, usize)> {
     if !length.is_multiple_of(size_of::<T>()) {
         return None;
     }
     let count = length / size_of::<T>();
-    let mut numbers = Vec::<T>::with_capacity(count);
+    let mut numbers = Vec::with_capacity(count);
     large_pages::advise(&mut numbers);
-    fill(numbers.as_mut_ptr().cast());
-    // SAFETY: W30: the caller says that all of them were just written, and whatever was written is
-    // a number.
-    unsafe { numbers.set_len(count) };
-    Some(numbers)
+    Some((numbers, count))
 }
 
 /// Shared memory as a slice: of numbers that never change, or of atomics.
