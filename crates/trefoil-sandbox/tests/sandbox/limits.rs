@@ -78,6 +78,13 @@ fn bomb(_: ()) {
     }
 }
 
+/// Uses all the processor time that there is, and never ends.
+fn busy<T>(_: ()) -> T {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 /// Memory that no limit of a process counts.
 fn fill_file(bytes: usize) -> usize {
     let file = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
@@ -246,29 +253,44 @@ tests! {
         assert!(says.contains("Permission denied") && says.contains("Delegate=yes"), "{says}");
     }
 
+    /// A third of them: by a child's memory, by a fork bomb, by a busy loop.
     fn each_overrun_costs_one_item() {
         if !is_limited() {
             return;
         }
         let items = if std::env::var_os("TREFOIL_FULL").is_some() { 1000 } else { 60 };
-        let limits = Limits::new().memory(24 << 20).swap(0).processes(50);
-        let procs = ProcessPool::builder().workers(2).launcher(limits).build().unwrap();
+        let mark = mark();
+        let limits = Limits::new().memory(24 << 20).swap(0).processes(30);
+        let procs = marked_pool(limits, &mark).workers(2).build().unwrap();
         let leaf = procs.spawn((), own_group).join().unwrap();
-        let run = |n: u64| if n.is_multiple_of(3) { u64::from(overrun(())) } else { n };
-        let tasks: Vec<_> = (0..items).map(|n| (n, procs.spawn(n, run))).collect();
+        let run = |n: u64| match n % 9 {
+            0 => u64::from(overrun(())),
+            3 => {
+                bomb(());
+                n
+            }
+            6 => busy(()),
+            _ => n,
+        };
+        let call = procs.call(run);
+        let ends = call.clone().timeout(Duration::from_millis(700));
+        let kind = |n| if matches!(n % 9, 3 | 6) { &ends } else { &call };
+        let tasks: Vec<_> = (0..items).map(|n| (n, kind(n).spawn(n))).collect();
         for (n, task) in tasks {
-            match task.join() {
-                Ok(value) => assert!(n % 3 != 0 && value == n, "{n}: {value}"),
-                Err(TaskError::WorkerDied(exit)) => {
-                    assert!(n % 3 == 0 && exit.out_of_memory(), "{n}: {exit}");
-                }
-                Err(other) => panic!("{n}: {other}"),
+            match (n % 9, task.join()) {
+                (0, Err(TaskError::WorkerDied(exit))) => assert!(exit.out_of_memory(), "{n}: {exit}"),
+                (3 | 6, Err(TaskError::TimedOut(_))) => {}
+                (0 | 3 | 6, other) => panic!("{n}: {other:?}"),
+                (_, value) => assert_eq!(value.unwrap(), n),
             }
         }
-        let died = procs.stats().died;
-        assert_eq!(died, items.div_ceil(3));
+        let stats = procs.stats();
+        assert_eq!((stats.died, stats.timed_out), (items.div_ceil(3), (items + 5) / 9 + (items + 2) / 9));
+        until(|| marked(&mark).len() <= 2);
+        assert!(Command::new("true").status().unwrap().success());
         drop(procs);
         assert!(!leaf.parent().unwrap().exists());
+        assert!(marked(&mark).is_empty());
     }
 
     fn memory_of_any_kind_counts() {
@@ -298,7 +320,7 @@ tests! {
         let procs = marked_pool(Limits::new().processes(30), &mark).workers(3).build().unwrap();
         let leaf = procs.spawn((), own_group).join().unwrap();
         let bomb = procs.spawn((), bomb);
-        let busy = procs.spawn((), |()| forever::<()>());
+        let busy = procs.spawn((), busy::<()>);
         until(|| marked(&mark).len() > 25);
         // (Each process counts, and the second thread of each worker.)
         assert!(marked(&mark).len() <= 30 + 2);
