@@ -413,21 +413,30 @@ const CONTROLS: [i32; 5] = [
     10, // F_SETSIG
 ];
 
-/// Requests of `ioctl`: a terminal's input; who gets the kernel's signals; a file's flags and
-/// project; encryption, with its keys, and what makes a file unchangeable.
-const REQUESTS: [u32; 11] = [
-    0x5412,      // TIOCSTI
-    0x541c,      // TIOCLINUX
-    0x8901,      // FIOSETOWN
-    0x8902,      // SIOCSPGRP
-    0x4008_6602, // FS_IOC_SETFLAGS
-    0x4004_6602, // FS_IOC32_SETFLAGS
-    0x401c_5820, // FS_IOC_FSSETXATTR
-    0x4008_7602, // FS_IOC_SETVERSION
-    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
-    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
-    0x4080_6685, // FS_IOC_ENABLE_VERITY
+/// Requests of `ioctl` that are made; a file system or a driver has hundreds of others, of which
+/// some pass Landlock by. (A snapshot on btrfs or bcachefs has all files of its subvolume, below a
+/// folder that may be written to; `OCFS2_IOC_REFLINK` takes paths.)
+const REQUESTS: [u32; 15] = [
+    0x5401,      // TCGETS: whether it is a terminal
+    0x802c_542a, // TCGETS2
+    0x5411,      // TIOCOUTQ
+    0x5413,      // TIOCGWINSZ
+    0x541b,      // FIONREAD
+    0x5421,      // FIONBIO
+    0x5450,      // FIONCLEX
+    0x5451,      // FIOCLEX
+    0x0002,      // FIGETBSZ
+    0x4004_9409, // FICLONE
+    0x4020_940d, // FICLONERANGE
+    0xc020_660b, // FS_IOC_FIEMAP
+    0x8008_6601, // FS_IOC_GETFLAGS
+    0x801c_581f, // FS_IOC_FSGETXATTR
+    0x8008_7601, // FS_IOC_GETVERSION
 ];
+
+/// Those of sockets, `SIOC…`, and among them who gets the kernel's signals.
+const OF_SOCKETS: (u32, u32) = (0xffff_ff00, 0x8900);
+const OWNERS: [u32; 2] = [0x8901, 0x8902]; // FIOSETOWN, SIOCSPGRP
 
 /// Options of `prctl`: its death with its parent, what a tracer may, with whom it shares a core.
 const OPTIONS: [u32; 5] = [
@@ -464,6 +473,21 @@ impl If {
         self.0.push((index, u32::MAX, false, value));
         self
     }
+}
+
+/// When a request of `ioctl` is refused.
+fn requests(network: bool) -> Vec<If> {
+    let mut unknown = If(Vec::new());
+    for request in REQUESTS {
+        unknown = unknown.and_not(1, request);
+    }
+    if !network {
+        return vec![unknown];
+    }
+    let (bits, value) = OF_SOCKETS;
+    unknown.0.push((1, bits, false, value));
+    let owners = OWNERS.map(|one| If::is(1, one));
+    [unknown].into_iter().chain(owners).collect()
 }
 
 /// Calls that some arguments make dangerous: with any of these conditions they are refused.
@@ -504,7 +528,7 @@ fn conditions(allowed: &Allowed) -> Vec<(c_long, Vec<If>)> {
             libc::SYS_fcntl,
             CONTROLS.map(|one| If::is(1, one.cast_unsigned())).into(),
         ),
-        (libc::SYS_ioctl, REQUESTS.map(|one| If::is(1, one)).into()),
+        (libc::SYS_ioctl, requests(allowed.network)),
         (libc::SYS_personality, vec![If::is_not(0, u32::MAX)]),
         // Of itself only.
         (libc::SYS_prlimit64, vec![If::is_not(0, 0)]),
@@ -957,6 +981,7 @@ mod tests {
             (libc::SYS_renameat2, [3, 1, 3, 1, libc::RENAME_NOREPLACE, 0]),
             (libc::SYS_fcntl, [3, libc::F_SETFL as u32, 0, 0, 0, 0]),
             (libc::SYS_ioctl, [1, libc::TCGETS as u32, 0, 0, 0, 0]),
+            (libc::SYS_ioctl, [1, libc::FIONBIO as u32, 0, 0, 0, 0]),
             (libc::SYS_sched_setscheduler, [0, 3, 1, 0, 0, 0]),
             (libc::SYS_tgkill, [OWN, 7, 6, 0, 0, 0]),
             (libc::SYS_prlimit64, [0; 6]),
@@ -968,6 +993,31 @@ mod tests {
         ] {
             assert_eq!(run(&program, OURS, call as u32, arguments), MAKE, "{call}");
         }
+    }
+
+    /// Sockets have some more, where there are sockets.
+    #[test]
+    fn requests_are_refused_unless_they_are_known() {
+        const SIOCGIFCONF: u32 = 0x8912;
+        const BTRFS_IOC_SNAP_CREATE: u32 = 0x5000_9401;
+        let of = |network, request: u32| {
+            let allowed = Allowed {
+                network,
+                ..Allowed::default()
+            };
+            let arguments = [3, request, 0, 0, 0, 0];
+            run(&filter(&allowed), OURS, libc::SYS_ioctl as u32, arguments)
+        };
+        for network in [false, true] {
+            for known in REQUESTS {
+                assert_eq!(of(network, known), MAKE, "{known:#x}");
+            }
+            for request in OWNERS.into_iter().chain([BTRFS_IOC_SNAP_CREATE, 0]) {
+                assert_eq!(of(network, request), REFUSE, "{request:#x}");
+            }
+        }
+        assert_eq!(of(false, SIOCGIFCONF), REFUSE);
+        assert_eq!(of(true, SIOCGIFCONF), MAKE);
     }
 
     /// The number that somebody else's table has for a call.

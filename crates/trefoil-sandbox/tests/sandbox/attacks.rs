@@ -354,6 +354,39 @@ const ATTACKS: &[Attack] = &[
         control(libc::SYS_ioctl, open.as_raw_fd(), FS_IOC_SETFLAGS, flags)
     }),
     (
+        "make a request of a file that is rare",
+        All,
+        With(EPERM),
+        |w| {
+            const FIOQSIZE: i64 = 0x5460;
+            let file = w.results().join("sized");
+            let open = File::create(&file)?;
+            fs::remove_file(file)?;
+            let mut size = 0_i64;
+            control(
+                libc::SYS_ioctl,
+                open.as_raw_fd(),
+                FIOQSIZE,
+                address(&raw mut size),
+            )
+        },
+    ),
+    (
+        "take a snapshot of all around what it may write",
+        Perhaps,
+        With(EPERM),
+        |w| {
+            const BTRFS_IOC_SNAP_CREATE: i64 = 0x5000_9401;
+            let folder = File::open(w.results())?;
+            let mut arguments = [0_u8; 4096];
+            arguments[..4].copy_from_slice(&folder.as_raw_fd().to_ne_bytes());
+            arguments[8..12].copy_from_slice(b"snap");
+            let arguments = address(&raw const arguments);
+            let folder = folder.as_raw_fd();
+            control(libc::SYS_ioctl, folder, BTRFS_IOC_SNAP_CREATE, arguments)
+        },
+    ),
+    (
         "open by its own `/proc` what it has without rights",
         All,
         With(EACCES),
