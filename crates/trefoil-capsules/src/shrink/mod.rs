@@ -103,7 +103,7 @@ impl Budget {
         self
     }
 
-    /// How long it may take. (A candidate that runs then ends before.)
+    /// How long it may take, besides the candidates that run then.
     pub fn time(mut self, time: Duration) -> Self {
         self.time = time;
         self
@@ -185,8 +185,8 @@ impl fmt::Display for Shrunk {
 /// # Errors
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if no function has the file's name and types, the
 /// argument cannot be decoded or has no tree (more than eight million parts, a gibibyte of text, or
-/// 2,000 levels), or the item does not end as it did; what the system says if no file can be
-/// written; and any end of the pool. If no candidate could be decoded, or none ended the same way,
+/// 2,000 levels), its time limit is longer than the budget's time, or the item does not end as it
+/// did; what the system says if no file can be written; and any end of the pool. If no candidate could be decoded, or none ended the same way,
 /// that is no error: the original is returned, and its [`Display`](Shrunk) says "no smaller value
 /// was found".
 ///
@@ -268,6 +268,14 @@ impl<'a> Work<'a> {
         procs: &'a ProcessPool,
         budget: Budget,
     ) -> io::Result<Self> {
+        if let Some(limit) = capsule.head.limit()
+            && limit > budget.time
+        {
+            let longer = "is longer than all that may be spent (`Budget::time`)";
+            return Err(invalid(format!(
+                "the item's time limit, {limit:?}, {longer}"
+            )));
+        }
         let prepared = function.calls.prepare(capsule).map_err(invalid)?;
         let tree = prepared.tree(capsule).map_err(invalid)?;
         let width = procs.num_workers().clamp(1, WIDEST);
@@ -281,7 +289,7 @@ impl<'a> Work<'a> {
             width: if reuses { 1 } else { width },
             reuses,
             expected: capsule.head.signature.clone(),
-            limit: capsule.head.limit().unwrap_or(budget.time),
+            limit: (capsule.head.limit()).unwrap_or(budget.time.max(LEAST_LIMIT)),
             budget,
             found: Vec::new(),
             best: capsule.clone(),
@@ -297,7 +305,10 @@ impl<'a> Work<'a> {
     fn see_it_fail(&mut self) -> io::Result<()> {
         let (tree, capsule) = (self.original.0.clone(), self.original.1);
         let mut ended = Vec::new();
-        for _ in 0..self.budget.repeat.max(TRIES) {
+        for tries in 0..self.budget.repeat.max(TRIES) {
+            if tries > 0 && self.room_for_one_more() == 0 {
+                break;
+            }
             let began = Instant::now();
             let end = self.run_once(&[&tree])?.pop().flatten();
             if capsule.head.limit().is_none() {
@@ -390,7 +401,7 @@ impl<'a> Work<'a> {
     fn run_all(&mut self, trees: &[Tree]) -> io::Result<Vec<bool>> {
         // (A busy machine may be slow once.)
         let (needed, times) = match self.expected {
-            Signature::TimedOut => (2, self.budget.repeat + 1),
+            Signature::TimedOut => (2, self.budget.repeat.saturating_add(1)),
             _ => (1, self.budget.repeat),
         };
         // Of each: how often it has ended so, how often otherwise, and what was found.

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use trefoil::ProcessPool;
-use trefoil_capsules::{Budget, Capsule, KeepFailures, capsule_of, groups, replayable, shrink};
+use trefoil_capsules::{Budget, Capsule, KeepFailures, ProgressBar};
+use trefoil_capsules::{capsule_of, groups, replayable, shrink};
 
 use crate::support::{self, Test, tests, until};
 use crate::{Kept, faults};
@@ -23,6 +24,7 @@ pub(crate) fn names() {
     replayable("third", third);
     replayable("delivers", delivers);
     replayable("between", between);
+    replayable("fails_before", fails_before);
 }
 
 fn third(row: Vec<u32>) -> u32 {
@@ -66,6 +68,15 @@ fn delivers(parcels: Vec<Parcel>) {
 fn between((number, text, letter): (i64, String, Option<char>)) {
     if number > 1_000 && text.ends_with('\\') && letter == Some('\'') {
         exit(12)
+    }
+}
+
+/// The variable of a worker in which it is mended.
+const MENDED: &str = "TREFOIL_TEST_MENDED";
+
+fn fails_before(_: Vec<u8>) {
+    if std::env::var_os(MENDED).is_none() {
+        exit(13)
     }
 }
 
@@ -280,5 +291,54 @@ tests! {
         procs.kill();
         let ended = shrink(&capsule, &procs, Budget::default());
         assert!(ended.is_err());
+    }
+
+    /// Also by one that does not fail any more, or takes longer than all of it.
+    fn a_budget_is_kept_from_the_first_run_on() {
+        let kept = Kept::new("runs");
+        let procs = kept.pool();
+        let capsule = kept.capsule(&procs, vec![1, 2], fails_before);
+        let mended = ProcessPool::builder().workers(2).max_tasks_per_worker(1).env(MENDED, "yes");
+        let mended = mended.build().unwrap();
+        let budget = Budget::new().runs(20).repeat(u32::MAX);
+        let error = shrink(&capsule, &mended, budget).unwrap_err().to_string();
+        assert!(error.contains("returns a value now"), "{error}");
+        let runs = mended.stats().completed;
+        assert!((20..=25).contains(&runs), "{runs} (it asks for five process ids)");
+        let limit = Duration::from_millis(50);
+        let call = procs.call(|_: Vec<u8>| support::forever::<()>()).name("fails_before");
+        let late = call.timeout(limit).spawn(vec![1]).join().unwrap_err();
+        let late = Capsule::open(capsule_of(&late).unwrap()).unwrap();
+        let error = shrink(&late, &procs, Budget::new().time(limit / 2)).unwrap_err();
+        assert!(error.to_string().contains("time limit, 50ms, is longer"), "{error}");
+        let more = Budget::new().repeat(u32::MAX).runs(3);
+        assert!(shrink(&late, &procs, more).unwrap_err().to_string().contains("ends otherwise now"));
+    }
+
+    /// It shows the runs, and what is left.
+    fn a_bar_shows_how_far_it_is() {
+        let kept = Kept::new("bar");
+        let procs = kept.pool();
+        let rows: Vec<String> = (0..3000).map(|n| format!("row {n}")).collect();
+        let capsule = kept.capsule(&procs, rows, faults::slowly_finds_a_row);
+        let bar = ProgressBar::hidden();
+        let seen = std::thread::scope(|scope| {
+            let budget = Budget::new().runs(40).with_bar(bar.clone());
+            let shrinks = scope.spawn(|| shrink(&capsule, &procs, budget).unwrap());
+            let mut seen = Vec::new();
+            while !shrinks.is_finished() {
+                let (now, left) = (bar.position(), bar.message());
+                if !bar.is_finished() && seen.last() != Some(&(now, left.clone())) {
+                    seen.push((now, left));
+                }
+                std::thread::yield_now();
+            }
+            shrinks.join().unwrap();
+            seen
+        });
+        assert_eq!((bar.length(), bar.is_finished()), (Some(40), true));
+        assert!(seen.is_sorted_by_key(|(runs, _)| *runs), "{seen:?}");
+        let left = |(_, left): &&(u64, String)| left.ends_with(" parts");
+        assert!(seen.len() > 3 && seen.iter().find(left).is_some(), "{seen:?}");
     }
 }
