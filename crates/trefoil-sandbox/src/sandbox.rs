@@ -33,12 +33,15 @@ use crate::system::{Places, Restrictions};
 /// to (and which does not see what is mounted later). Nothing of the table depends on that.
 ///
 /// It can see the names, sizes and times of files whose folder this user may enter, and which
-/// processes there are: `stat` is not restricted. It can lock (`flock`) what it may read. Its
-/// private memory is limited by [`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit), its
-/// time by [`timeout`](trefoil::ProcessCall::timeout); all memory, its threads and its processor
-/// time by [`Limits::sandbox`](crate::Limits::sandbox). What it writes to its temporary folder is
-/// limited by the disk alone. The kernel is shared, so a sandbox does not stop an attack on an
-/// error in it, or through the processor's caches.
+/// processes there are: `stat` is not restricted. It can lock (`flock`) what it may read. Its time
+/// is limited by [`timeout`](trefoil::ProcessCall::timeout); its memory, its threads and its
+/// processor time by [`Limits::sandbox`](crate::Limits::sandbox).
+/// ([`memory_limit`](trefoil::ProcessPoolBuilder::memory_limit) is for mistakes: code that means to
+/// can raise it.) What it writes to its temporary folder is limited by the disk alone. An item may
+/// leave something behind for the next one of its worker, unless there is none
+/// ([`max_tasks_per_worker(1)`](trefoil::ProcessPoolBuilder::max_tasks_per_worker)). The kernel is
+/// shared, so a sandbox does not stop an attack on an error in it, or through the processor's
+/// caches.
 ///
 /// `build` asks the kernel what it can enforce, and tries it. What is missing is an error that says
 /// what, unless [`best_effort`](Self::best_effort) allows that.

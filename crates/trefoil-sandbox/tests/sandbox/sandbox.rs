@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use trefoil::{Bulk, ProcessPool, TaskError};
@@ -274,6 +275,27 @@ tests! {
         until(|| !first.exists());
         drop(procs);
         assert!(!second.exists() && folders().is_empty());
+    }
+
+    fn a_fresh_worker_has_nothing_of_an_earlier_item() {
+        static LEFT: AtomicU64 = AtomicU64::new(0);
+        let leave = |()| {
+            LEFT.store(1, Relaxed);
+            fs::write(std::env::temp_dir().join("left"), "words").unwrap();
+            std::thread::spawn(forever::<()>);
+        };
+        let look = |()| {
+            let threads = fs::read_dir("/proc/self/task").unwrap().count();
+            (LEFT.load(Relaxed), fs::read(std::env::temp_dir().join("left")).is_ok(), threads)
+        };
+        let builder = || ProcessPool::builder().workers(1).launcher(Sandbox::new());
+        let seen = [builder(), builder().max_tasks_per_worker(1)].map(|builder| {
+            let procs = builder.build().unwrap();
+            procs.spawn((), leave).join().unwrap();
+            procs.spawn((), look).join().unwrap()
+        });
+        let [(1, true, threads), (0, false, fresh)] = seen else { panic!("{seen:?}") };
+        assert_eq!(threads, fresh + 1);
     }
 
     fn the_folders_of_a_killed_parent_are_swept() {
