@@ -186,9 +186,9 @@ impl fmt::Display for Shrunk {
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if no function has the file's name and types, the
 /// argument cannot be decoded or has no tree (more than eight million parts, a gibibyte of text, or
 /// 2,000 levels), its time limit is longer than the budget's time, or the item does not end as it
-/// did; what the system says if no file can be written; and any end of the pool. If no candidate could be decoded, or none ended the same way,
-/// that is no error: the original is returned, and its [`Display`](Shrunk) says "no smaller value
-/// was found".
+/// did; what the system says if no file can be written; and any end of the pool. If no candidate
+/// could be decoded, or none ended the same way, that is no error: the original is returned, and
+/// its [`Display`](Shrunk) says "no smaller value was found".
 ///
 /// It blocks until the [`Budget`] is spent, or nothing is left to try: call it on no event loop.
 ///

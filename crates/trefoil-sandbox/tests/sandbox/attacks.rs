@@ -21,7 +21,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use libc::{EACCES, ENOENT, ENOSYS, EPERM, EROFS, EXDEV, c_long};
 use serde::{Deserialize, Serialize};
 use trefoil::{ProcessPool, ProcessPoolBuilder, TaskError};
-use trefoil_sandbox::Sandbox;
+use trefoil_sandbox::{Sandbox, Wrapped};
 
 /// What attacks are aimed at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -1044,6 +1044,39 @@ fn attacks(has_namespaces: bool) -> Vec<String> {
     wrong
 }
 
+/// The same attacks in bubblewrap: with few files, and as other programs start it, with all files
+/// to read.
+fn beside_bubblewrap() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let (shared, results) = (path(world.shared()), path(world.results()));
+    let few = "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin --tmpfs /tmp";
+    let ends = "--unshare-all --die-with-parent --new-session --dev /dev --proc /proc";
+    let pools = [few, "--ro-bind / /"].map(|files| {
+        let line = format!(
+            "bwrap {files} {ends} --ro-bind {shared} {shared} --bind {results} {results} --ro-bind {{exe}} {{exe}} {{exe}}"
+        );
+        let builder = ProcessPool::builder().workers(1);
+        builder.launcher(Wrapped::new(line.split(' '))).build().unwrap()
+    });
+    let mut succeed = [0, 0];
+    for (index, (name, ..)) in ATTACKS.iter().enumerate() {
+        let both = [0, 1].map(|one| attack(&pools[one], index, world));
+        println!(
+            "{name:58} few files: {:?}, all files: {:?}",
+            both[0], both[1]
+        );
+        for (count, outcome) in succeed.iter_mut().zip(&both) {
+            *count += usize::from(outcome.is_ok());
+        }
+    }
+    println!("{succeed:?} succeed of {}", ATTACKS.len());
+    let secret = attack(&pools[0], 0, world);
+    assert_eq!(secret, Err(With(ENOENT)), "a file of the home");
+    println!("all failed");
+}
+
 /// A control group below this process's, for one program.
 struct Group(PathBuf);
 
@@ -1094,6 +1127,7 @@ fn report() {
 pub(crate) const HELPERS: &[(&str, fn())] = &[
     ("attacks", report),
     ("driver", || driver(|pool| pool.plain_workers(true))),
+    ("attacks-in-bubblewrap", beside_bubblewrap),
     ("driver-of-a-sandbox", || {
         driver(|pool| pool.launcher(Sandbox::new()));
     }),
@@ -1157,6 +1191,14 @@ tests! {
         if status.signal() != Some(libc::SIGKILL) {
             assert!(status.success() && says.contains("Err(With("), "{status}: {says}");
             print!("(without a sandbox: {}) ", says.trim());
+        }
+    }
+
+    /// For the record `docs/internals/decisions/sandbox-outside.md`.
+    fn the_table_beside_bubblewrap() {
+        let is_there = Command::new("bwrap").arg("--version").output().is_ok();
+        if is_there && std::env::var_os("TREFOIL_FULL").is_some() {
+            table(this(None), "attacks-in-bubblewrap");
         }
     }
 
