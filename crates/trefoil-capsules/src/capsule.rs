@@ -27,7 +27,7 @@ use trefoil::process::{Encoded, FailedItem};
 use trefoil::{CodecError, TaskError};
 
 use crate::functions::name_of;
-use crate::signature::Signature;
+use crate::signature::{Signature, printable};
 
 /// The first bytes; another version of the format has another number.
 const MAGIC: &[u8] = b"trefoil capsule 4\n";
@@ -382,14 +382,14 @@ impl fmt::Debug for Capsule {
 }
 
 /// "fn(u8) `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and what is not
-/// in the file.
+/// in the file. Control characters are escaped.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fn({})", self.head.argument_type)?;
+        write!(f, "fn({})", printable(&self.head.argument_type))?;
         if let Some(name) = self.function() {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", printable(name))?;
         }
-        write!(f, ": {}", self.error())?;
+        write!(f, ": {}", printable(self.error()))?;
         if let Some(what) = self.body.argument.left_out() {
             write!(f, " (not kept: {what})")?;
         }

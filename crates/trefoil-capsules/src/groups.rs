@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::capsule::{self, Head};
-use crate::signature::Signature;
+use crate::signature::{Signature, printable};
 
 /// How the name of a kept item's file ends, and that of what counts those that were not kept.
 pub(crate) const ENDING: &str = "capsule";
@@ -138,7 +138,7 @@ impl std::fmt::Display for Group {
         let times = if self.count == 1 { "time" } else { "times" };
         write!(f, "{} {times} ", self.count)?;
         if let Some(name) = self.function() {
-            write!(f, "`{name}`: ")?;
+            write!(f, "`{}`: ", printable(name))?;
         }
         let smallest = self.smallest().display();
         write!(f, "{}; the smallest is {smallest}", self.cause.signature)

@@ -153,6 +153,20 @@ fn places(backtrace: &Backtrace) -> Vec<Place> {
     }
 }
 
+/// A text of a file, which may be forged, for a terminal and for a comment: control characters are
+/// escaped, but ends of lines and tabs.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => shown.push(letter),
+            _ if letter.is_control() => shown.extend(letter.escape_default()),
+            _ => shown.push(letter),
+        }
+    }
+    shown
+}
+
 fn shortened(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
@@ -187,14 +201,14 @@ impl fmt::Display for Signature {
                     return Ok(());
                 };
                 match &place.function.0 {
-                    Some(name) => write!(f, " in `{name}`"),
-                    None => write!(f, " at {}+{:#x}", place.module, place.offset),
+                    Some(name) => write!(f, " in `{}`", printable(name)),
+                    None => write!(f, " at {}+{:#x}", printable(&place.module), place.offset),
                 }
             }
             Self::OutOfMemory => f.write_str("out of memory"),
             Self::TimedOut => f.write_str("still running at its time limit"),
-            Self::Panicked { place } => write!(f, "panicked at {place}"),
-            Self::Codec { why } => f.write_str(why),
+            Self::Panicked { place } => write!(f, "panicked at {}", printable(place)),
+            Self::Codec { why } => f.write_str(&printable(why)),
         }
     }
 }

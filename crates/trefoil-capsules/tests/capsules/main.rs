@@ -597,6 +597,50 @@ tests! {
         assert!(lengths.contains(&500), "{lengths:?}");
     }
 
+    /// What lies in the directory, and is no file of an item, hinders nothing.
+    fn other_files_in_the_directory_are_left_alone() {
+        let kept = Kept::new("others");
+        let builder = kept.builder().workers(1).keep_failures_within(&kept.0, 6, u64::MAX);
+        let procs = builder.build().unwrap();
+        let fail = |text: &str| procs.spawn(text.to_owned(), ends_by_its_text).join().unwrap_err();
+        for n in 0..8 {
+            fail(&"a".repeat(n + 1));
+        }
+        assert_eq!((kept.files().len(), groups(&kept.0).unwrap()[0].count()), (6, 8));
+        // The file that counts those that are not kept cannot be written any more.
+        let is_count = |path: &PathBuf| path.extension().is_some_and(|end| end == "dropped");
+        let paths = || fs::read_dir(&kept.0).unwrap().map(|entry| entry.unwrap().path());
+        let count = paths().find(is_count).unwrap();
+        fs::remove_file(&count).unwrap();
+        fs::create_dir_all(count.join("inner")).unwrap();
+        assert!(capsule_of(&fail(&"a".repeat(50))).is_none());
+        assert!(capsule_of(&fail("b")).is_some(), "another cause has room");
+        // Folders, links and text are counted as files, and are no groups.
+        fs::create_dir(kept.0.join("folder.capsule")).unwrap();
+        fs::write(kept.0.join("text.capsule"), "trefoil capsule 4\n").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/dev/zero", kept.0.join("link.capsule")).unwrap();
+        let all = groups(&kept.0).unwrap();
+        assert_eq!(all.iter().map(trefoil_capsules::Group::files).sum::<usize>(), 6, "{all:?}");
+        let exit = capsule_of(&fail("exit"));
+        assert!(exit.is_none_or(|path| path.exists()));
+        assert!(kept.0.join("folder.capsule").exists() && count.join("inner").exists());
+    }
+
+    /// A name that somebody has chosen sends nothing to a terminal.
+    fn control_characters_are_escaped_when_they_are_shown() {
+        let kept = Kept::new("control");
+        let procs = kept.builder().workers(1).build().unwrap();
+        let exits = |row: Vec<u8>| -> u32 { exit(row[0].into()) };
+        let call = procs.call(exits).name("red \u{1b}[31m\r\u{9b}");
+        let error = call.spawn(vec![7]).join().unwrap_err();
+        let capsule = opened(&error);
+        assert_eq!(capsule.function(), Some("red \u{1b}[31m\r\u{9b}"));
+        for text in [capsule.to_string(), groups(&kept.0).unwrap()[0].to_string()] {
+            assert!(text.contains(r"`red \u{1b}[31m\r\u{9b}`"), "{text}");
+        }
+    }
+
     /// Its path is in the note all the same.
     #[cfg(target_os = "linux")] // elsewhere names are text
     fn a_directory_may_have_any_name() {
