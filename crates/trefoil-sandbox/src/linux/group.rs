@@ -374,6 +374,19 @@ mod tests {
         }
     }
 
+    /// Runs this on a thread that is not root's.
+    fn as_any_user<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                if rustix::process::geteuid().is_root() {
+                    rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65534)).unwrap();
+                }
+                act()
+            });
+            thread.join().unwrap()
+        })
+    }
+
     #[test]
     fn the_own_group_is_found_where_it_is_mounted() {
         let old = "30 24 0:26 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
@@ -405,14 +418,18 @@ mod tests {
         tree.folder("pids.max");
         let folder = fill(&tree.0, &[setting("pids.max")]).unwrap_err();
         assert!(folder.to_string().contains("pids.max"), "{folder}");
-        if !rustix::process::geteuid().is_root() {
-            let file = tree.file("cpu.max", "");
-            let mut rights = fs::metadata(&file).unwrap().permissions();
-            rights.set_readonly(true);
-            fs::set_permissions(&file, rights).unwrap();
-            let fixed = fill(&tree.0, &[setting("cpu.max")]).unwrap_err();
-            assert_eq!(fixed.kind(), io::ErrorKind::PermissionDenied);
-        }
+        let file = tree.file("cpu.max", "");
+        let mut rights = fs::metadata(&file).unwrap().permissions();
+        rights.set_readonly(true);
+        fs::set_permissions(&file, rights).unwrap();
+        let fixed = as_any_user(|| fill(&tree.0, &[setting("cpu.max")])).unwrap_err();
+        assert_eq!(fixed.kind(), io::ErrorKind::PermissionDenied);
+        assert!(fixed.to_string().contains("cpu.max"), "{fixed}");
+        // One that refuses what is written to it.
+        std::os::unix::fs::symlink("/dev/full", tree.0.join("cpu.weight")).unwrap();
+        let full = fill(&tree.0, &[setting("cpu.weight")]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert!(full.to_string().contains("cpu.weight"), "{full}");
         let file = procs(&tree.0).unwrap_err();
         assert!(file.to_string().contains("cgroup.procs"), "{file}");
         tree.file("cgroup.procs", "");

@@ -243,6 +243,31 @@ tests! {
         assert_eq!(procs.spawn(4, |n: u64| n + 1).join().unwrap(), 5);
     }
 
+    /// Nor are they moved.
+    fn a_named_group_that_has_processes_is_refused() {
+        if !is_limited() {
+            return;
+        }
+        let group = group_of("self").unwrap().with_file_name(mark());
+        fs::create_dir(&group).unwrap();
+        let mut sleeps = Command::new("sleep").arg("10000").stdin(Stdio::null()).spawn().unwrap();
+        let procs = group.join("cgroup.procs");
+        fs::write(&procs, sleeps.id().to_string()).unwrap();
+        let limits = Limits::new().memory(1 << 30).group(&group);
+        let refused = ProcessPool::builder().launcher(limits).build().unwrap_err().to_string();
+        assert!(refused.contains("has processes, which are not this program's to move"), "{refused}");
+        let left = fs::read_to_string(&procs).unwrap();
+        assert_eq!(left.trim(), sleeps.id().to_string());
+        sleeps.kill().unwrap();
+        sleeps.wait().unwrap();
+        // Once it has none, it is used.
+        let limits = || Limits::new().memory(1 << 30).group(&group);
+        let procs = ProcessPool::builder().workers(1).launcher(limits()).build().unwrap();
+        assert!(procs.spawn((), own_group).join().unwrap().starts_with(&group));
+        drop(procs);
+        until(|| fs::remove_dir(&group).is_ok());
+    }
+
     fn another_user_without_a_group_is_told_how_to_get_one() {
         if !rustix::process::geteuid().is_root() || group_of("self").is_none() {
             return;
