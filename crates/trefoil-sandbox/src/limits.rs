@@ -127,6 +127,11 @@ impl Wanted {
             set("memory", "memory.swap.max", bytes.to_string());
         }
         if let Some(most) = self.processes {
+            if most < 2 {
+                return Err(format!(
+                    "a worker has two threads of its own, so a limit of {most} processes is too low"
+                ));
+            }
             set("pids", "pids.max", most.to_string());
         }
         match self.cpu {
@@ -172,7 +177,8 @@ impl Limits {
         self
     }
 
-    /// How many processes and threads there may be, the worker's own two threads among them.
+    /// How many processes and threads there may be, the worker's own two threads among them; so at
+    /// least 2.
     pub fn processes(mut self, most: u64) -> Self {
         self.wanted.processes = Some(most);
         self

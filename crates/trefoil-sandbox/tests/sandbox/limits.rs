@@ -228,6 +228,8 @@ tests! {
             let wrong = refused(Limits::new().cpu(cpu));
             assert!(wrong.contains("processor time"), "{wrong}");
         }
+        let few = refused(Limits::new().processes(1));
+        assert!(few.contains("a limit of 1 processes is too low"), "{few}");
         if is_limited() {
             return;
         }
