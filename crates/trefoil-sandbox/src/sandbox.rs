@@ -25,7 +25,7 @@ use crate::system::{Places, Restrictions};
 /// | starts a process or executes a program | that it can only make threads. With [`allow_exec`](Self::allow_exec): that program, in the same sandbox, in the worker's process group |
 /// | signals or traces another process, reads its memory, its descriptors or its files in `/proc`, changes its limits or its priority | that it is not allowed |
 /// | makes a namespace, mounts; uses keys, `io_uring`, `bpf`, `perf`, `userfaultfd`, System V's memory, `memfd_create`; gains rights by a set-user-id program | that such calls fail |
-/// | makes a call that is newer than this crate, or is rare | that there is no such call ([`allow_syscall`](Self::allow_syscall)); one of a 32-bit program ends it |
+/// | makes a call that is newer than this crate, or is rare | that there is no such call, and that a rare request of `ioctl` is not allowed ([`allow_syscall`](Self::allow_syscall)); a call of a 32-bit program ends it |
 /// | survives this process | that the kernel kills it with this process, also by `SIGKILL` |
 ///
 /// Where user namespaces can be made, the workers of a pool are in one, too, with a network that
