@@ -5,9 +5,14 @@
 //! do what strangers' scripts do: loop, fill the memory, overflow the stack, open files and
 //! sockets, start programs, end the process. Each runs in a worker whose process the kernel
 //! restricts (`Sandbox`), with a limit of memory and of time, so each costs its own result and
-//! nothing else. The last lines compare the scripts that compute with the same ones in workers
-//! without a sandbox, and on threads. Where the machine delegates control groups, those limit the
-//! workers, too.
+//! nothing else. (A script that takes over its worker, by machine code for example, can change the
+//! results of later ones there: if strangers must be safe from one another, give each a fresh
+//! process, with `max_tasks_per_worker(1)`.) Where the machine delegates control groups, those
+//! limit the workers, too.
+//!
+//! The last lines compare the scripts that compute with the same ones in workers without a sandbox,
+//! and on threads. A worker in a sandbox is a plain one, which is sent its items through a stream,
+//! and the sandbox itself adds nothing to a call: the line between shows plain workers without one.
 //!
 //! What it said on two processors with nothing else to do (2026-11-30):
 //!
@@ -23,9 +28,15 @@
 //!    200 starts a program     its error: .. id: Cannot allocate memory
 //!    200 ends the process     its worker ended with code 3
 //! 10000 scripts in 33.9s; 600 workers were replaced
-//! in a sandbox: 27552 scripts/s, a call 71.3µs
-//! without: 39592 scripts/s, a call 9.7µs
-//! on threads: 22078 scripts/s
+//! ```
+//!
+//! And the last lines, beside other programs that computed:
+//!
+//! ```text
+//! in a sandbox: 13610 scripts/s, a call 31.3µs
+//! in plain workers: 13937 scripts/s, a call 36.4µs
+//! in usual workers: 15103 scripts/s, a call 8.3µs
+//! on threads: 10240 scripts/s
 //! ```
 
 use std::collections::BTreeMap;
@@ -177,8 +188,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A script that computes, in a sandbox and without; and a call of a function that does nothing.
     let rate = |begin: Instant| count as f64 / begin.elapsed().as_secs_f64();
     let computes = || vec![text(0); count];
-    let plain = ProcessPool::builder().build()?;
-    for (place, procs) in [("in a sandbox", &procs), ("without", &plain)] {
+    let plain = ProcessPool::builder().plain_workers(true).build()?;
+    let usual = ProcessPool::builder().build()?;
+    for (place, procs) in [
+        ("in a sandbox", &procs),
+        ("in plain workers", &plain),
+        ("in usual workers", &usual),
+    ] {
         procs.map(vec![text(0); 100], script)?; // the workers have started
         let begin = Instant::now();
         procs.map(computes(), script)?;
