@@ -193,6 +193,16 @@ fn ordinary(procs: &ProcessPool) {
         all.into_iter().map(|one| one.join().unwrap()).sum::<i32>()
     };
     assert_eq!(procs.spawn((), threads).join().unwrap(), 28);
+    // Requests of `ioctl` that the standard library makes.
+    let asks = |()| {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        one.set_nonblocking(true).unwrap();
+        (
+            one.take_error().is_ok(),
+            io::IsTerminal::is_terminal(&io::stderr()),
+        )
+    };
+    assert_eq!(procs.spawn((), asks).join().unwrap(), (true, false));
     let panics = procs.spawn((), |()| -> () { panic!("it panics") }).join();
     assert!(matches!(panics, Err(TaskError::Panicked(panic)) if panic.message() == "it panics"));
 }
