@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use trefoil::process::Portable;
-use trefoil::{Bulk, ProcessPool, TaskError};
+use trefoil::{Bulk, ProcessPool, ProcessPoolBuilder, TaskError};
 use trefoil_capsules::{Budget, Capsule, KeepFailures, capsule_of, groups, replayable};
 use trefoil_capsules::{replayable_with, shrink};
 
@@ -155,6 +155,14 @@ pub(crate) fn slowly_finds_a_row(rows: Vec<String>) {
     }
 }
 
+/// A process for each run, forked where that can be done.
+fn builder() -> ProcessPoolBuilder {
+    let builder = ProcessPool::builder().workers(2).max_tasks_per_worker(1);
+    #[cfg(target_os = "linux")]
+    let builder = builder.start_method(trefoil::process::StartMethod::ForkServer);
+    builder
+}
+
 /// Runs a fault with a large argument, and makes that small.
 fn run<A, R>(name: &'static str, large: A, f: fn(A) -> R, distance: impl Fn(&A) -> usize) -> Row
 where
@@ -162,8 +170,7 @@ where
     R: Portable,
 {
     let kept = Kept::new(name);
-    let builder = ProcessPool::builder().workers(2).max_tasks_per_worker(1);
-    let builder = builder.memory_limit(512 << 20).env("RUST_BACKTRACE", "0");
+    let builder = builder().memory_limit(512 << 20).env("RUST_BACKTRACE", "0");
     let builder = builder.keep_failures(&kept.0);
     let procs = builder.build().unwrap();
     let bytes = encode(&large);
@@ -544,8 +551,7 @@ fn beyond_its_context(context: &Vec<String>, at: Vec<usize>) -> usize {
 /// The thirtieth.
 fn with_a_context(name: &'static str) -> Row {
     let kept = Kept::new(name);
-    let builder = ProcessPool::builder().workers(2).max_tasks_per_worker(1);
-    let procs = builder.keep_failures(&kept.0).build().unwrap();
+    let procs = builder().keep_failures(&kept.0).build().unwrap();
     let context: Vec<String> = (0..50).map(letters).collect();
     let at: Vec<usize> = (0..600)
         .map(|n| if n == 444 { 3000 } else { n % 50 })
