@@ -61,7 +61,7 @@ pub(crate) const LONGEST_PAUSE_AFTER_KILLS: u64 = 50;
 /// after which time without progress, in nanoseconds: about what starting it takes. The docs of
 /// `trefoil-machines` state it.
 pub(crate) const ONE_MORE_WORKER: f64 = 300e6;
-/// The same of workers that are children of this process, without their initializers.
+/// The least of workers that are children of this process; with slow initializers it is more.
 pub(crate) const ONE_MORE_WORKER_HERE: f64 = 5e6;
 /// How long a worker above the minimum is idle before it leaves, unless the builder says otherwise.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

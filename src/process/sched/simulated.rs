@@ -18,6 +18,8 @@
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
 //! - before something is due nothing happens, and then something does (`sim_due`);
+//! - while a planned replacement is under way, no fewer workers take items than before
+//!   (`sim_succession`), also while the bounds of the pool change (`sim_width`);
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -58,6 +60,7 @@ mod sim_due;
 mod sim_jobs;
 mod sim_stopped;
 mod sim_succession;
+mod sim_width;
 mod sim_worker;
 
 use self::sim_book::*;
@@ -169,6 +172,18 @@ struct World {
     passes_by: u64,
     /// How often time has passed until that was due.
     hit: HashMap<String, u32>,
+    /// The bounds change, with this chance at a step.
+    resizes: Option<u64>,
+    /// The bounds that were set last.
+    bounds: Option<(usize, usize)>,
+    /// A process is there some time after it was asked for, as with a launcher or a fork server.
+    starts_later: bool,
+    /// The slots that wait for one.
+    coming: Vec<usize>,
+    /// How many of these were not wanted any more.
+    withdrawn: u32,
+    /// How often the bounds were set while workers that were too many had items.
+    narrowed: u32,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -249,6 +264,12 @@ impl World {
             most_frames: 0,
             passes_by: 4,
             hit: HashMap::new(),
+            resizes: None,
+            bounds: None,
+            starts_later: false,
+            coming: Vec::new(),
+            withdrawn: 0,
+            narrowed: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -288,6 +309,7 @@ impl World {
             );
         }
         self.check_places();
+        self.check_width();
         // (While a hook has an item, its error is on its way.)
         let jobs = self.sched.jobs.all();
         let jobs = jobs.filter(|job| !job.is_read());
@@ -318,40 +340,12 @@ impl World {
                     self.hopeless |= rules::is_hopeless(&self.sched, SlotId(index));
                 }
                 Action::Spawn(SlotId(index)) => {
-                    assert!(!self.broken, "nothing is started after a breakdown");
-                    let gates = Arc::new(Front::own());
-                    let peer = if self.plain {
-                        Peer::on_stream(self.forwarded)
+                    self.check_start();
+                    if self.starts_later {
+                        self.coming.push(index);
                     } else {
-                        Peer::on_pages((*gates).clone())
-                    };
-                    let pid = 100 + index as u32;
-                    self.sched.started(index, pid, peer, self.now);
-                    self.sims.resize_with(self.sched.workers.len(), || None);
-                    assert!(self.sims[index].is_none(), "one process in one place");
-                    self.sims[index] = Some(Sim {
-                        gates,
-                        unread: VecDeque::new(),
-                        inbox: VecDeque::new(),
-                        begun: 0,
-                        served: 0,
-                        initialized: !self.initializes,
-                        contexts: HashSet::new(),
-                        retires: false,
-                        asks: false,
-                        running: None,
-                        since: self.now,
-                        until: self.now,
-                        said: Vec::new(),
-                        heard: Vec::new(),
-                        hello: false,
-                        leaves: false,
-                        frozen: false,
-                        killed: false,
-                        held: false,
-                        replaced: false,
-                        condemned: None,
-                    });
+                        self.start(index);
+                    }
                 }
                 Action::Send(SlotId(worker), mut head, items) => {
                     head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
@@ -363,7 +357,11 @@ impl World {
                 Action::Hear(SlotId(index)) => self.hear(index, true),
                 Action::Ring(SlotId(index)) => self.ring(index),
                 Action::Nudge(_) => self.nudges += 1,
-                Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
+                Action::Withdraw(SlotId(index)) => {
+                    let place = self.coming.iter().position(|slot| *slot == index);
+                    self.coming.swap_remove(place.expect("it was asked for"));
+                    self.withdrawn += 1;
+                }
                 Action::Abandon {
                     slot: SlotId(index),
                     surely,
@@ -384,9 +382,57 @@ impl World {
         }
     }
 
+    /// The slot `index` gets a process.
+    fn start(&mut self, index: usize) {
+        assert!(!self.broken, "nothing is started after a breakdown");
+        let gates = Arc::new(Front::own());
+        let peer = if self.plain {
+            Peer::on_stream(self.forwarded)
+        } else {
+            Peer::on_pages((*gates).clone())
+        };
+        let pid = 100 + index as u32;
+        self.sched.started(index, pid, peer, self.now);
+        self.sims.resize_with(self.sched.workers.len(), || None);
+        assert!(self.sims[index].is_none(), "one process in one place");
+        self.sims[index] = Some(Sim {
+            gates,
+            unread: VecDeque::new(),
+            inbox: VecDeque::new(),
+            begun: 0,
+            served: 0,
+            initialized: !self.initializes,
+            contexts: HashSet::new(),
+            retires: false,
+            asks: false,
+            running: None,
+            since: self.now,
+            until: self.now,
+            said: Vec::new(),
+            heard: Vec::new(),
+            hello: false,
+            leaves: false,
+            frozen: false,
+            killed: false,
+            held: false,
+            replaced: false,
+            condemned: None,
+        });
+    }
+
     fn step(&mut self) {
         self.execute();
         self.fail();
+        if !self.coming.is_empty() && self.chance(6) {
+            let one = self.random(self.coming.len() as u64) as usize;
+            let index = self.coming.swap_remove(one);
+            self.start(index);
+        }
+        if let Some(seldom) = self.resizes
+            && self.chance(seldom)
+        {
+            self.resize();
+        }
         let worker = self.some_worker();
         match self.random(24) {
             0 if self.hostile => self.submit(),

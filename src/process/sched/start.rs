@@ -7,6 +7,7 @@ use super::peer::Peer;
 use super::sent_frame::{FrameDraft, UNKNOWN_COST};
 use super::slot_id::SlotId;
 use super::state::Sched;
+use super::workers::Stage;
 use super::{rules, send, succession, take_back};
 use crate::process::job::item_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
@@ -14,13 +15,17 @@ use crate::process::value::chunk::Piece;
 /// Worker `slot` has a process, which has not said hello yet.
 pub(super) fn started(sched: &mut Sched, slot: SlotId, pid: u32, peer: Peer) {
     sched.counters.stats.lock().started += 1;
-    sched.workers[slot].starts(pid, peer, sched.now);
+    let is_far = sched.policy.starts_far;
+    sched.workers[slot].starts(pid, peer, is_far, sched.now);
 }
 
 /// Worker `slot` has said hello, and runs the right build.
 pub(super) fn hello(sched: &mut Sched, slot: SlotId) {
     if sched.workers[slot].says_hello(sched.now) {
-        prepare(sched, slot);
+        rules::send_surplus_away(sched); // its initializers may never end
+        if sched.workers[slot].stage() == Stage::Preparing {
+            prepare(sched, slot);
+        }
     }
 }
 
@@ -52,17 +57,17 @@ fn is_ready(sched: &mut Sched, slot: SlotId) {
     let took = sched.workers[slot].initialized(sched.now);
     sched.start_takes = took.max(sched.start_takes * 3 / 4);
     take_place(sched, slot);
-    // (It counts among those that serve already.)
-    let is_needless = sched.broken.is_some() || rules::is_surplus(sched);
     let must_wait = succession::predecessor_runs(&sched.workers, slot);
     let worker = &mut sched.workers[slot];
-    if is_needless {
-        worker.gets_no_more();
-    } else if must_wait {
+    if sched.broken.is_some() {
+        return worker.gets_no_more();
+    }
+    if must_wait {
         worker.waits();
     } else {
         worker.serves();
     }
+    rules::send_surplus_away(sched);
 }
 
 /// Worker `slot` is ready: the one that it replaces leaves.

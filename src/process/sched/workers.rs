@@ -112,7 +112,7 @@ pub(crate) struct Worker {
     served: u64,
     /// By how many items its life is shorter than it might be (`succession`).
     shorter_by: u64,
-    /// When its process was asked for, and when it was ready.
+    /// From when on its start counts, and when it was ready.
     asked_at: Instant,
     ready_at: Instant,
     is_outgoing: bool,
@@ -186,10 +186,14 @@ impl Worker {
         self.stage = Stage::Down(Some(now));
     }
 
-    /// It has a process, which has not said hello.
-    pub(super) fn starts(&mut self, pid: u32, peer: Peer, now: Instant) {
+    /// It has a process, which has not said hello. (The time until then is a part of what a start
+    /// takes only if the process `is_far`: a fork server runs the initializers in that time, once.)
+    pub(super) fn starts(&mut self, pid: u32, peer: Peer, is_far: bool, now: Instant) {
         self.stage = Stage::Starting(now);
         (self.pid, self.peer) = (pid, peer);
+        if !is_far {
+            self.asked_at = now;
+        }
     }
 
     /// It will not reach `init`.
@@ -207,7 +211,7 @@ impl Worker {
         starts
     }
 
-    /// All initializers have run. Returns how long it took since its process was asked for.
+    /// All initializers have run. Returns how long its start took.
     pub(super) fn initialized(&mut self, now: Instant) -> Duration {
         self.served = 0;
         self.ready_at = now;
@@ -259,6 +263,7 @@ impl Worker {
     pub(super) fn becomes_surplus(&mut self) {
         self.stage = Stage::Retiring;
         self.is_outgoing = false;
+        self.has_all = false;
         self.fruitful = true;
     }
 
@@ -283,7 +288,7 @@ impl Worker {
     /// Items that it had not begun have come back, so it may have others instead. (A worker that is
     /// slow to begin would otherwise leave without having run any, and so would the next.)
     pub(super) fn has_given_back(&mut self, policy: &Policy) {
-        if self.has_all && self.stage == Stage::Retiring && self.left(policy) > 0 {
+        if self.may_serve_again() && self.left(policy) > 0 {
             self.stage = Stage::Ready;
             self.has_all = false;
         }
@@ -487,6 +492,11 @@ impl Worker {
     /// Whether none of its items is wanted, and it runs none. It may never report that.
     pub(super) fn is_through(&self) -> bool {
         self.planned_kill.is_none() && !self.frames.are_wanted()
+    }
+
+    /// Whether it gets no more items, unless some of those that it has come back.
+    pub(super) fn may_serve_again(&self) -> bool {
+        self.has_all && self.stage == Stage::Retiring
     }
 
     /// Whether it gets no more items, and is idle.

@@ -3,20 +3,23 @@
 //! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
 //! including those that are idle or being started. If it is known how long items take, there are
 //! only so many workers that each has as much work as starting another takes: [`ONE_MORE_WORKER`],
-//! or [`ONE_MORE_WORKER_HERE`] if they are children of this process. Workers are alike, so the
-//! first empty slots are filled. Independent of that, another worker is started when none of the
-//! existing ones has made progress for so long. There are never more than the maximum.
+//! or, if they are children of this process, what the last ones have taken with their initializers,
+//! and [`ONE_MORE_WORKER_HERE`] at least. Workers are alike, so the first empty slots are filled.
+//! Independent of that, another worker is started when none of the existing ones has made progress
+//! for so long. There are never more than the maximum.
 //!
-//! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
-//! the minimum.
+//! **Shrinking.** A worker that has been idle for a while leaves, unless fewer than the minimum
+//! would take items.
 //!
 //! A pool has bounds if its user has given them (`api/worker_range.rs`), or its launcher
 //! (`Capabilities::elastic`, `launch/mod.rs`); launchers for clusters have their defaults in
-//! `crates/trefoil-machines/`. If they are [set](set_workers) later, the workers above the maximum
-//! end what they have begun, and leave.
+//! `crates/trefoil-machines/`. If they are [set](set_workers) later, those above the maximum end
+//! what they have begun, and leave; first of all who takes no items yet, because otherwise nobody
+//! might, for as long as an initializer takes.
 //!
-//! Tests: `src/process/sched/simulated.rs`; `tests/process/width.rs`.
+//! Tests: `src/process/sched/simulated/sim_width.rs`; `tests/process/width.rs`.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -44,8 +47,8 @@ pub(in crate::process::sched) struct Size {
 }
 
 /// The numbers of the workers that are being replaced, and are in such a stage.
-fn outgoing(sched: &Sched, is_in: fn(&Stage) -> bool) -> HashSet<usize> {
-    let outgoing = |worker: &&Worker| worker.is_outgoing() && is_in(&worker.stage());
+fn outgoing(sched: &Sched, is_in: fn(&Worker) -> bool) -> HashSet<usize> {
+    let outgoing = |worker: &&Worker| worker.is_outgoing() && is_in(worker);
     let workers = sched.workers.iter().filter(outgoing);
     workers.map(Worker::number).collect()
 }
@@ -57,7 +60,7 @@ fn succeeds(outgoing: &HashSet<usize>, worker: &Worker) -> bool {
 
 /// How many of the slots have or should have a process.
 pub(in crate::process::sched) fn size(sched: &Sched) -> Size {
-    let outgoing = outgoing(sched, |stage| !stage.is_down());
+    let outgoing = outgoing(sched, |worker| !worker.stage().is_down());
     let Some(elastic) = sched.policy.elastic else {
         let end = sched.workers.len();
         return Size {
@@ -144,12 +147,12 @@ fn predecessor_serves(sched: &Sched, slot: SlotId) -> bool {
 }
 
 /// For how long a worker should have work before another is started, in nanoseconds: about what
-/// starting it takes.
+/// starting it takes, with its initializers.
 fn one_more(sched: &Sched) -> f64 {
     if sched.policy.starts_far {
         ONE_MORE_WORKER
     } else {
-        ONE_MORE_WORKER_HERE
+        ONE_MORE_WORKER_HERE.max(sched.start_takes.as_nanos() as f64)
     }
 }
 
@@ -204,15 +207,12 @@ fn grows_at(sched: &Sched, outgoing: &HashSet<usize>) -> Option<Instant> {
     Some(last + Duration::from_nanos(one_more(sched) as u64))
 }
 
-/// How many workers may leave, and after how long an idle time.
+/// How many workers may leave, and after how long an idle time. (Those that take no items yet do
+/// not count: until they do, the idle ones are all that there is.)
 fn excess(sched: &Sched) -> Option<(usize, Duration)> {
     let elastic = sched.policy.elastic?;
-    let outgoing = outgoing(sched, |stage| {
-        matches!(stage, Stage::Ready | Stage::Retiring)
-    });
-    let is_there = |worker: &&Worker| !worker.is_away() && !succeeds(&outgoing, worker);
-    let there = sched.workers.iter().filter(is_there);
-    let excess = there.count().saturating_sub(elastic.least);
+    let take = |worker: &Worker| worker.stage() == Stage::Ready;
+    let excess = sched.workers.count(take).saturating_sub(elastic.least);
     let leaves = excess > 0 && !sched.jobs.wait() && sched.stop.is_none();
     leaves.then_some((excess, sched.policy.idle))
 }
@@ -273,35 +273,56 @@ pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, mo
         sched.workers.add(Worker::new(number, sched.now));
     }
     sched.policy.elastic = Some(Elastic { least, most });
-    // The idle ones leave first, and of all the last, because the first slots are filled first.
-    for idle in [true, false] {
-        for slot in sched.workers.ids().rev() {
-            if is_surplus(sched)
-                && serves(&sched.workers[slot])
-                && (sched.workers[slot].is_idle() == idle)
-            {
-                sched.workers[slot].becomes_surplus();
-                take_back::take_all_back(sched, slot);
-            }
+    send_surplus_away(sched);
+}
+
+/// If more workers serve the pool than it should have, some get no more items, and leave.
+pub(in crate::process::sched) fn send_surplus_away(sched: &mut Sched) {
+    // (Without one that is replaced its successor counts.)
+    while let Some(excess) = surplus(sched).filter(|excess| *excess > 0) {
+        for slot in first_to_leave(sched, excess) {
+            sched.workers[slot].becomes_surplus();
+            take_back::take_all_back(sched, slot);
         }
     }
 }
 
-/// Whether a worker has a place among those that the pool should have.
-fn serves(worker: &Worker) -> bool {
-    matches!(
-        worker.stage(),
-        Stage::Ready | Stage::Waiting | Stage::Preparing
-    )
+/// So many workers without whom the pool loses least: those whose initializers still run, then the
+/// others that take no items now, then the idle ones; and of all the last, because the first slots
+/// are filled first.
+fn first_to_leave(sched: &Sched, count: usize) -> Vec<SlotId> {
+    let outgoing = outgoing(sched, may_take_items);
+    let mut leavers = Vec::new();
+    for (slot, worker) in sched.workers.numbered() {
+        if serves(worker) && !succeeds(&outgoing, worker) {
+            let rank = match worker.stage() {
+                Stage::Preparing => 0,
+                Stage::Ready => 2 + u32::from(!worker.is_idle()),
+                _ => 1,
+            };
+            leavers.push((rank, Reverse(slot.0), slot));
+        }
+    }
+    leavers.sort_by_key(|(rank, last, _)| (*rank, *last));
+    leavers.truncate(count);
+    leavers.into_iter().map(|(.., slot)| slot).collect()
 }
 
-/// Whether more workers serve the pool than it should have.
-pub(in crate::process::sched) fn is_surplus(sched: &Sched) -> bool {
-    let most = sched.policy.elastic.map(|elastic| elastic.most);
-    most.is_some_and(|most| {
-        // (One that is ready takes the other's place just now.)
-        let outgoing = outgoing(sched, |stage| *stage == Stage::Ready);
-        let counts = |worker: &&Worker| serves(worker) && !succeeds(&outgoing, worker);
-        sched.workers.iter().filter(counts).count() > most
-    })
+/// Whether a worker takes items, or might again.
+fn may_take_items(worker: &Worker) -> bool {
+    worker.stage() == Stage::Ready || worker.may_serve_again()
+}
+
+/// Whether a worker has a place among those that the pool should have.
+fn serves(worker: &Worker) -> bool {
+    may_take_items(worker) || matches!(worker.stage(), Stage::Waiting | Stage::Preparing)
+}
+
+/// How many workers more serve the pool than it should have, if it has bounds.
+fn surplus(sched: &Sched) -> Option<usize> {
+    let most = sched.policy.elastic?.most;
+    // (One that is ready takes the other's place just now.)
+    let outgoing = outgoing(sched, may_take_items);
+    let counts = |worker: &Worker| serves(worker) && !succeeds(&outgoing, worker);
+    Some(sched.workers.count(counts).saturating_sub(most))
 }

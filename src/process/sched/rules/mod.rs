@@ -8,7 +8,7 @@
 //! | [`close_by`]: a frame's items were all taken back | `cancel` | `ends` |
 //! | [`after_job`]: a job has ended | `finish` | `contexts` |
 //! | [`wanted_from`], [`shrinks_at`], [`shrink`]: how many workers there are | `due` | `elastic` |
-//! | [`is_surplus`]: a worker is ready | `start` | `elastic` |
+//! | [`send_surplus_away`]: a worker says hello, or is ready | `start` | `elastic` |
 //! | [`shows_nothing`], [`is_hopeless`]: a worker has died | `deaths` | `elastic` |
 //!
 //! The scheduler knows no rule by its name: these functions are all that it calls.
@@ -29,7 +29,7 @@ use crate::process::value::chunk::Piece;
 use crate::task::WorkerExit;
 
 pub(super) use self::elastic::{
-    is_hopeless, is_surplus, set_workers, shrink, shrinks_at, size, wanted_from,
+    is_hopeless, send_surplus_away, set_workers, shrink, shrinks_at, size, wanted_from,
 };
 
 /// Whether these items of a job go alone, to an idle worker.
