@@ -81,9 +81,10 @@ impl ProcessPoolBuilder {
     /// or what the [launcher](Self::launcher) has room for.
     ///
     /// With a range there are as many as the work asks for, within these bounds: another worker is
-    /// started for items that wait longer than starting it takes (some milliseconds; with a
-    /// launcher, 300), and one that has been idle for the [`idle_timeout`](Self::idle_timeout)
-    /// leaves. [`ProcessPool::set_workers`] sets other bounds later.
+    /// started for items that wait longer than a start takes, with its initializer (at least 5 ms;
+    /// with a launcher, 300), and one that has been idle for the
+    /// [`idle_timeout`](Self::idle_timeout) leaves. [`ProcessPool::set_workers`] sets other bounds
+    /// later.
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -21,7 +21,6 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use crate::loom::Mutex;
-use crate::loom::atomic::Ordering;
 use crate::process::job::CallOptions;
 use crate::process::job::running_hook::RunningHook;
 use crate::process::limits::{DROP_LIMIT, MOST_WORKERS};
@@ -122,11 +121,10 @@ impl ProcessPool {
     }
 
     /// From now on the pool has so many workers, or as many as the work asks for within a range, as
-    /// in [`workers`](crate::ProcessPoolBuilder::workers); 0 means the number that it was built
-    /// with.
+    /// in [`workers`](crate::ProcessPoolBuilder::workers); 0 means those that it was built with.
     ///
-    /// Returns at once. Workers that are too many end the items that they have begun, and leave;
-    /// what they have not begun runs elsewhere. After [`shutdown`](Self::shutdown) nothing changes.
+    /// Returns at once. Workers that are too many end the items that they have begun, and leave
+    /// (those first that are still being started); what they have not begun runs elsewhere. After [`shutdown`](Self::shutdown) nothing changes.
     ///
     /// # Panics
     /// If a number is more than the 65,536 that a pool can have, or the first of a range is above
@@ -147,16 +145,15 @@ impl ProcessPool {
             let Some(settings) = self.shared().settings() else {
                 return;
             };
-            (least, most) = (settings.workers, settings.workers);
+            let built = settings.policy.elastic;
+            let number = settings.workers;
+            (least, most) = built.map_or((number, number), |built| (built.least, built.most));
         }
         assert!(
             least <= most && most <= MOST_WORKERS,
             "trefoil: a pool cannot have from {least} to {most} workers: at most {MOST_WORKERS}"
         );
-        let mail = [Mail::SetWorkers(least, most)];
-        if self.shared().mailbox.push(mail).is_ok() {
-            self.shared().width.store(most, Ordering::Relaxed); // a number
-        }
+        self.shared().set_workers(least, most);
     }
 
     /// Runs `f(arg)` in a worker.

@@ -118,6 +118,9 @@ pub(crate) struct PoolState {
     pub(crate) counters: Arc<Counters>,
     /// How many workers the pool should have at most.
     pub(crate) width: AtomicUsize,
+    /// Who sets it holds this, until its message is on its way: so the number of the last message
+    /// stays.
+    resizes: Mutex<()>,
     /// The process ids of the workers, by slot; 0: the slot has no process.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// The driver; `None` before it has begun and after it has ended.
@@ -143,6 +146,7 @@ impl PoolState {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new(&settings.unenforced)),
             width: AtomicUsize::new(settings.workers),
+            resizes: Mutex::new(()),
             pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
@@ -155,6 +159,17 @@ impl PoolState {
     /// How many workers the pool should have at most.
     pub(crate) fn width(&self) -> usize {
         self.width.load(Ordering::Relaxed) // a number
+    }
+
+    /// From now on there are from `least` to `most` workers.
+    pub(crate) fn set_workers(&self, least: usize, most: usize) {
+        if self.mailbox.is_foreign() {
+            return; // the lock may be held, for ever, by a thread that a fork has left behind
+        }
+        let _one = self.resizes.lock();
+        if self.mailbox.push([Mail::SetWorkers(least, most)]).is_ok() {
+            self.width.store(most, Ordering::Relaxed); // a number
+        }
     }
 
     /// The settings of the pool. `None`: it has ended, or belongs to the process that forked this.
