@@ -311,6 +311,63 @@ tests! {
         assert_eq!((procs.stats().started, procs.stats().died), (0, 0));
     }
 
+    fn an_initializer_that_fails_in_the_next_server_fails_the_pool() {
+        let notes = Scratch::new("next");
+        let only_once = |notes: String| {
+            note(&notes, 1);
+            assert!(support::noted(&notes) == 1, "no second time");
+        };
+        let procs = forked(1).initializer(notes.text(), only_once).build().unwrap();
+        let worker = procs.spawn((), |()| id()).join().unwrap();
+        let server = server(&procs);
+        kill(server);
+        until(|| notes.notes().len() == 2);
+        kill(worker);
+        let mut error = None;
+        until(|| {
+            let end = procs.spawn((), |()| ()).join();
+            error = end.err().filter(|error| matches!(error, TaskError::Panicked(_)));
+            error.is_some()
+        });
+        assert!(error.unwrap().to_string().contains("no second time"));
+        procs.set_workers(2);
+        assert!(procs.spawn((), |()| ()).join().is_err());
+    }
+
+    fn an_initializer_may_become_another_program() {
+        use std::os::unix::process::CommandExt;
+        let before = census();
+        let becomes = |name: String| drop(std::process::Command::new(name).arg("3600").exec());
+        let procs = forked(2).initializer("true".to_owned(), becomes).build().unwrap();
+        let exit = died(procs.spawn((), |()| ()).join());
+        assert_eq!(exit.code(), Some(0), "{exit}");
+        drop(procs);
+        // One that stays is ended with its pool.
+        let procs = forked(2).initializer("sleep".to_owned(), becomes).build().unwrap();
+        let waits = procs.call(|()| ()).within(Duration::from_millis(100)).spawn(());
+        assert!(matches!(waits.join(), Err(TaskError::TimedOut(_))));
+        drop(procs);
+        nothing_left_since(before);
+    }
+
+    fn what_an_initializer_has_started_ends_with_the_server() {
+        let notes = Scratch::new("started");
+        #[allow(clippy::zombie_processes)] // it ends with the server
+        let starts = |notes: String| {
+            let child = support::sleeper().spawn().unwrap();
+            note(&notes, u64::from(child.id()));
+        };
+        let procs = forked(2).initializer(notes.text(), starts).build().unwrap();
+        for _ in 0..3 {
+            died(procs.spawn((), |()| -> () { std::process::abort() }).join());
+        }
+        assert_eq!(procs.map(0..10, |n: u32| n).unwrap().len(), 10);
+        let [child] = notes.notes()[..] else { panic!() };
+        assert!(is_there(child as u32), "workers' deaths do not end it");
+        drop(procs);
+        until(|| is_dead(child as u32));
+    }
+
     fn what_is_impossible_is_an_error_of_build() {
         let plain = forked(1).plain_workers(true).build().unwrap_err();
         assert!(matches!(plain, PoolError::Start(_)), "{plain}");

@@ -5,10 +5,11 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Scratch, Test, note, tests, until};
-use trefoil::process::{Portable, StartMethod};
+use support::{Dice, Scratch, Test, forever, note, tests, until};
+use trefoil::process::{Portable, StartMethod, retire, worker_index};
 use trefoil::{PoolError, ProcessPool, Shutdown, Task};
 
 /// Holds its worker until the file is there.
@@ -28,6 +29,13 @@ fn begins_and_waits((notes, path): (String, String)) -> u32 {
 fn different<R: Portable + Eq + std::hash::Hash>(calls: Vec<Task<R>>) -> usize {
     let all: HashSet<R> = calls.into_iter().map(|call| call.join().unwrap()).collect();
     all.len()
+}
+
+/// The start methods that there are here.
+fn methods() -> Vec<StartMethod> {
+    let forks = cfg!(all(target_os = "linux", target_env = "gnu")) && !support::is_plain();
+    let server = forks.then_some(StartMethod::ForkServer);
+    [StartMethod::Spawn].into_iter().chain(server).collect()
 }
 
 fn workers(procs: &ProcessPool) -> usize {
@@ -166,6 +174,97 @@ tests! {
             assert!(map.join().unwrap().into_iter().eq(0..2000));
         });
         assert_eq!(procs.stats().pending, 0);
+    }
+
+    /// A worker whose initializer never ends is the first to leave: otherwise nobody would be left.
+    fn who_takes_no_items_leaves_first() {
+        for method in methods() {
+            let hangs = || if worker_index() == Some(1) { forever::<()>() };
+            let builder = ProcessPool::builder().workers(1).start_method(method);
+            let procs = builder.after_fork(hangs).build().unwrap();
+            let first = procs.spawn(0, |_: u32| std::process::id()).join().unwrap();
+            procs.set_workers(2);
+            until(|| procs.worker_pids().len() == 2 && procs.stats().starting == 1);
+            procs.set_workers(1);
+            until(|| workers(&procs) == 1);
+            assert_eq!(procs.worker_pids(), [first]);
+            assert_eq!(procs.map(0..10, |n: u32| n + 1).unwrap().len(), 10);
+        }
+    }
+
+    fn many_threads_set_the_width() {
+        for method in methods() {
+            let procs = ProcessPool::builder().workers(1..=3).start_method(method).build().unwrap();
+            for round in 0..4 {
+                let all = std::thread::scope(|scope| {
+                    for number in 1..=3 {
+                        let procs = &procs;
+                        let mut dice = Dice(number + 9 * round);
+                        scope.spawn(move || {
+                            for _ in 0..200 {
+                                let most = 1 + dice.roll(4) as usize;
+                                procs.set_workers(dice.roll(most as u64 + 1) as usize..=most);
+                            }
+                            procs.set_workers(number as usize);
+                        });
+                    }
+                    procs.map(0..2000, |n: u32| n + 1).unwrap()
+                });
+                assert!(all.into_iter().eq(1..=2000));
+                until(|| workers(&procs) == procs.num_workers());
+            }
+            assert_eq!((procs.stats().died, procs.stats().pending), (0, 0));
+        }
+    }
+
+    fn zero_means_what_was_built() {
+        let builder = ProcessPool::builder().workers(0..=2).idle_timeout(Duration::ZERO);
+        let procs = builder.build().unwrap();
+        procs.set_workers(4);
+        until(|| workers(&procs) == 4);
+        procs.set_workers(0..=0);
+        assert_eq!(procs.num_workers(), 2);
+        until(|| workers(&procs) == 0);
+        assert_eq!(procs.map(0..100, |n: u32| n + 1).unwrap().len(), 100);
+    }
+
+    /// Nothing is lost while workers are replaced after each few items, by the user, because they
+    /// ask for it, and because there are to be fewer.
+    fn all_that_changes_workers_at_once() {
+        for method in methods() {
+            let builder = ProcessPool::builder().workers(1..=3).start_method(method);
+            let builder = builder.idle_timeout(Duration::from_millis(1)).max_tasks_per_worker(3);
+            let procs = builder.build().unwrap();
+            let over = AtomicBool::new(false);
+            let item = |n: u32| {
+                if n.is_multiple_of(7) {
+                    retire();
+                }
+                n
+            };
+            let all = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut dice = Dice(5);
+                    while !over.load(Ordering::Relaxed) {
+                        match dice.roll(4) {
+                            0 => procs.set_workers(0..=1 + dice.roll(3) as usize),
+                            1 => procs.set_workers(1 + dice.roll(3) as usize),
+                            _ => {
+                                procs.worker_pids().first().map(|pid| procs.replace_worker(*pid));
+                            }
+                        }
+                        std::thread::sleep(Duration::from_micros(dice.roll(3000)));
+                    }
+                });
+                let all = procs.call(item).retry(u32::MAX).map(0..200).unwrap();
+                over.store(true, Ordering::Relaxed);
+                all
+            });
+            assert!(all.into_iter().eq(0..200));
+            procs.set_workers(2);
+            until(|| workers(&procs) == 2);
+            assert_eq!((procs.stats().pending, procs.stats().failed), (0, 0));
+        }
     }
 
     fn bounds_that_cannot_be_are_errors() {
