@@ -58,6 +58,8 @@ mod shared;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
+#[cfg(target_os = "linux")] // it reads files of /proc
+mod start_bars;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "inspect")]
@@ -164,5 +166,9 @@ fn main() {
         memory::TESTS,
         width::TESTS,
     ];
+    #[cfg(target_os = "linux")]
+    let bars = start_bars::are_measured().then_some(start_bars::TESTS);
+    #[cfg(target_os = "linux")]
+    let tests = [&tests[..], bars.as_slice()].concat();
     support::main_but(&tests, &except);
 }

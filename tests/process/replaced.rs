@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use support::{Scratch, Test, note, noted, tests, until};
-use trefoil::process::{retire, worker_index};
+use trefoil::process::{StartMethod, retire, worker_index};
 use trefoil::{ProcessPool, ProcessPoolBuilder, Task};
 
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -203,40 +203,65 @@ tests! {
     /// Both workers are replaced, and with `TREFOIL_FULL` again and again, under an even load:
     /// nothing is late or refused.
     fn an_even_load_notices_nothing() {
-        fn load(millis: u64) {
-            sleep(Duration::from_millis(millis));
-        }
-        fn item(_: u32) -> u32 {
-            sleep(Duration::from_millis(1));
-            std::process::id()
-        }
-        let whole = std::env::var_os("TREFOIL_FULL").is_some();
-        // (An item must wait for a start to be late; how fast the machine is does not matter.)
-        let (start, every, limit, items) = match whole {
-            true => (2000, 15, 500, 5000),
-            false => (3000, 20, 2500, 200),
-        };
-        let builder = ProcessPool::builder().workers(2).initializer(start, load);
-        let builder = if whole { builder.max_tasks_per_worker(100) } else { builder };
-        let procs = builder.build().unwrap();
-        let old = ready(&procs, 2);
-        let begin = Instant::now();
-        let mut tasks = Vec::new();
-        for n in 0..items {
-            if n % 1500 == 20 {
-                for pid in procs.worker_pids() {
-                    procs.replace_worker(pid);
-                }
-            }
-            let due = begin + Duration::from_millis(every) * n;
-            sleep(due.saturating_duration_since(Instant::now()));
-            let limit = Duration::from_millis(limit);
-            tasks.push(procs.call(item).within(limit).spawn(n));
-        }
-        let results: Vec<_> = tasks.into_iter().map(Task::join).collect();
-        let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-        assert!(failed.is_empty(), "{} of {items} failed: {}", failed.len(), failed[0]);
-        let pids: HashSet<u32> = results.into_iter().flatten().collect();
-        assert!(pids.iter().any(|pid| !old.contains(pid)), "nobody was replaced");
+        an_even_load(StartMethod::Spawn);
     }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn an_even_load_notices_no_copies() {
+        if !support::is_plain() {
+            an_even_load(StartMethod::ForkServer);
+        }
+    }
+}
+
+fn an_even_load(method: StartMethod) {
+    fn load(millis: u64) {
+        sleep(Duration::from_millis(millis));
+    }
+    fn item(_: u32) -> u32 {
+        sleep(Duration::from_millis(1));
+        std::process::id()
+    }
+    let whole = std::env::var_os("TREFOIL_FULL").is_some();
+    // (An item must wait for a start to be late; how fast the machine is does not matter.)
+    let (start, every, limit, items) = match whole {
+        true => (2000, 15, 500, 5000),
+        false => (3000, 20, 2500, 200),
+    };
+    let builder = ProcessPool::builder().workers(2).start_method(method);
+    let builder = builder.initializer(start, load);
+    let builder = if whole {
+        builder.max_tasks_per_worker(100)
+    } else {
+        builder
+    };
+    let procs = builder.build().unwrap();
+    let old = ready(&procs, 2);
+    let begin = Instant::now();
+    let mut tasks = Vec::new();
+    for n in 0..items {
+        if n % 1500 == 20 {
+            for pid in procs.worker_pids() {
+                procs.replace_worker(pid);
+            }
+        }
+        let due = begin + Duration::from_millis(every) * n;
+        sleep(due.saturating_duration_since(Instant::now()));
+        let limit = Duration::from_millis(limit);
+        tasks.push(procs.call(item).within(limit).spawn(n));
+    }
+    let results: Vec<_> = tasks.into_iter().map(Task::join).collect();
+    let errors = results.iter().filter_map(|result| result.as_ref().err());
+    let failed: Vec<_> = errors.collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {items} failed: {}",
+        failed.len(),
+        failed[0]
+    );
+    let pids: HashSet<u32> = results.into_iter().flatten().collect();
+    assert!(
+        pids.iter().any(|pid| !old.contains(pid)),
+        "nobody was replaced"
+    );
 }
