@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread::Builder;
 use std::time::Instant;
 
+use trefoil::process::StartMethod;
 use trefoil::{ProcessPool, Task, TaskError, ThreadPool};
 
 use crate::support::{Test, tests};
@@ -13,6 +14,7 @@ const ITEMS: u64 = 24;
 
 pub(crate) const PROGRAMS: &[(&str, fn())] = &[
     ("prints_who_dies", prints_who_dies),
+    ("prints_which_copies_die", prints_which_copies_die),
     ("makes_pools", makes_pools),
     ("waits", waits),
     ("has_pools_in_its_workers", has_pools_in_its_workers),
@@ -20,12 +22,24 @@ pub(crate) const PROGRAMS: &[(&str, fn())] = &[
 
 /// Two threads use a pool of their own and one of both; the items of each that have died.
 fn prints_who_dies() {
-    let both = ProcessPool::with_workers(3).unwrap();
+    who_dies_in(StartMethod::Spawn);
+}
+
+fn prints_which_copies_die() {
+    who_dies_in(StartMethod::ForkServer);
+}
+
+fn who_dies_in(method: StartMethod) {
+    let pool = |workers| {
+        let builder = ProcessPool::builder().workers(workers);
+        builder.start_method(method).build().unwrap()
+    };
+    let both = pool(3);
     let dead = std::thread::scope(|scope| {
         let threads = ["left", "right"].map(|name| {
             let thread = Builder::new().name(name.to_owned());
             thread.spawn_scoped(scope, || {
-                let own = ProcessPool::with_workers(1).unwrap();
+                let own = pool(1);
                 [&own, &both].map(who_died)
             })
         });
@@ -86,7 +100,11 @@ fn has_pools_in_its_workers() {
 
 /// What `prints_who_dies` prints with this value.
 fn who_dies(chaos: &str) -> String {
-    let out = run("prints_who_dies", Some(chaos), false);
+    printed("prints_who_dies", chaos)
+}
+
+fn printed(program: &str, chaos: &str) -> String {
+    let out = run(program, Some(chaos), false);
     assert!(out.status.success(), "{chaos}: {}", text(&out.stderr));
     text(&out.stdout)
 }
@@ -104,6 +122,14 @@ tests! {
             all.insert(who);
         }
         assert!(all.len() > 1, "seeds differ");
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn copies_of_a_fork_server_have_the_same_accidents() {
+        for seed in 1..=3 {
+            let value = format!("{seed},kill=0.1,delay=0.02,refuse=0.3");
+            assert_eq!(printed("prints_which_copies_die", &value), who_dies(&value), "{value}");
+        }
     }
 
     fn each_accident_has_its_probability() {

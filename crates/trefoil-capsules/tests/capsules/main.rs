@@ -257,6 +257,25 @@ tests! {
         assert_eq!(kept.files().len(), 20);
     }
 
+    /// What failed in a copy of a fork server ends in replay as it did.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn failures_of_copies_are_kept_and_replayed() {
+        use std::os::unix::process::ExitStatusExt;
+        if support::is_plain() {
+            return;
+        }
+        let kept = Kept::new("copies");
+        let builder = kept.builder().start_method(trefoil::process::StartMethod::ForkServer);
+        let procs = builder.build().unwrap();
+        for (kind, end) in [(0, (Some(101), None)), (1, (Some(6), None)), (2, support::ABORTED)] {
+            let error = procs.spawn((kind, 5), poison).join().unwrap_err();
+            assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (kind, 5));
+            let again = replay(&error);
+            assert_eq!((again.status.code(), again.status.signal()), end, "{}", words(&again));
+        }
+        assert_eq!(kept.files().len(), 3);
+    }
+
     /// It ran when the time of its whole call was over. One that did not run is not kept.
     fn an_item_that_runs_at_the_end_of_its_call_is_kept() {
         for plain in [false, true] {
