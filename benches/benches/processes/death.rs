@@ -25,7 +25,7 @@ fn stay(_: ()) {
 }
 
 /// From the signal to the error, and to the next answer of the replacement.
-fn once(procs: &ProcessPool) -> (f64, f64) {
+pub fn once(procs: &ProcessPool) -> (f64, f64) {
     let pid = procs.worker_pids()[0];
     let task = procs.spawn((), stay);
     // It runs by then: its answer comes behind the other's beginning.

@@ -19,6 +19,7 @@
 mod bulk;
 mod calls;
 mod compute;
+mod copies;
 mod death;
 mod idle;
 mod ipc;
@@ -58,6 +59,14 @@ fn main() {
     bench.group("scaling", shape::scaling);
     bench.group("memory", shape::memory);
     bench.group("death", death::noticed);
+    bench.group("copies start", copies::first_answer);
+    bench.group("copies each", copies::one_process_each);
+    for (gib, large) in [(0, false), (1, false), (1, true), (4, false), (4, true)] {
+        let pages = if large { " large" } else { "" };
+        bench.group(&format!("copies {gib}{pages}"), |bench| {
+            copies::death(bench, gib, large);
+        });
+    }
     bench.group("eight calls", death::eight_calls);
     bench.group("compute", compute::primes);
     bench.group("idle", idle::idle);
