@@ -7,7 +7,8 @@
 //!    `[GUIDE.md]: GUIDE.md`: the name of a file is no text of a link. In a checkout and in the
 //!    book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
 //!    is read first, which says what module the page is. So a page is linked by its own name, that
-//!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
+//!    file has the name, and no link leaves `docs/`; and each page defines the names that it links,
+//!    because only rustdoc reads that file. The internal pages are not in rustdoc, so they
 //!    may link where they like within `docs/`, and no other page links them.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
@@ -104,6 +105,16 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
                 at,
                 "a link says in words where it leads, not by the name of a file".to_owned(),
             );
+        }
+        let named = line.raw.split("][").skip(1);
+        for name in named.filter_map(|rest| rest.split(']').next()) {
+            let definition = format!("[{name}]: ");
+            let mut lines = file.lines.iter();
+            if page_of(name).ends_with(".md")
+                && !lines.any(|line| line.raw.starts_with(&definition))
+            {
+                report(at, format!("this page does not say where `{name}` is"));
+            }
         }
         let Some((link, target)) = line
             .raw
@@ -303,6 +314,7 @@ mod tests {
         };
         assert_eq!(count("docs/A.md", "see [a][A.md]\n\n[A.md]: A.md"), 0);
         assert_eq!(count("docs/A.md", "see [A.md]\n\n[A.md]: A.md"), 1);
+        assert_eq!(count("docs/A.md", "see [a][A.md]"), 1);
         assert_eq!(count("docs/B.md", ""), 1);
         assert_eq!(count("docs/internals/D.md", "[a](A.md)"), 0);
         assert_eq!(count("docs/internals/E.md", ""), 1);

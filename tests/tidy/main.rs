@@ -8,8 +8,8 @@
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
 //!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `heads.rs`, `skipped.rs`, `statics.rs`,
-//!    `examples.rs` and `book.rs` hold the rules. Each is a function from one file (and, where it
-//!    needs more, the whole tree) to a list of findings. It does no input or output.
+//!    `examples.rs`, `book.rs` and `pages.rs` hold the rules. Each is a function from one file (and,
+//!    where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -24,6 +24,7 @@ mod heads;
 mod hooks;
 mod inventory;
 mod layers;
+mod pages;
 mod platforms;
 mod rooms;
 mod skipped;
@@ -83,6 +84,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     findings.extend(circles::circles(tree));
     findings.extend(inventory::current(tree));
     findings.extend(examples::examples(tree));
+    findings.extend(pages::short(tree));
     let declared = danger::declarations(tree, &mut findings);
     for file in tree {
         findings.extend(layers::imports(file));
@@ -199,6 +201,7 @@ fn every_rule_can_fail() {
         ),
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/images/new.svg", "<svg>".to_owned()),
+        ("README.md", "word\n".repeat(751)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/process/api/path.rs", "if settings.plain {}".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
@@ -230,6 +233,7 @@ fn every_rule_can_fail() {
         "invariant-twice",
         "layers",
         "leftover",
+        "long",
         "machine",
         "page-old",
         "path",
