@@ -5,7 +5,7 @@
 //! number, or has no logarithm, is not drawn. The legend stands beside the picture, so that it
 //! covers nothing.
 //!
-//! Checked by the tests of `plots.rs`.
+//! Checked by the test below, and by those of `plots.rs` and `programs.rs`.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -86,6 +86,17 @@ impl Scale {
     }
 }
 
+/// What points are placed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Nanoseconds, by tens.
+    Time,
+    /// A number, by tens.
+    Count,
+    /// A number, from 0.
+    Even,
+}
+
 /// What all plots have.
 pub struct Page<'a> {
     /// Above.
@@ -118,6 +129,70 @@ const PEERS: [RGBColor; 8] = [
 /// back again.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) { svg { filter: invert(0.93) hue-rotate(180deg) } }</style>";
 
+/// Beyond so many pixels from the line between its neighbours, a point is seen.
+const SEEN: f64 = 0.75;
+
+/// The line without the points that nobody sees (Douglas and Peucker's).
+fn thinned(points: &[(i32, i32)]) -> Vec<(i32, i32)> {
+    let [first, .., last] = points else {
+        return points.to_vec();
+    };
+    let (dx, dy) = (f64::from(last.0 - first.0), f64::from(last.1 - first.1));
+    let length = dx.hypot(dy);
+    let away = |point: &(i32, i32)| {
+        let (x, y) = (f64::from(point.0 - first.0), f64::from(point.1 - first.1));
+        if length == 0.0 {
+            x.hypot(y)
+        } else {
+            (dx * y - dy * x).abs() / length
+        }
+    };
+    let (mut most, mut at) = (0.0, 0);
+    for (index, point) in points.iter().enumerate() {
+        if away(point) > most {
+            (most, at) = (away(point), index);
+        }
+    }
+    if most <= SEEN {
+        return vec![*first, *last];
+    }
+    let mut out = thinned(&points[..=at]);
+    out.pop();
+    out.extend(thinned(&points[at..]));
+    out
+}
+
+/// The same picture in fewer bytes: what is written for rustdoc is part of the library's package.
+///
+/// A picture that is slim stays as it is.
+#[must_use]
+pub fn slim(svg: &str) -> String {
+    const POINTS: &str = "points=\"";
+    let mut out = String::new();
+    for line in svg.replace(" opacity=\"1\"", "").split_inclusive('\n') {
+        let parts = line
+            .strip_prefix("<polyline")
+            .and_then(|_| line.split_once(POINTS));
+        let Some((head, (points, tail))) =
+            parts.and_then(|(head, rest)| Some((head, rest.split_once('"')?)))
+        else {
+            out += line;
+            continue;
+        };
+        let point = |text: &str| {
+            let (x, y) = text.split_once(',')?;
+            Some((x.parse().ok()?, y.parse().ok()?))
+        };
+        let points: Vec<_> = points.split_whitespace().filter_map(point).collect();
+        let kept = thinned(&points)
+            .into_iter()
+            .map(|(x, y)| format!("{x},{y}"));
+        let kept: Vec<String> = kept.collect();
+        out += &format!("{head}{POINTS}{}\"{tail}", kept.join(" "));
+    }
+    out
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), String>;
 
@@ -126,10 +201,10 @@ fn words(error: impl std::fmt::Display) -> String {
 }
 
 /// The label of a power of ten: of nanoseconds, or of a plain number.
-fn tens(power: i32, is_time: bool) -> String {
+fn tens(power: i32, axis: Axis) -> String {
     const TIMES: [&str; 4] = ["ns", "µs", "ms", "s"];
     const COUNTS: [&str; 4] = ["", "k", "M", "G"];
-    let units = if is_time { TIMES } else { COUNTS };
+    let units = if axis == Axis::Time { TIMES } else { COUNTS };
     let unit = (power.max(0) / 3).min(3);
     let value = 10_f64.powi(power - 3 * unit);
     format!("{value} {}", units[unit as usize])
@@ -188,14 +263,14 @@ impl Page<'_> {
             area.present().map_err(words)?;
         }
         // Behind the first tag.
-        Ok(svg.replacen(">\n", &format!(">\n{DARK}\n"), 1))
+        Ok(slim(&svg.replacen(">\n", &format!(">\n{DARK}\n"), 1)))
     }
 
-    /// Groups of points, a line for each contender, on an axis by tens with labels.
+    /// Groups of points, a line for each contender, on an axis with labels.
     ///
     /// # Errors
     /// If it cannot be drawn.
-    pub fn points(&self, groups: &[(String, Vec<Bar>)], is_time: bool) -> Result<String, String> {
+    pub fn points(&self, groups: &[(String, Vec<Bar>)], axis: Axis) -> Result<String, String> {
         const LEFT: i32 = 16;
         const AXIS: i32 = 300;
         const LONGEST: f64 = 540.0;
@@ -204,23 +279,39 @@ impl Page<'_> {
         const PALE: RGBColor = RGBColor(222, 226, 230);
         let all = || groups.iter().flat_map(|(_, bars)| bars);
         let positive = || all().map(|bar| bar.value).filter(|value| *value > 0.0);
-        let least = positive().fold(f64::INFINITY, f64::min).log10().floor();
-        let most = positive().fold(0.0, f64::max).log10();
-        let (least, most) = if least.is_finite() {
+        let on_axis = |value: f64| match axis {
+            Axis::Even => value,
+            Axis::Time | Axis::Count => value.log10(),
+        };
+        let least = match axis {
+            Axis::Even => 0.0,
+            _ => on_axis(positive().fold(f64::INFINITY, f64::min)).floor(),
+        };
+        let most = on_axis(positive().fold(0.0, f64::max));
+        let (least, most) = if least.is_finite() && most.is_finite() {
             (least, most)
         } else {
             (0.0, 1.0)
         };
         let span = (most - least).max(1.0);
-        let place = |log: f64| AXIS + ((log - least) / span * LONGEST) as i32;
+        let step = if axis == Axis::Even {
+            (span / 8.0).ceil() as usize
+        } else {
+            1
+        };
+        let place = |value: f64| AXIS + ((value - least) / span * LONGEST) as i32;
         let lines = groups.len() as i32 * GROUP + all().count() as i32 * LINE;
         let height = TOP + lines + FOOT + 40;
         self.draw(height as u32, |area| {
             let bottom = TOP + lines + 8;
-            for power in least as i32..=(least + span).floor() as i32 {
-                let x = place(f64::from(power));
+            for mark in (least as i32..=(least + span).floor() as i32).step_by(step) {
+                let x = place(f64::from(mark));
                 rectangle(area, (x, TOP), (x + 1, bottom), PALE)?;
-                text(area, &tens(power, is_time), (x - 8, bottom + 6), 13, INK)?;
+                let label = match axis {
+                    Axis::Even => mark.to_string(),
+                    Axis::Time | Axis::Count => tens(mark, axis),
+                };
+                text(area, &label, (x - 8, bottom + 6), 13, INK)?;
             }
             let mut y = TOP;
             for (name, bars) in groups {
@@ -229,8 +320,8 @@ impl Page<'_> {
                 let colours = colours(bars.iter().map(|bar| bar.part));
                 for (bar, colour) in bars.iter().zip(colours) {
                     text(area, &bar.name, (LEFT + 16, y), 13, INK)?;
-                    let x = match bar.value.log10() {
-                        log if log.is_finite() => place(log),
+                    let x = match on_axis(bar.value) {
+                        value if value.is_finite() => place(value),
                         _ => AXIS,
                     };
                     let middle = y + LINE / 2 - 3;
@@ -297,7 +388,7 @@ impl Page<'_> {
                 .y_desc(y_name)
                 .axis_desc_style(axis.clone())
                 .label_style(axis)
-                .light_line_style(WHITE)
+                .max_light_lines(0)
                 .draw()
                 .map_err(words)?;
             // trefoil's line is the last, above all others.
@@ -321,5 +412,26 @@ impl Page<'_> {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slim_picture_shows_the_same() {
+        let line = |points: &str| {
+            format!("<rect x=\"1\"/>\n<polyline fill=\"none\" points=\"{points}\"/>\n")
+        };
+        let straight = line("0,0 1,1 2,2 9,9 ").replace("<rect", "<rect opacity=\"1\"");
+        assert_eq!(slim(&straight), line("0,0 9,9"));
+        for kept in ["0,0 1,5 2,2 9,9", "3,3", "", "0,0 5,5 0,0"] {
+            assert_eq!(slim(&line(kept)), line(kept));
+        }
+        let curve: Vec<String> = (0..500).map(|x| format!("{x},{}", x * x / 900)).collect();
+        let once = slim(&line(&curve.join(" ")));
+        assert!(once.len() < 500, "{}", once.len());
+        assert_eq!(slim(&once), once);
     }
 }

@@ -7,7 +7,7 @@
 //! Checked by the tests below.
 
 use crate::record::{Figure, Judged};
-use crate::report::draw::{self, Bar, Line, Scale};
+use crate::report::draw::{self, Axis, Bar, Line, Scale};
 use crate::rows::{Kind, Unit};
 
 /// How a plot is drawn.
@@ -205,10 +205,13 @@ impl Plot {
                     .map_or(f64::NAN, |base| base.value / figure.value),
             )
         };
-        let is_time = rows.iter().any(|row| row.unit != Unit::Count);
+        let axis = match rows.iter().any(|row| row.unit != Unit::Count) {
+            true => Axis::Time,
+            false => Axis::Count,
+        };
         match self.shape {
-            Shape::Bars => page.points(&bars(&rows, false), is_time),
-            Shape::AllBars => page.points(&bars(&rows, true), is_time),
+            Shape::Bars => page.points(&bars(&rows, false), axis),
+            Shape::AllBars => page.points(&bars(&rows, true), axis),
             Shape::Gain => page.lines(
                 ("one item, alone, in ns", Scale::Tens),
                 ("times as fast", Scale::Even),
