@@ -7,6 +7,8 @@
 //! cargo bench -- --write              # all or some, into benches/results, the page and docs/plots
 //! cargo bench -- --scaling FILE --write # only a record of the bench `scaling`, perhaps from elsewhere
 //! cargo bench -- --draw-scaling       # its plots again, of the table that is there
+//! cargo bench -- --programs FILE --write # only what `benches/programs.sh` has measured
+//! cargo bench -- --draw-programs      # its plot again, of the table that is there
 //! cargo bench -- --loads [threads]    # some rows of these tables under each load (`busy.rs`)
 //! cargo bench -- --draw-loads --write # the table of the records that `--loads` has left
 //! ```
@@ -30,7 +32,7 @@ use trefoil_benches::busy::LOADS;
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::PLOTS;
 use trefoil_benches::report::run::{self, Run};
-use trefoil_benches::report::{behind, document, headline, links, loads, scaling, table};
+use trefoil_benches::report::{behind, document, headline, links, loads, programs, scaling, table};
 
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
 const TABLES: [(&str, u64); 8] = [
@@ -53,6 +55,8 @@ const SCALING: &str = "scaling";
 struct Wanted {
     scaling: Option<PathBuf>,
     draw_scaling: bool,
+    programs: Option<PathBuf>,
+    draw_programs: bool,
     loads: bool,
     draw_loads: bool,
     quick: bool,
@@ -65,6 +69,8 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         scaling: None,
         draw_scaling: false,
+        programs: None,
+        draw_programs: false,
         loads: false,
         draw_loads: false,
         quick: false,
@@ -75,6 +81,8 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match arg.as_str() {
             "--scaling" => wanted.scaling = Some(args.next().ok_or("which record?")?.into()),
             "--draw-scaling" => wanted.draw_scaling = true,
+            "--programs" => wanted.programs = Some(args.next().ok_or("which figures?")?.into()),
+            "--draw-programs" => wanted.draw_programs = true,
             "--loads" => wanted.loads = true,
             "--draw-loads" => wanted.draw_loads = true,
             "--bench" => {} // cargo's
@@ -256,13 +264,14 @@ fn head(run: &Run, document: &str) -> Result<String, String> {
     }
     let _ = writeln!(
         out,
-        "Run {}, begun {}: {}. Load average {} before it, {} after. {}. Peers: {}.\n\n{whole}",
+        "Run {}, begun {}: {}. Load average {} before it, {} after. {}, {}. Peers: {}.\n\n{whole}",
         run.id,
         run.date,
         run.machine,
         run.load,
         run::load(),
         run.versions,
+        run.optimisation,
         run.peers
     );
     Ok(out)
@@ -282,6 +291,9 @@ const PAGE: &str = "docs/BENCHMARKS.md";
 /// The document of the rows under loads, and its place.
 const UNDER_LOADS: &str = "benches/results/loads.md";
 const LOADS_PLACE: &str = "loads";
+
+/// The document of other people's programs.
+const PROGRAMS: &str = "benches/results/programs.md";
 
 /// The seconds that a group of rows may take under one load.
 const GROUP_SECONDS: u64 = 240;
@@ -341,11 +353,48 @@ fn draw_scaling() -> Result<bool, String> {
     Ok(true)
 }
 
+/// Writes the table of these figures of other people's programs, or prints it.
+fn write_programs(file: &Path, write_it: bool) -> Result<bool, String> {
+    let figures = std::fs::read_to_string(file);
+    let figures = figures.map_err(|error| format!("{}: {error}", file.display()))?;
+    let run = Run::begin(top());
+    let mut text = document::signed(&run.id, "");
+    let machine = &run.machine;
+    let _ = writeln!(
+        text,
+        "Run {}, {}: {machine}. {}. Load average after it {}.\n",
+        run.id, run.date, run.versions, run.load
+    );
+    text += &programs::table(&figures)?;
+    let _ = writeln!(text, "\n{}", links::picture(programs::TITLE, programs::ID));
+    println!("{text}");
+    if write_it {
+        let document = document::replace(&read(PROGRAMS)?, programs::ID, &text)?;
+        write(&top().join(PROGRAMS), &document)?;
+        draw_programs()?;
+    }
+    Ok(true)
+}
+
+/// Draws the table of programs anew, as it is in its document, and writes its verdict into the
+/// page.
+fn draw_programs() -> Result<bool, String> {
+    let (results, page) = (read(PROGRAMS)?, read(PAGE)?);
+    let at = top().join("docs/plots");
+    let svg = programs::svg(&results)?;
+    write(&at.join(format!("{}.svg", programs::ID)), &svg)?;
+    write_addresses(&at)?;
+    let page = document::replace(&page, programs::ID, programs::verdict_of(&results)?)?;
+    write(&top().join(PAGE), &page)?;
+    Ok(true)
+}
+
 /// For rustdoc, the addresses of the plots that the page shows. Returns the names of all that are
 /// there.
 fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
     let ids = PLOTS.iter().map(|plot| plot.id);
     let ids = ids.chain(scaling::PLOTS.iter().map(|plot| plot.id));
+    let ids = ids.chain([programs::ID]);
     let there = ids.filter_map(|id| {
         let svg = std::fs::read_to_string(at.join(format!("{id}.svg"))).ok()?;
         Some((id, svg))
@@ -421,8 +470,8 @@ fn draw_loads(write_it: bool) -> Result<bool, String> {
     let machine = &run.machine;
     let _ = writeln!(
         text,
-        "Run {}, {}: {machine}. {}.\n",
-        run.id, run.date, run.versions
+        "Run {}, {}: {machine}. {}, {}.\n",
+        run.id, run.date, run.versions, run.optimisation
     );
     text += &loads::table(&records);
     println!("{text}");
@@ -442,6 +491,12 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
     }
     if wanted.draw_scaling {
         return draw_scaling();
+    }
+    if let Some(file) = &wanted.programs {
+        return write_programs(file, wanted.write);
+    }
+    if wanted.draw_programs {
+        return draw_programs();
     }
     if wanted.loads || wanted.draw_loads {
         let whole = !wanted.loads || measure_loads(wanted)?;
@@ -631,6 +686,8 @@ mod tests {
         let scaling = args("--scaling a.record --write").unwrap();
         assert_eq!(scaling.scaling.as_deref(), Some(Path::new("a.record")));
         assert!(args("--scaling").is_err());
+        assert!(args("--programs").is_err());
+        assert!(args("--programs a --write").unwrap().write);
     }
 
     #[test]
@@ -689,6 +746,41 @@ mod tests {
             );
             let picture = links::picture(plot.title, plot.id);
             assert!(results.contains(&picture), "{picture}");
+        }
+    }
+
+    /// So is that of other people's programs (`--draw-programs`).
+    #[test]
+    fn the_plot_of_programs_shows_what_the_documents_say() {
+        let (results, page) = (read(PROGRAMS).unwrap(), read(PAGE).unwrap());
+        let drawn = programs::svg(&results).unwrap();
+        let file = format!("docs/plots/{}.svg", programs::ID);
+        assert!(
+            read(&file).is_ok_and(|there| there == drawn),
+            "{file} is another"
+        );
+        let verdict = programs::verdict_of(&results).unwrap();
+        let said = document::replace(&page, programs::ID, verdict);
+        assert_eq!(said, Ok(page.clone()));
+        let picture = links::picture(programs::TITLE, programs::ID);
+        assert!(
+            results.contains(&picture) && page.contains(&picture),
+            "{picture}"
+        );
+    }
+
+    /// What rustdoc shows of them is in the library's package, which has 1 MB at most.
+    #[test]
+    fn no_plot_has_bytes_that_nobody_sees() {
+        let ids = PLOTS.iter().map(|plot| plot.id);
+        let ids = ids.chain(scaling::PLOTS.iter().map(|plot| plot.id));
+        for id in ids.chain([programs::ID]) {
+            let file = format!("docs/plots/{id}.svg");
+            let svg = read(&file).unwrap();
+            assert!(
+                trefoil_benches::report::draw::slim(&svg) == svg,
+                "{file} could be slimmer"
+            );
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! 1. `run.rs` says what a run is: an id, the machine, the versions, the load.
 //! 2. `table.rs` makes a table of a record, and `scaling.rs` one by the number of workers;
-//!    `behind.rs` says below it why rows are behind. `loads.rs` makes one of the rows under loads.
+//!    `behind.rs` says below it why rows are behind. `loads.rs` makes one of the rows under loads,
+//!    `programs.rs` one of other people's programs.
 //! 3. `headline.rs` copies some rows for `docs/BENCHMARKS.md`, and `document.rs` puts a table into
 //!    its place, between two marks, and leaves all else alone.
 //! 4. `plots.rs` says which plots there are; `draw.rs` draws them; `links.rs` says where they lie.
@@ -23,6 +24,7 @@ pub mod headline;
 pub mod links;
 pub mod loads;
 pub mod plots;
+pub mod programs;
 pub mod run;
 pub mod scaling;
 pub mod table;

@@ -20,6 +20,8 @@ pub struct Run {
     pub machine: String,
     /// What was measured, and with what it was made.
     pub versions: String,
+    /// How the benchmarks were optimised.
+    pub optimisation: &'static str,
     /// Peers, with their versions.
     pub peers: String,
     /// The load average when it began.
@@ -199,15 +201,15 @@ impl Run {
             date: date(now),
             machine: machine(),
             versions: format!(
-                "trefoil {}{commit}, {}, {}",
+                "trefoil {}{commit}, {}",
                 version_of("trefoil", &read("Cargo.lock")),
                 says("rustc", &["-V"], top),
-                // (The programs are built by this process's children, in the same environment.)
-                match std::env::var("CARGO_PROFILE_BENCH_LTO").as_deref() {
-                    Ok("false") => "no link-time optimisation",
-                    _ => "thin link-time optimisation",
-                }
             ),
+            // (The programs are built by this process's children, in the same environment.)
+            optimisation: match std::env::var("CARGO_PROFILE_BENCH_LTO").as_deref() {
+                Ok("false") => "no link-time optimisation",
+                _ => "thin link-time optimisation",
+            },
             peers,
             load: load(),
         }
