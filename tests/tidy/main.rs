@@ -8,8 +8,8 @@
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
 //!    `platforms.rs`, `hooks.rs`, `rooms.rs`, `heads.rs`, `skipped.rs`, `statics.rs`,
-//!    `examples.rs`, `book.rs` and `pages.rs` hold the rules. Each is a function from one file (and,
-//!    where it needs more, the whole tree) to a list of findings. It does no input or output.
+//!    `examples.rs`, `book.rs` and `pages.rs` hold the rules. Each is a function from one file
+//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
