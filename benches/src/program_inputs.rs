@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `picture.png` (1,600 × 1,200, for oxipng), `frames/*.png` (24 of 640 × 480, for gifski), `bytes`
-//! (1 GiB, for b3sum), `files/` (2,000 folders of 50 empty files, for dust), `sources/` (150 copies
+//! (1 GiB, for b3sum), `files/` (2,000 folders of 50 empty files, for dust), `sources/` (60 copies
 //! of this crate's sources, for tokei). A folder that has them is left as it is.
 //!
 //! A picture is a gradient, circles and a little noise, with its pixels in blocks that are not
@@ -128,7 +128,7 @@ fn make(at: &Path) -> io::Result<()> {
         }
     }
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
-    for number in 0..150 {
+    for number in 0..60 {
         copy(&sources, &at.join(format!("sources/{number}")))?;
     }
     Ok(())

@@ -365,7 +365,13 @@ fn write_programs(file: &Path, write_it: bool) -> Result<bool, String> {
         "Run {}, {}: {machine}. {}. Load average after it {}.\n",
         run.id, run.date, run.versions, run.load
     );
-    text += &programs::table(&figures)?;
+    // What is measured keeps its processors busy, and adds no more than one to that.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_busy = run
+        .load
+        .parse()
+        .is_ok_and(|load: f64| load > processors as f64 + 1.0);
+    text += &programs::table(&figures, is_busy)?;
     let _ = writeln!(text, "\n{}", links::picture(programs::TITLE, programs::ID));
     println!("{text}");
     if write_it {

@@ -71,11 +71,12 @@ fn rows(figures: &str) -> Result<Vec<Row<'_>>, String> {
     }
 }
 
-/// The table of what the script has measured, and a verdict.
+/// The table of what the script has measured, and a verdict, which says so if other programs ran
+/// meanwhile.
 ///
 /// # Errors
 /// If a line is none of the script's, or a run is missing.
-pub fn table(figures: &str) -> Result<String, String> {
+pub fn table(figures: &str, is_busy: bool) -> Result<String, String> {
     let rows = rows(figures)?;
     let mut out = format!("{HEAD}\n|---|---|---|---|---|\n");
     for row in &rows {
@@ -100,11 +101,12 @@ pub fn table(figures: &str) -> Result<String, String> {
     };
     let _ = writeln!(
         out,
-        "\nOn {most} processors, of {} programs that use rayon: faster with trefoil {}, level {}, slower {}{by}.",
+        "\nOn {most} processors, of {} programs that use rayon: faster with trefoil {}, level {}, slower {}{by}{}.",
         ratios.len(),
         count(&|ratio| ratio < 1.0 / LEVEL),
         count(&|ratio| (1.0 / LEVEL..=LEVEL).contains(&ratio)),
         count(&|ratio| ratio > LEVEL),
+        if is_busy { " (on a busy machine)" } else { "" },
     );
     Ok(out)
 }
@@ -182,8 +184,13 @@ mod tests {
                       | b | 1 | 1.000 s | 1.000 s | ×1.00 |\n\
                       | b | 2 | 1.000 s | 1.200 s | ×1.20 |\n\n\
                       On 2 processors, of 2 programs that use rayon: faster with trefoil 1, level 0, slower 1, by up to ×1.20.\n";
-        let table = table(FIGURES).unwrap();
+        let busy = table(FIGURES, true).unwrap();
+        let table = table(FIGURES, false).unwrap();
         assert_eq!(table, wanted);
+        assert!(
+            busy.contains("by up to ×1.20 (on a busy machine)."),
+            "{busy}"
+        );
         assert_eq!(verdict_of(&table), Ok(wanted.lines().last().unwrap()));
     }
 
@@ -197,7 +204,7 @@ mod tests {
             "a\tx\trayon\t1\n",
         ];
         for figures in broken {
-            assert!(table(figures).is_err(), "{figures:?}");
+            assert!(table(figures, false).is_err(), "{figures:?}");
         }
     }
 
@@ -205,7 +212,7 @@ mod tests {
     fn the_plot_shows_what_the_table_says() {
         let document = format!(
             "Run r1: 2 processors. 7 rounds.\n\n{}",
-            table(FIGURES).unwrap()
+            table(FIGURES, false).unwrap()
         );
         let svg = svg(&document).unwrap();
         let xml = roxmltree::Document::parse(&svg).unwrap();
