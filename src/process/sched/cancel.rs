@@ -6,7 +6,6 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use super::peer::Cancel;
-use super::sent_frame::Recall;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{Action, rules};
@@ -16,9 +15,7 @@ use crate::process::wire::Frame;
 /// item as unwanted.
 pub(super) fn ask_back(sched: &mut Sched, slot: SlotId, position: usize, cancel: bool) {
     let frame = &mut sched.workers[slot].frames[position];
-    if !frame.recall.was_asked() {
-        frame.recall = Recall::Asked(sched.now + sched.policy.patience);
-    } else if !cancel {
+    if !frame.is_asked(sched.now + sched.policy.patience) && !cancel {
         return;
     }
     let sequence = frame.sequence;

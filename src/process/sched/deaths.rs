@@ -53,11 +53,11 @@ pub(super) fn died(sched: &mut Sched, slot: SlotId, exit: &WorkerExit, broken: b
     let killed = rules::shows_nothing(sched, exit);
     sched.workers[slot].died(killed, sched.now);
     succession::has_died(sched, slot);
-    for (begun, frame) in frames.into_iter().rev() {
+    for (begun, mut frame) in frames.into_iter().rev() {
         if frame.wanted {
             lost(sched, &frame, begun, exit);
         }
-        if let Some(piece) = frame.watch.again {
+        if let Some(piece) = frame.take_again() {
             retry::run_again(sched, frame.job, piece);
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::back_off::StartFailure;
+use super::sent_frame::SentFrame;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::Stage;
@@ -319,7 +320,7 @@ fn frame_end(
     finish::settle(sched, slot, 0);
     let frames = &mut sched.workers[slot].frames;
     let again = frames.front_mut();
-    let again = again.and_then(|frame| frame.watch.again.take());
+    let again = again.and_then(SentFrame::take_again);
     frames.pop(sched.now);
     if let Some(piece) = again {
         retry::run_again(sched, id, piece);

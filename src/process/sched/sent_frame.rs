@@ -7,6 +7,7 @@
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/hostile.rs`.
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use crate::process::job::Job;
@@ -60,7 +61,7 @@ pub(super) struct FrameDraft {
     pub(super) piece: Piece,
     /// How many nanoseconds it should take; [`UNKNOWN_COST`] if that is not known.
     pub(super) cost: u64,
-    /// See [`SentFrame::brief`], and so on.
+    /// See [`FrameFacts::brief`], and so on.
     pub(super) brief: bool,
     pub(super) wanted: bool,
     pub(super) each: bool,
@@ -71,8 +72,8 @@ pub(super) struct FrameDraft {
     pub(super) check_at: Option<Instant>,
 }
 
-/// A frame that has been sent and whose `End` has not come.
-pub(crate) struct SentFrame {
+/// What is known of a frame that was sent. All may read it; [`SentFrame`] alone changes it.
+pub(crate) struct FrameFacts {
     pub(super) sequence: u64,
     pub(super) job: u64,
     /// The function of its items, for the cost estimates.
@@ -97,6 +98,11 @@ pub(crate) struct SentFrame {
     pub(super) recall: Recall,
     pub(super) sent: Instant,
     pub(super) watch: Watch,
+}
+
+/// A frame that has been sent and whose `End` has not come.
+pub(crate) struct SentFrame {
+    facts: FrameFacts,
     /// The gates of its worker.
     gates: Front,
     /// The seal of its gate.
@@ -126,6 +132,14 @@ pub(super) fn travels(bytes: usize) -> Duration {
     Duration::from_nanos(10 * bytes as u64)
 }
 
+impl Deref for SentFrame {
+    type Target = FrameFacts;
+
+    fn deref(&self) -> &FrameFacts {
+        &self.facts
+    }
+}
+
 impl SentFrame {
     /// A frame with this number, for the worker with these gates.
     pub(super) fn new(
@@ -135,7 +149,7 @@ impl SentFrame {
         seal: u64,
         now: Instant,
     ) -> Self {
-        Self {
+        let facts = FrameFacts {
             sequence,
             job: draft.job,
             function: draft.code.function,
@@ -154,6 +168,9 @@ impl SentFrame {
                 check_at: draft.check_at,
                 ..Watch::default()
             },
+        };
+        Self {
+            facts,
             gates,
             seal,
             seen: Cell::new(0),
@@ -182,7 +199,7 @@ impl SentFrame {
 
     /// Its results are not wanted any more by `job`. False: they were not before.
     pub(super) fn disown(&mut self, job: &mut Job) -> bool {
-        let was_wanted = std::mem::take(&mut self.wanted);
+        let was_wanted = std::mem::take(&mut self.facts.wanted);
         job.wanted_frames -= u32::from(was_wanted);
         was_wanted
     }
@@ -216,7 +233,7 @@ impl SentFrame {
         match self.watch.stands {
             Some((before, ran, since)) if before == done && ran == runs => since,
             _ => {
-                self.watch.stands = Some((done, runs, now));
+                self.facts.watch.stands = Some((done, runs, now));
                 now
             }
         }
@@ -256,22 +273,72 @@ impl SentFrame {
 
     /// The results of the next `count` items have come.
     pub(super) fn advance(&mut self, count: u32, now: Instant) {
-        self.done += count;
+        self.facts.done += count;
         self.note_answer(now);
     }
 
     fn note_answer(&mut self, now: Instant) {
         if self.done == self.end {
-            self.answered_at.get_or_insert(now);
+            self.facts.answered_at.get_or_insert(now);
         }
     }
 
     /// A plain worker has answered that it begins no more than the first `end` items: the others.
     pub(super) fn answered(&mut self, end: u32, is_first: bool, now: Instant) -> Piece {
         let piece = self.rest(end, is_first);
-        self.end = self.gate().recall(end, self.seal);
+        self.facts.end = self.gate().recall(end, self.seal);
         self.note_answer(now);
         piece
+    }
+
+    /// A plain worker was asked to begin no more items, and should answer `by` then. False: it was
+    /// asked before.
+    pub(super) fn is_asked(&mut self, by: Instant) -> bool {
+        let is_first = !self.recall.was_asked();
+        if is_first {
+            self.facts.recall = Recall::Asked(by);
+        }
+        is_first
+    }
+
+    /// The answer has come, and until `by` the worker should report what it has just begun. False:
+    /// it was not asked.
+    pub(super) fn is_answered(&mut self, by: Instant) -> bool {
+        let was_asked = self.recall.was_asked();
+        if was_asked {
+            self.facts.recall = Recall::Answered(by);
+        }
+        was_asked
+    }
+
+    /// What it was asked may still be on its way, so it has time until `by`.
+    pub(super) fn has_until(&mut self, by: Instant) {
+        self.facts.recall.extend(by);
+    }
+
+    /// Its worker should be killed because of it: since when that is so.
+    pub(super) fn overdue_since(&mut self, now: Instant) -> Instant {
+        *self.facts.watch.overdue.get_or_insert(now)
+    }
+
+    /// When to check next whether an item has run for too long.
+    pub(super) fn is_checked_at(&mut self, at: Option<Instant>) {
+        self.facts.watch.check_at = at;
+    }
+
+    /// Its item reports a panic, and the whole call has so much more time for that.
+    pub(super) fn reports_for(&mut self, more: Duration) {
+        self.facts.watch.reported += more;
+    }
+
+    /// This item has timed out, and runs again once the frame has ended.
+    pub(super) fn leaves_again(&mut self, item: Piece) {
+        self.facts.watch.again = Some(item);
+    }
+
+    /// The frame ends: the item that runs again.
+    pub(super) fn take_again(&mut self) -> Option<Piece> {
+        self.facts.watch.again.take()
     }
 
     /// How many items another worker may take over.
@@ -290,7 +357,7 @@ impl SentFrame {
         if from < end {
             self.has_seen(end); // the gate has said so
         }
-        self.end = end;
+        self.facts.end = end;
         self.note_answer(now);
         piece
     }

@@ -107,7 +107,7 @@ impl SentFrames {
     pub(super) fn moved(&mut self, now: Instant, by: Instant) {
         self.moved_at = now;
         for frame in &mut self.frames {
-            frame.recall.extend(by);
+            frame.has_until(by);
         }
     }
 }

@@ -7,7 +7,6 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use super::peer::Back;
-use super::sent_frame::Recall;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{cancel, finish};
@@ -63,11 +62,10 @@ pub(super) fn give_back(
         return Ok(());
     };
     let frame = &mut frames[position];
-    if !frame.recall.was_asked() {
+    // It reports the items that it has just begun next: `kill_due`.
+    if !frame.is_answered(sched.now + sched.policy.patience) {
         return Ok(());
     }
-    // It reports the items that it has just begun next: `kill_due`.
-    frame.recall = Recall::Answered(sched.now + sched.policy.patience);
     let end = u32::try_from(end).unwrap_or(u32::MAX);
     if end < frame.begun() {
         return Err(Broken);

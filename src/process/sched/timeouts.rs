@@ -74,7 +74,7 @@ pub(super) fn kill_overdue(sched: &mut Sched, slot: SlotId) {
         return;
     };
     let frame = &mut worker.frames[position];
-    let overdue = *frame.watch.overdue.get_or_insert(sched.now);
+    let overdue = frame.overdue_since(sched.now);
     let runs = frame.end == 0 || worker.peer.may_run(frame);
     if worker.frames.run_others(sequence) && sched.now < overdue + sched.policy.patience {
         // A worker runs one frame at a time, so the end of this frame is on its way: check
@@ -177,7 +177,7 @@ pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) ->
         if again {
             job.pause(item.at);
             let next = frame.done as usize;
-            frame.watch.again = Some(frame.piece.part(next, next + 1));
+            frame.leaves_again(frame.piece.part(next, next + 1));
         }
         cancel::cancel_running(sched, slot, position);
     }
@@ -244,7 +244,7 @@ fn reports_panic(sched: &mut Sched, id: u64, at: Instant) -> bool {
     let Some(job) = job.filter(|_| !more.is_zero()) else {
         return false;
     };
-    frame.watch.reported = granted + more;
+    frame.reports_for(more);
     job.work.options.until = Some(at + more);
     sched.jobs.ends_at(id, at + more);
     true
