@@ -20,6 +20,7 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::iter::Zip;
@@ -88,7 +89,7 @@ use crate::task::{TaskError, next};
 #[must_use = "it does nothing until it is asked for results"]
 pub struct Imap<I: Iterator, R> {
     shared: Arc<PoolState>,
-    id: u64,
+    id: JobId,
     /// The input; `None`: it has ended.
     items: Option<I>,
     panicked: Option<Panic>,
@@ -142,7 +143,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 let mut work = Work::new::<I::Item, R>(code, sink, options);
                 work.each = true;
                 work.items = events::items("imap in processes", 0, items.size_hint().1);
-                events::called(shared.counters.pool, id, 0);
+                events::called(shared.counters.pool, id.number(), 0);
                 // (A refused job is dropped, and with it the sink.)
                 let job = Job::new(work);
                 let _ = shared.mailbox.push([Mail::Submit { id, job }]);

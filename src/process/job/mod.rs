@@ -22,6 +22,7 @@
 pub(super) mod encoded;
 pub(super) mod failed_item;
 pub(super) mod item_id;
+pub(super) mod job_id;
 mod options;
 pub(super) mod reading;
 pub(super) mod results;

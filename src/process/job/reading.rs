@@ -5,6 +5,7 @@
 //!
 //! Tests: `tests/process/callers.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::task::panic;
 pub(crate) enum Chore {
     Read(Reading),
     /// End this job, which has results of a type.
-    Finish(TypeId, u64),
+    Finish(TypeId, JobId),
     /// Call the hook that gets an item that has failed.
     Fail(Box<FailedItem>),
     /// Wait for the names in the error of an item.
@@ -55,7 +56,7 @@ impl Chore {
     }
 
     /// The job whose caller may carry it out.
-    pub(crate) fn caller(&self) -> Option<u64> {
+    pub(crate) fn caller(&self) -> Option<JobId> {
         match self {
             Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
             Self::Finish(_, job) => Some(*job),
@@ -164,7 +165,7 @@ impl Extras {
 
 /// Values that are to be decoded.
 pub(crate) struct Reading {
-    pub(crate) job: u64,
+    pub(crate) job: JobId,
     /// The type of the values.
     pub(crate) result_type: TypeId,
     /// A value nests more deeply than a caller's stack allows.
@@ -230,15 +231,15 @@ pub(crate) struct ReaderState {
     /// The chores that wait, by the type of the results.
     queues: HashMap<TypeId, ReaderQueue>,
     /// Those that a caller may carry out, by their jobs.
-    of_callers: HashMap<u64, VecDeque<Chore>>,
+    of_callers: HashMap<JobId, VecDeque<Chore>>,
     /// The callers that sleep until their job ends.
-    asleep: HashMap<u64, Waker>,
+    asleep: HashMap<JobId, Waker>,
 }
 
 /// What waits in a queue.
 enum Waiting {
     /// One of this job, unless its caller has taken it.
-    Of(u64),
+    Of(JobId),
     Chore(Chore),
 }
 
@@ -283,7 +284,7 @@ impl ReaderState {
     }
 
     /// Takes a chore that the job's caller may carry out.
-    pub(crate) fn take(&mut self, job: u64) -> Option<Chore> {
+    pub(crate) fn take(&mut self, job: JobId) -> Option<Chore> {
         let own = self.of_callers.get_mut(&job)?;
         let chore = own.pop_front();
         if own.is_empty() {
@@ -293,12 +294,12 @@ impl ReaderState {
     }
 
     /// A caller sleeps until its job ends, or has a chore.
-    pub(crate) fn sleeps(&mut self, job: u64, caller: Waker) {
+    pub(crate) fn sleeps(&mut self, job: JobId, caller: Waker) {
         self.asleep.insert(job, caller);
     }
 
     /// The caller does not wait any more. Its chores wait for readers.
-    pub(crate) fn stops_waiting(&mut self, job: u64) -> Vec<Chore> {
+    pub(crate) fn stops_waiting(&mut self, job: JobId) -> Vec<Chore> {
         self.asleep.remove(&job);
         let mut left = Vec::new();
         while let Some(chore) = self.take(job) {

@@ -6,6 +6,7 @@
 //!
 //! Tests: `tests/process/failures.rs::a_hook_may_wait_for_other_calls`.
 
+use crate::process::job::job_id::JobId;
 use std::cell::Cell;
 
 use crate::loom::per_thread;
@@ -18,7 +19,7 @@ per_thread! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunningHook {
     pub(crate) pool: u32,
-    pub(crate) job: u64,
+    pub(crate) job: JobId,
 }
 
 impl RunningHook {

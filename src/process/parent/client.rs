@@ -12,6 +12,7 @@
 //!
 //! Tests: `tests/process/pool.rs::map_is_ordered`, `tests/process/{calls,callers}.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::any::type_name;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -137,7 +138,7 @@ impl PoolState {
     /// Returns a panic of their iterator.
     fn feed<A: Portable>(
         &self,
-        id: u64,
+        id: JobId,
         items: impl IntoIterator<Item = A>,
         options: &CallOptions,
         ahead: Option<&Arc<Semaphore>>,
@@ -202,7 +203,7 @@ impl PoolState {
     }
 
     #[track_caller]
-    fn promise<T: Send + 'static>(self: &Arc<Self>) -> (u64, Completer<T>, Task<T>) {
+    fn promise<T: Send + 'static>(self: &Arc<Self>) -> (JobId, Completer<T>, Task<T>) {
         let id = self.mailbox.id();
         let (completer, task) = promise(CancelCall {
             shared: Arc::downgrade(self),
@@ -212,13 +213,13 @@ impl PoolState {
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        events::called(self.counters.pool, id, task.id().get());
+        events::called(self.counters.pool, id.number(), task.id().get());
         (id, completer, task)
     }
 }
 
 /// Mail with the one item of a job.
-fn only(id: u64, item: Chunk) -> Mail {
+fn only(id: JobId, item: Chunk) -> Mail {
     Mail::Feed(Feed {
         id,
         base: 0,
@@ -231,7 +232,7 @@ fn only(id: u64, item: Chunk) -> Mail {
 /// The producer of a call's task: notifies the driver if the task is cancelled.
 struct CancelCall<T> {
     shared: Weak<PoolState>,
-    id: u64,
+    id: JobId,
     result: PhantomData<fn() -> T>,
 }
 

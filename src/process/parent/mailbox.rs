@@ -15,6 +15,7 @@
 //!
 //! Tests: `tests/process/pool.rs::shut_down_in_three_ways`; `tests/forks/process.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::io;
 use std::sync::Arc;
 
@@ -32,11 +33,11 @@ use crate::task::context;
 /// One message to the driver.
 pub(crate) enum Mail {
     /// A new job.
-    Submit { id: u64, job: Box<Job> },
+    Submit { id: JobId, job: Box<Job> },
     /// Items of a job.
     Feed(Feed),
     /// The task of a job was cancelled.
-    Cancel(u64),
+    Cancel(JobId),
     /// The worker with this process id is to be killed.
     Replace(u32),
     /// From now on there are from so many to so many workers.
@@ -96,8 +97,8 @@ impl Mailbox {
     }
 
     /// An id for a new job.
-    pub(crate) fn id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed) // a counter
+    pub(crate) fn id(&self) -> JobId {
+        JobId::new(self.next_id.fetch_add(1, Ordering::Relaxed)) // a counter
     }
 
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then it is

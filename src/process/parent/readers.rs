@@ -40,6 +40,7 @@
 //! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`,
 //! `tests/process/pool.rs::large_things_both_ways_at_once`.
 
+use crate::process::job::job_id::JobId;
 use std::any::TypeId;
 use std::sync::Arc;
 use std::task::Waker;
@@ -92,7 +93,7 @@ impl PoolState {
 
     /// For a caller that waits without a limit, each time before it sleeps: decodes the results of
     /// its job that wait, and leaves its waker for later ones.
-    pub(crate) fn stand_by(&self, job: u64, caller: &Waker) {
+    pub(crate) fn stand_by(&self, job: JobId, caller: &Waker) {
         if self.mailbox.is_foreign() {
             return;
         }
@@ -107,7 +108,7 @@ impl PoolState {
     }
 
     /// The caller does not wait any more.
-    pub(crate) fn step_back(self: &Arc<Self>, job: u64) {
+    pub(crate) fn step_back(self: &Arc<Self>, job: JobId) {
         if self.mailbox.is_foreign() {
             return;
         }

@@ -37,6 +37,7 @@
 //! Tests: `tests/process/pool.rs::spawn_answers`, `tests/process/{calls,speed,callers}.rs`,
 //! `tests/trefoil-checks/tests/shortcut_models.rs`, `pages::raw_ledger`.
 
+use crate::process::job::job_id::JobId;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,7 +73,7 @@ impl PoolState {
     /// Called by a caller that is about to block until the job `id` is `done`, or until the
     /// `deadline`: waits for its worker for a moment, and takes the result. Without a deadline it
     /// also decodes it, however long that takes.
-    pub(crate) fn help(&self, id: u64, deadline: Option<Instant>, done: &dyn Fn() -> bool) {
+    pub(crate) fn help(&self, id: JobId, deadline: Option<Instant>, done: &dyn Fn() -> bool) {
         if !IS_ON || self.mailbox.is_foreign() || !self.path.may_poll() {
             return;
         }
@@ -87,7 +88,7 @@ impl PoolState {
         let until = deadline.map_or(latest, |deadline| deadline.min(latest));
         let caller = ledger.caller();
         ledger.set_caller_polls(polls);
-        caller.announce(id);
+        caller.announce(id.number());
         loop {
             if ledger.has_unsent(known)
                 && let Some(engine) = self.engine.try_lock()
@@ -108,7 +109,7 @@ impl PoolState {
             }
         }
         polling.conclude(policy, || true);
-        if caller.leave(id, done()) && ledger.has_unsent(known) {
+        if caller.leave(id.number(), done()) && ledger.has_unsent(known) {
             self.hear_rest(index);
         }
     }
@@ -137,7 +138,7 @@ impl PoolState {
     fn take_results<'a>(
         &'a self,
         mut engine: MutexGuard<'a, Option<Driver>>,
-        (index, id): (usize, u64),
+        (index, id): (usize, JobId),
         patient: bool,
         done: &dyn Fn() -> bool,
     ) -> Option<u64> {
@@ -175,7 +176,7 @@ impl PoolState {
     /// such a worker.
     fn sole(
         &self,
-        id: u64,
+        id: JobId,
         polling: &mut Polling,
         done: &dyn Fn() -> bool,
     ) -> Option<(usize, Arc<Ledger>, u64)> {
@@ -199,12 +200,12 @@ impl PoolState {
 
 /// Sleeps until the worker, or the driver, wakes this caller, or `until` then. False: it does not
 /// wait here any more.
-fn sleeps(caller: &CallerWord, id: u64, until: Instant) -> bool {
+fn sleeps(caller: &CallerWord, id: JobId, until: Instant) -> bool {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return false;
     }
-    let Some(asleep) = caller.fall_asleep(id) else {
+    let Some(asleep) = caller.fall_asleep(id.number()) else {
         return false;
     };
     park::blocked(|| caller.sleep(asleep, left));
@@ -280,7 +281,7 @@ impl Driver {
     pub(super) fn dismiss_callers(&self) {
         for (index, link) in self.links.iter().enumerate() {
             if let Some(ledger) = link.as_ref().and_then(|link| link.peer.ledger()) {
-                let sole = self.sched.sole_of(index);
+                let sole = self.sched.sole_of(index).map(JobId::number);
                 ledger.caller().dismiss(sole, caller_word::wake);
             }
         }
@@ -304,7 +305,7 @@ impl Driver {
 
     /// The worker that has the job `id` and nothing else, its ledger, and how much of its output is
     /// known.
-    fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
+    fn sole(&self, id: JobId) -> Option<(usize, Arc<Ledger>, u64)> {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;
         // Without a process descriptor that shows the worker's death, only the end of its output

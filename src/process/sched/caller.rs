@@ -3,6 +3,7 @@
 //!
 //! Tests: `src/process/sched/simulated/sim_calls.rs`, `tests/process/callers.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::time::Instant;
 
 use super::sent_frame::SentFrame;
@@ -27,7 +28,7 @@ pub(super) fn needs_driver(sched: &Sched) -> bool {
 }
 
 /// Takes the chores of the job `id` that its caller may carry out.
-pub(super) fn chores_of(sched: &mut Sched, id: u64) -> Vec<Chore> {
+pub(super) fn chores_of(sched: &mut Sched, id: JobId) -> Vec<Chore> {
     let own = |chore: &mut Chore| chore.caller() == Some(id);
     sched.chores.extract_if(.., own).collect()
 }
@@ -44,7 +45,7 @@ pub(super) fn dispatch_work(sched: &mut Sched) -> bool {
 }
 
 /// The worker that has an item of the job `id` and nothing else.
-pub(super) fn sole(sched: &Sched, id: u64) -> Option<SlotId> {
+pub(super) fn sole(sched: &Sched, id: JobId) -> Option<SlotId> {
     let is_it = |frame: &SentFrame| frame.job == id && frame.wanted;
     sched
         .workers
@@ -52,7 +53,7 @@ pub(super) fn sole(sched: &Sched, id: u64) -> Option<SlotId> {
 }
 
 /// The job of the only frame that `worker` has, if that is wanted.
-pub(super) fn sole_of(sched: &Sched, worker: SlotId) -> Option<u64> {
+pub(super) fn sole_of(sched: &Sched, worker: SlotId) -> Option<JobId> {
     let only = sched.workers[worker].frames.sole()?;
     only.wanted.then_some(only.job)
 }

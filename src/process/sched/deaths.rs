@@ -16,7 +16,8 @@ use super::state::Sched;
 use super::{finish, retry, rules, shutdown, succession};
 use crate::events::{self, Trouble};
 use crate::process::job::Job;
-use crate::process::job::item_id::{INITIALIZE, ItemId};
+use crate::process::job::item_id::ItemId;
+use crate::process::job::job_id::INITIALIZE;
 use crate::task::{Cause, TaskError, WorkerExit};
 
 /// Worker `slot` is gone, and all its output has been received. `broken`: it broke the

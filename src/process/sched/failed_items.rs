@@ -7,6 +7,7 @@
 //!
 //! Tests: `tests/process/failures.rs`; `src/process/sched/simulated.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::cell::RefCell;
 
 use super::policy::Policy;
@@ -21,7 +22,7 @@ use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
 /// Whether a hook gets the items of the job `id` that fail.
-pub(super) fn reports_failures(sched: &Sched, id: u64) -> bool {
+pub(super) fn reports_failures(sched: &Sched, id: JobId) -> bool {
     let job = sched.jobs.get(id);
     job.is_some_and(|job| hook_of(&job.work, &sched.policy).is_some())
 }

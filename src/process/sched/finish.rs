@@ -11,6 +11,7 @@ use super::state::Sched;
 use super::{cancel, failed_items, rules};
 use crate::process::job::Job;
 use crate::process::job::item_id::ItemId;
+use crate::process::job::job_id::JobId;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
 use crate::process::value::chunk::Piece;
@@ -32,7 +33,7 @@ pub(super) fn reported(sched: &mut Sched, item: ItemId, error: TaskError) -> Opt
 /// `piece`: the items of their frame, if a hook gets those that fail.
 pub(super) fn add_values(
     sched: &mut Sched,
-    id: u64,
+    id: JobId,
     part: DecodedPart,
     piece: Option<Piece>,
 ) -> Option<Values> {
@@ -104,7 +105,7 @@ pub(super) fn item_ends(sched: &mut Sched, item: ItemId, error: TaskError) {
 
 /// The item at `at` has ended in `error`: items after it do not matter any more, and those that
 /// run are cancelled.
-pub(super) fn fail(sched: &mut Sched, id: u64, at: usize, error: TaskError) {
+pub(super) fn fail(sched: &mut Sched, id: JobId, at: usize, error: TaskError) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
@@ -147,7 +148,7 @@ pub(super) fn settle(sched: &mut Sched, slot: SlotId, position: usize) {
 }
 
 /// Ends a job whose last result is there.
-pub(super) fn finish_if_settled(sched: &mut Sched, id: u64) {
+pub(super) fn finish_if_settled(sched: &mut Sched, id: JobId) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
@@ -183,7 +184,7 @@ pub(super) fn finish_if_settled(sched: &mut Sched, id: u64) {
 }
 
 /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
-pub(super) fn finished(sched: &mut Sched, id: u64) -> Option<Box<Job>> {
+pub(super) fn finished(sched: &mut Sched, id: JobId) -> Option<Box<Job>> {
     sched.jobs.get_mut(id)?.hand_over(false);
     sched.taker.begin();
     finish_if_settled(sched, id);
@@ -191,7 +192,7 @@ pub(super) fn finished(sched: &mut Sched, id: u64) -> Option<Box<Job>> {
 }
 
 /// Items of a job that were not begun end in `error`, and no more are added.
-pub(super) fn fail_waiting(sched: &mut Sched, id: u64, error: &TaskError) {
+pub(super) fn fail_waiting(sched: &mut Sched, id: JobId, error: &TaskError) {
     if sched.jobs.get(id).is_some_and(|job| job.work.each) {
         sched.jobs.resume_all(id);
     }

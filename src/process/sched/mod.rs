@@ -83,6 +83,7 @@ mod timeouts;
 pub(super) mod verdict;
 pub(super) mod workers;
 
+use crate::process::job::job_id::JobId;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -110,7 +111,7 @@ impl Sched {
     }
 
     /// A new job.
-    pub(crate) fn submit(&mut self, id: u64, job: Box<Job>, now: Instant) {
+    pub(crate) fn submit(&mut self, id: JobId, job: Box<Job>, now: Instant) {
         self.now = now;
         submit::submit(self, id, job);
     }
@@ -149,7 +150,7 @@ impl Sched {
     }
 
     /// Takes the chores of the job `id` that its caller may carry out.
-    pub(crate) fn chores_of(&mut self, id: u64) -> Vec<Chore> {
+    pub(crate) fn chores_of(&mut self, id: JobId) -> Vec<Chore> {
         caller::chores_of(self, id)
     }
 
@@ -161,12 +162,12 @@ impl Sched {
     }
 
     /// The worker that has an item of the job `id` and nothing else.
-    pub(crate) fn sole(&self, id: u64) -> Option<usize> {
+    pub(crate) fn sole(&self, id: JobId) -> Option<usize> {
         caller::sole(self, id).map(|slot| slot.0)
     }
 
     /// The job of the only frame that `worker` has, if that is wanted.
-    pub(crate) fn sole_of(&self, worker: usize) -> Option<u64> {
+    pub(crate) fn sole_of(&self, worker: usize) -> Option<JobId> {
         caller::sole_of(self, SlotId(worker))
     }
 
@@ -211,12 +212,12 @@ impl Sched {
     }
 
     /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
-    pub(crate) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
+    pub(crate) fn finished(&mut self, id: JobId) -> Option<Box<Job>> {
         finish::finished(self, id)
     }
 
     /// The task of a job was cancelled and has ended.
-    pub(crate) fn cancel(&mut self, id: u64, now: Instant) {
+    pub(crate) fn cancel(&mut self, id: JobId, now: Instant) {
         self.now = now;
         submit::cancel(self, id);
     }

@@ -1,5 +1,6 @@
 //! What goes in and out of the scheduler: items of its callers, and actions of the driver.
 
+use crate::process::job::job_id::JobId;
 use std::sync::Arc;
 
 use super::slot_id::SlotId;
@@ -30,7 +31,7 @@ pub(crate) enum Action {
 
 /// More items of a job.
 pub(crate) struct Feed {
-    pub(crate) id: u64,
+    pub(crate) id: JobId,
     /// The index of the first.
     pub(crate) base: usize,
     pub(crate) chunk: Arc<Chunk>,

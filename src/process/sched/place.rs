@@ -20,6 +20,7 @@ use super::state::Sched;
 use super::workers::Worker;
 use super::{rules, send};
 use crate::process::job::Job;
+use crate::process::job::job_id::JobId;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 
 /// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
@@ -62,7 +63,7 @@ pub(super) fn can_place(sched: &Sched) -> bool {
 
 /// The next job, and the worker that gets its next items.
 struct Placed {
-    id: u64,
+    id: JobId,
     slot: SlotId,
     /// How long an item should take.
     item_cost: Option<f64>,
@@ -83,7 +84,7 @@ fn next(sched: &Sched) -> Option<Placed> {
 /// The worker with the fewest frames that has room for the next item of the job `id`. If workers
 /// are replaced after a number of items, it is the one among these that has waited longest: then
 /// each gets as many, and none is used up before its successor can be ready.
-fn roomiest(sched: &Sched, id: u64, job: &Job, item_cost: Option<f64>) -> Option<SlotId> {
+fn roomiest(sched: &Sched, id: JobId, job: &Job, item_cost: Option<f64>) -> Option<SlotId> {
     let only_idle = rules::go_alone(job, job.next_piece());
     // An item of unknown cost is not queued behind another while a further worker is being
     // started: that one will be idle soon.

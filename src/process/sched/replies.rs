@@ -6,6 +6,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use crate::process::job::job_id::INITIALIZE;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use super::state::Sched;
 use super::workers::Stage;
 use super::{cancel, finish, retire, retry, rules, shutdown, start, take_back, timeouts};
 use crate::events;
-use crate::process::job::item_id::INITIALIZE;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Forked, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;

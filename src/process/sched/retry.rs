@@ -5,11 +5,12 @@
 use super::finish;
 use super::policy::FOR_EVER;
 use super::state::Sched;
+use crate::process::job::job_id::JobId;
 use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
 /// Queues an item for a retry, after a pause if it has one.
-pub(super) fn run_again(sched: &mut Sched, id: u64, piece: Piece) {
+pub(super) fn run_again(sched: &mut Sched, id: JobId, piece: Piece) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };

@@ -8,7 +8,7 @@ use super::state::Sched;
 use super::{Action, rules};
 use crate::chaos;
 use crate::events;
-use crate::process::job::item_id::INITIALIZE;
+use crate::process::job::job_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::{BatchHead, Frame};
 
@@ -37,7 +37,7 @@ pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, pie
         pool,
         worker.pid(),
         batch.sequence,
-        id,
+        id.number(),
         piece.len(),
         piece.first(),
     );

@@ -6,6 +6,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/hostile.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::cell::Cell;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ impl Recall {
 
 /// What is decided of a frame before it is sent.
 pub(super) struct FrameDraft {
-    pub(super) job: u64,
+    pub(super) job: JobId,
     pub(super) code: CodeRef,
     /// Its items, perhaps without their bytes.
     pub(super) piece: Piece,
@@ -75,7 +76,7 @@ pub(super) struct FrameDraft {
 /// What is known of a frame that was sent. All may read it; [`SentFrame`] alone changes it.
 pub(crate) struct FrameFacts {
     pub(super) sequence: u64,
-    pub(super) job: u64,
+    pub(super) job: JobId,
     /// The function of its items, for the cost estimates.
     pub(super) function: u64,
     pub(super) piece: Piece,

@@ -11,6 +11,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use crate::process::job::job_id::{INITIALIZE, JobId};
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
 use std::hash::{BuildHasher, RandomState};
@@ -19,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use super::peer::Peer;
 use super::sent_frame::{FrameDraft, SentFrame, travels};
-use crate::process::job::item_id::INITIALIZE;
 use crate::process::limits::{MOST_MOVES, RESULTS_WAIT, TAKE_OVER_AFTER};
 use crate::process::pages::gate::GATES;
 use crate::process::pages::raw_ledger::Front;
@@ -151,7 +151,7 @@ impl SentFrames {
             .position(|frame| frame.sequence == sequence)
     }
 
-    pub(super) fn has_job(&self, id: u64) -> bool {
+    pub(super) fn has_job(&self, id: JobId) -> bool {
         self.frames.iter().any(|frame| frame.job == id)
     }
 }
@@ -191,7 +191,7 @@ impl SentFrames {
     }
 
     /// Where the frame of the job `id` is whose item runs, if that is wanted.
-    pub(super) fn running_of(&self, id: u64) -> Option<usize> {
+    pub(super) fn running_of(&self, id: JobId) -> Option<usize> {
         let is_it = |frame: &SentFrame| frame.job == id && frame.wanted && frame.runs();
         self.frames.iter().position(is_it)
     }

@@ -23,6 +23,7 @@
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
+use crate::process::job::job_id::{INITIALIZE, JobId};
 use std::collections::{HashMap, HashSet, VecDeque};
 // Used by the simulation: no protocol.
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,6 @@ use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::failed_item::{FailedItem, OnFailedItem};
-use crate::process::job::item_id::INITIALIZE;
 use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::results::{Sink, Values};
 use crate::process::job::{CallOptions, Context, Job, Work};
@@ -199,7 +199,7 @@ impl World {
             nanos: 77_000_000,
         };
         let mut chunk = Chunk::default();
-        chunk.push(&(INITIALIZE, 0u64)).unwrap();
+        chunk.push(&(INITIALIZE.number(), 0u64)).unwrap();
         let initializer = Initializer {
             code: CODE,
             chunk: Arc::new(chunk),
@@ -445,7 +445,7 @@ impl World {
             3 if self.hostile && self.next_job > 1 && self.chance(3) => {
                 let id = 1 + self.random(self.next_job - 1);
                 self.cancelled.insert(id);
-                self.sched.cancel(id, self.now);
+                self.sched.cancel(JobId::new(id), self.now);
             }
             4..8 => {
                 let micros = self.random(3000);

@@ -9,7 +9,7 @@ use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::Stage;
 use super::{rules, send, succession, take_back};
-use crate::process::job::item_id::INITIALIZE;
+use crate::process::job::job_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 
 /// Worker `slot` has a process, which has not said hello yet.

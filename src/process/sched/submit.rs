@@ -2,6 +2,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::time::Duration;
 
 use super::policy::FOR_EVER;
@@ -12,7 +13,7 @@ use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
 /// A new job.
-pub(super) fn submit(sched: &mut Sched, id: u64, mut job: Box<Job>) {
+pub(super) fn submit(sched: &mut Sched, id: JobId, mut job: Box<Job>) {
     let options = &mut job.work.options;
     if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
         options.timeout = Some(FOR_EVER);
@@ -52,6 +53,6 @@ pub(super) fn feed(sched: &mut Sched, feed: Feed) {
 }
 
 /// The task of a job was cancelled and has ended.
-pub(super) fn cancel(sched: &mut Sched, id: u64) {
+pub(super) fn cancel(sched: &mut Sched, id: JobId) {
     finish::fail(sched, id, 0, TaskError::Cancelled);
 }

@@ -10,7 +10,7 @@ use super::peer::Back;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{cancel, finish};
-use crate::process::job::item_id::INITIALIZE;
+use crate::process::job::job_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 use crate::task::TaskError;

@@ -35,6 +35,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::time::{Duration, Instant};
 
 use super::peer::Stall;
@@ -228,7 +229,7 @@ pub(super) fn end_late_job(sched: &mut Sched) {
 
 /// Whether the time of a call, which is over at `at`, does not end it yet: its item reports a
 /// panic, or has, and that time does not count.
-fn reports_panic(sched: &mut Sched, id: u64, at: Instant) -> bool {
+fn reports_panic(sched: &mut Sched, id: JobId, at: Instant) -> bool {
     let Some(RunningFrame { slot, position }) = running(sched, id) else {
         return false;
     };
@@ -250,7 +251,7 @@ fn reports_panic(sched: &mut Sched, id: u64, at: Instant) -> bool {
     true
 }
 
-fn end_late(sched: &mut Sched, id: u64) {
+fn end_late(sched: &mut Sched, id: JobId) {
     close_gates(sched, id); // what has begun by then is known
     let runs = running(sched, id);
     let Some(job) = sched.jobs.get(id) else {
@@ -280,7 +281,7 @@ fn end_late(sched: &mut Sched, id: u64) {
 }
 
 /// Workers begin no more items of the job `id`, as far as the parent can keep them from it.
-fn close_gates(sched: &mut Sched, id: u64) {
+fn close_gates(sched: &mut Sched, id: JobId) {
     for slot in sched.workers.ids() {
         for position in 0..sched.workers[slot].frames.len() {
             if sched.workers[slot].frames[position].job == id {
@@ -294,7 +295,7 @@ fn close_gates(sched: &mut Sched, id: u64) {
 /// it has not begun, and will not. `None`: nobody knows, or it has begun and does not run now.
 fn ran(
     sched: &Sched,
-    id: u64,
+    id: JobId,
     job: &Job,
     runs: Option<RunningFrame>,
 ) -> Option<(Duration, Option<u32>)> {
@@ -323,7 +324,7 @@ struct RunningFrame {
 }
 
 /// The frame of the job `id` whose item runs, if that is wanted.
-fn running(sched: &Sched, id: u64) -> Option<RunningFrame> {
+fn running(sched: &Sched, id: JobId) -> Option<RunningFrame> {
     let mut workers = sched.workers.numbered();
     workers.find_map(|(slot, worker)| {
         let position = worker.frames.running_of(id)?;
@@ -332,7 +333,7 @@ fn running(sched: &Sched, id: u64) -> Option<RunningFrame> {
 }
 
 /// What workers have of the job `id` is not wanted any more.
-fn disown(sched: &mut Sched, id: u64) {
+fn disown(sched: &mut Sched, id: JobId) {
     for slot in sched.workers.ids() {
         for position in 0..sched.workers[slot].frames.len() {
             let worker = &mut sched.workers[slot];
@@ -349,7 +350,7 @@ fn disown(sched: &mut Sched, id: u64) {
 }
 
 /// The items of a job that may not run for any time end without having begun.
-fn refuse_all(sched: &mut Sched, id: u64) {
+fn refuse_all(sched: &mut Sched, id: JobId) {
     let job = sched.jobs.get_mut(id);
     for piece in job.map_or_else(Vec::new, Job::abandon) {
         sched.counters.stats.lock().timed_out += piece.len() as u64;

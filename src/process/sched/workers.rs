@@ -33,6 +33,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -107,7 +108,7 @@ pub(crate) struct Worker {
     relieved_at: Option<Instant>,
     planned_kill: Option<PlannedKill>,
     /// The contexts that the worker has, or will have.
-    contexts: HashSet<u64>,
+    contexts: HashSet<JobId>,
     /// How many items the worker has run, without those in `frames`.
     served: u64,
     /// By how many items its life is shorter than it might be (`succession`).
@@ -385,7 +386,7 @@ impl Worker {
     }
 
     /// It is sent the context of the job `id`, of so many bytes. False: it has that.
-    pub(super) fn gets_context(&mut self, id: u64, bytes: usize) -> bool {
+    pub(super) fn gets_context(&mut self, id: JobId, bytes: usize) -> bool {
         let is_new = self.contexts.insert(id);
         if is_new {
             self.frames.context_goes_ahead(bytes);
@@ -394,12 +395,12 @@ impl Worker {
     }
 
     /// It is to forget those contexts. Returns which it has.
-    pub(super) fn forgets_contexts(&mut self, which: impl Fn(u64) -> bool) -> Vec<u64> {
+    pub(super) fn forgets_contexts(&mut self, which: impl Fn(JobId) -> bool) -> Vec<JobId> {
         self.contexts.extract_if(|id| which(*id)).collect()
     }
 
     /// It is to forget the context of the job `id`. False: it has none.
-    pub(super) fn forgets_context(&mut self, id: u64) -> bool {
+    pub(super) fn forgets_context(&mut self, id: JobId) -> bool {
         self.contexts.remove(&id)
     }
 
@@ -521,7 +522,7 @@ impl Worker {
     }
 
     /// Whether it has, or will have, the context of the job `id`.
-    pub(super) fn has_context(&self, id: u64) -> bool {
+    pub(super) fn has_context(&self, id: JobId) -> bool {
         self.contexts.contains(&id)
     }
 

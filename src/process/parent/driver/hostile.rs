@@ -7,6 +7,7 @@
 //!
 //! Tests: this is one.
 
+use crate::process::job::job_id::JobId;
 use std::collections::HashSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -117,9 +118,11 @@ impl World {
         };
         let now = self.now();
         work.each = each;
-        self.driver.sched.submit(id, Job::new(work), now);
+        self.driver
+            .sched
+            .submit(JobId::new(id), Job::new(work), now);
         let feed = Feed {
-            id,
+            id: JobId::new(id),
             base: 0,
             chunk: Arc::new(chunk),
             sealed: true,

@@ -5,6 +5,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use crate::process::job::job_id::JobId;
 use crate::process::sched::Action;
 use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
@@ -12,12 +13,12 @@ use crate::process::sched::workers::Worker;
 use crate::process::wire::Frame;
 
 /// Whether a worker has the context of the job `id`, or will have it.
-pub(in crate::process::sched) fn has(worker: &Worker, id: u64) -> bool {
+pub(in crate::process::sched) fn has(worker: &Worker, id: JobId) -> bool {
     worker.has_context(id)
 }
 
 /// Sends worker `slot` the context of the job `id`, if there is one that the worker lacks.
-pub(in crate::process::sched) fn send_context(sched: &mut Sched, slot: SlotId, id: u64) {
+pub(in crate::process::sched) fn send_context(sched: &mut Sched, slot: SlotId, id: JobId) {
     let context = sched.jobs.get(id).and_then(|job| job.work.context());
     let Some(context) = context.map(|context| context.piece.clone()) else {
         return;
@@ -25,17 +26,21 @@ pub(in crate::process::sched) fn send_context(sched: &mut Sched, slot: SlotId, i
     let worker = &mut sched.workers[slot];
     let length = context.span().len();
     if worker.gets_context(id, length) {
-        let head = Frame::Context { id, bytes: &[] }.head(length);
+        let head = Frame::Context {
+            id: id.number(),
+            bytes: &[],
+        };
+        let head = head.head(length);
         sched.actions.push(Action::Send(slot, head, Some(context)));
     }
 }
 
 /// The job `id` has ended: no worker need keep its context.
-pub(in crate::process::sched) fn forget_context(sched: &mut Sched, id: u64) {
+pub(in crate::process::sched) fn forget_context(sched: &mut Sched, id: JobId) {
     for slot in sched.workers.ids() {
         let worker = &mut sched.workers[slot];
         if worker.forgets_context(id) && worker.is_serving() {
-            sched.send_message(slot, &Frame::Forget { id });
+            sched.send_message(slot, &Frame::Forget { id: id.number() });
         }
     }
 }

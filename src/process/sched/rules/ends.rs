@@ -7,9 +7,9 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/channel.rs`.
 
+use crate::process::job::job_id::{INITIALIZE, JobId};
 use std::time::Instant;
 
-use crate::process::job::item_id::INITIALIZE;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::sent_frame::SentFrame;
 use crate::process::sched::slot_id::SlotId;
@@ -24,14 +24,14 @@ pub(crate) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
 
 /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
 /// channels.
-pub(in crate::process::sched) fn forget_ends(sched: &mut Sched, slot: SlotId, job: u64) {
+pub(in crate::process::sched) fn forget_ends(sched: &mut Sched, slot: SlotId, job: JobId) {
     let jobs = &sched.jobs;
-    let foreign = |id: u64| {
+    let foreign = |id: JobId| {
         let context = jobs.get(id).and_then(|job| job.work.context());
         id != job && context.is_some_and(|context| context.piece.has_ends())
     };
     for id in sched.workers[slot].forgets_contexts(foreign) {
-        sched.send_message(slot, &Frame::Forget { id });
+        sched.send_message(slot, &Frame::Forget { id: id.number() });
     }
 }
 

@@ -17,6 +17,7 @@ mod contexts;
 mod elastic;
 mod ends;
 
+use crate::process::job::job_id::JobId;
 use std::time::Instant;
 
 use super::sent_frame::SentFrame;
@@ -38,19 +39,23 @@ pub(super) fn go_alone(job: &Job, items: Option<&Piece>) -> bool {
 }
 
 /// Whether the next item of a job is large for this worker, with what it must be sent before.
-pub(super) fn is_heavy(worker: &Worker, id: u64, job: &Job) -> bool {
+pub(super) fn is_heavy(worker: &Worker, id: JobId, job: &Job) -> bool {
     job.is_heavy(contexts::has(worker, id), FRAME_BYTES)
 }
 
 /// A worker is about to get a frame of the job `id`.
-pub(super) fn before_frame(sched: &mut Sched, slot: SlotId, id: u64) {
+pub(super) fn before_frame(sched: &mut Sched, slot: SlotId, id: JobId) {
     ends::forget_ends(sched, slot, id);
     contexts::send_context(sched, slot, id);
 }
 
 /// The number of the context that belongs to a frame of the job `id`; 0: none.
-pub(super) fn context_of(worker: &Worker, id: u64) -> u64 {
-    if contexts::has(worker, id) { id } else { 0 }
+pub(super) fn context_of(worker: &Worker, id: JobId) -> u64 {
+    if contexts::has(worker, id) {
+        id.number()
+    } else {
+        0
+    }
 }
 
 /// A worker has opened what came with its item.
@@ -64,7 +69,7 @@ pub(super) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
 }
 
 /// A job has ended.
-pub(super) fn after_job(sched: &mut Sched, id: u64, job: &Job) {
+pub(super) fn after_job(sched: &mut Sched, id: JobId, job: &Job) {
     if job.work.context().is_some() {
         contexts::forget_context(sched, id);
     }

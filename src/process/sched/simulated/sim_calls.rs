@@ -1,6 +1,7 @@
 //! Single calls, and who waits for them.
 
 use super::*;
+use crate::process::job::job_id::JobId;
 use crate::process::sched::start;
 
 /// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
@@ -20,11 +21,13 @@ fn a_caller_ends_no_late_call() {
             options.timeout = Some(Duration::ZERO);
         }
         let id = world.call_with(options);
-        assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));
-        assert!(world.sched.has(id) && world.sched.actions().is_empty());
+        assert!(world.sched.has(JobId::new(id)) && !world.sched.dispatch_work(world.now));
+        assert!(world.sched.has(JobId::new(id)) && world.sched.actions().is_empty());
         assert!(world.sched.deadline().is_some_and(|due| due <= world.now));
         world.act();
-        assert!(!world.sched.has(id) && world.sims[0].as_ref().unwrap().inbox.is_empty());
+        assert!(
+            !world.sched.has(JobId::new(id)) && world.sims[0].as_ref().unwrap().inbox.is_empty()
+        );
     }
 }
 
@@ -42,8 +45,8 @@ fn limits_of_ended_calls_are_forgotten() {
     let lives = within(&mut world, 1);
     for _ in 0..1000 {
         let ends = within(&mut world, 2);
-        world.sched.cancel(ends, world.now);
-        assert!(world.sched.has(lives) && !world.sched.has(ends));
+        world.sched.cancel(JobId::new(ends), world.now);
+        assert!(world.sched.has(JobId::new(lives)) && !world.sched.has(JobId::new(ends)));
         let (kept, _) = world.sched.jobs.times();
         assert!(kept < 100, "{kept} limits of two calls");
     }
@@ -56,7 +59,7 @@ fn a_cancelled_call_changes_no_order() {
     let mut world = World::new(8);
     world.hostile = false;
     let (first, cancelled, second) = (world.call(5), world.call(5), world.call(5));
-    world.sched.cancel(cancelled, world.now);
+    world.sched.cancel(JobId::new(cancelled), world.now);
     let usual = world.call(0);
     // As after the death of its worker.
     let order = |world: &World| {
@@ -69,7 +72,7 @@ fn a_cancelled_call_changes_no_order() {
             .sched
             .jobs
             .waiting()
-            .map(|job| *place(job).unwrap())
+            .map(|job| place(job).unwrap().number())
             .collect();
         order
     };
@@ -78,7 +81,10 @@ fn a_cancelled_call_changes_no_order() {
         world.sched.jobs.dequeue();
     }
     for id in [usual, first, second] {
-        world.sched.jobs.enqueue(id, id == usual, world.now);
+        world
+            .sched
+            .jobs
+            .enqueue(JobId::new(id), id == usual, world.now);
     }
     let order = order(&world);
     assert_eq!(order, [first, second, usual]);

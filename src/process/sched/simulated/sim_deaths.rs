@@ -1,6 +1,7 @@
 //! Workers that do not die, or never say hello, and the end of their pool.
 
 use super::*;
+use crate::process::job::job_id::JobId;
 
 /// Stopped workers, some of which seem to have begun more than they have: once none of their items
 /// is wanted, the pool soon ends.
@@ -34,7 +35,7 @@ fn a_stopped_worker_does_not_delay_the_end() {
         }
         for id in 1..world.next_job {
             world.cancelled.insert(id);
-            world.sched.cancel(id, world.now);
+            world.sched.cancel(JobId::new(id), world.now);
         }
         if !stops_first {
             world.sched.stop(how.into(), world.now);

@@ -1,6 +1,7 @@
 //! The jobs of a simulation: single calls, and random ones.
 
 use super::*;
+use crate::process::job::job_id::JobId;
 
 /// The context of the job `id`.
 fn context(id: u64, ends: bool) -> Context {
@@ -63,7 +64,7 @@ impl World {
         work.numbered = !each && size != 1;
         work.options.context = known.context.then(|| Arc::new(context(id, ends)));
         self.jobs.insert(id, known);
-        self.sched.submit(id, Job::new(work), self.now);
+        self.sched.submit(JobId::new(id), Job::new(work), self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
     }
@@ -89,7 +90,7 @@ impl World {
         }
         drop(book);
         let feed = Feed {
-            id,
+            id: JobId::new(id),
             base: from as usize,
             chunk: Arc::new(chunk),
             sealed: to == size,
@@ -134,7 +135,7 @@ impl World {
             ..Known::default()
         };
         self.jobs.insert(id, known);
-        self.sched.submit(id, Job::new(work), self.now);
+        self.sched.submit(JobId::new(id), Job::new(work), self.now);
         self.open.push((id, 0, size));
         while let Some(open) = self.open.iter().position(|open| open.0 == id) {
             self.feed(open);

@@ -1,6 +1,7 @@
 //! Workers that are stopped, or take long to answer.
 
 use super::*;
+use crate::process::job::job_id::JobId;
 
 /// A stopped worker that holds the ends of channels of items which were taken back is soon killed,
 /// and does not keep waking the driver.
@@ -38,7 +39,7 @@ fn a_stopped_worker_keeps_no_ends() {
         }
         for id in 1..world.next_job {
             world.cancelled.insert(id);
-            world.sched.cancel(id, world.now);
+            world.sched.cancel(JobId::new(id), world.now);
         }
         let begin = world.now;
         while world.now - begin < Duration::from_millis(1100) {
@@ -165,7 +166,7 @@ fn a_frame_that_waited_gets_time_to_end() {
     let behind = world.call_with(options);
     world.pass(3000, None);
     world.cancelled.insert(behind);
-    world.sched.cancel(behind, world.now);
+    world.sched.cancel(JobId::new(behind), world.now);
     world.pass(100, None);
     assert_eq!(world.sched.workers[0].frames.len(), 2, "both are there");
     world.takes(0, 0);
@@ -283,7 +284,7 @@ fn a_stopped_worker_that_gets_nothing_more_is_replaced() {
     world.act();
     for id in ids {
         world.cancelled.insert(id);
-        world.sched.cancel(id, world.now);
+        world.sched.cancel(JobId::new(id), world.now);
     }
     world.submit();
     let last = world.next_job - 1;

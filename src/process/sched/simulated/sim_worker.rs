@@ -1,6 +1,7 @@
 //! What simulated workers do: they read frames, run items, answer, and die.
 
 use super::*;
+use crate::process::job::job_id::INITIALIZE;
 use crate::process::sched::start;
 
 impl World {
@@ -36,7 +37,7 @@ impl World {
         if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
             return false;
         }
-        let is_it = |failed: &FailedItem| (failed.of.job, failed.of.at as u64) == item;
+        let is_it = |failed: &FailedItem| (failed.of.job.number(), failed.of.at as u64) == item;
         let new = |chore: &Chore| matches!(chore, Chore::Fail(failed) if is_it(failed));
         if self.sched.chores.iter().any(new) || self.failing.iter().any(is_it) {
             return false; // it has failed
@@ -148,7 +149,7 @@ impl World {
             if self.now < sim.until {
                 return;
             }
-            if item.0 == INITIALIZE {
+            if item.0 == INITIALIZE.number() {
                 panics = self.hostile && self.fragile && self.next_job > 20;
                 self.broken |= panics;
                 sim.initialized = !panics;
@@ -167,11 +168,11 @@ impl World {
                 sim.said.extend(value);
             }
             sim.running = None;
-            if asks && item.0 != INITIALIZE && !sim.retires {
+            if asks && item.0 != INITIALIZE.number() && !sim.retires {
                 (sim.retires, sim.asks) = (true, true);
                 self.asked += 1;
             }
-            if panics && item.0 == INITIALIZE {
+            if panics && item.0 == INITIALIZE.number() {
                 self.hear(index, true); // at once, so that later output is after it
             }
             return;
@@ -215,7 +216,7 @@ impl World {
             }
             let foreign = |id: &u64| *id != item.0 && self.jobs[id].ends;
             assert!(!sim.contexts.iter().any(foreign), "others' ends are open");
-            if item.0 == INITIALIZE {
+            if item.0 == INITIALIZE.number() {
                 return;
             }
             sim.served += 1;
@@ -295,7 +296,7 @@ impl World {
                 continue;
             };
             if self.chance(16) {
-                if let Some(item) = running.filter(|item| item.0 != INITIALIZE) {
+                if let Some(item) = running.filter(|item| item.0 != INITIALIZE.number()) {
                     self.executed += 1;
                     // No gate keeps a plain worker from an item between the kill and its death.
                     let since = self.plain && condemned != running;
@@ -316,7 +317,7 @@ impl World {
         self.accepts.remove(&self.sched.workers[index].number());
         assert!(sim.heard.is_empty());
         self.fatal
-            .extend(sim.running.filter(|item| item.0 != INITIALIZE));
+            .extend(sim.running.filter(|item| item.0 != INITIALIZE.number()));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.cause = Cause::Outside;
         self.sched.died(index, &exit, false, self.now);

@@ -5,6 +5,7 @@
 //!
 //! Tests: `src/process/sched/simulated/sim_calls.rs`.
 
+use crate::process::job::job_id::JobId;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
@@ -18,30 +19,30 @@ const MOST_FORGOTTEN: usize = 64;
 /// The jobs of a pool, by their numbers.
 #[derive(Default)]
 pub(in crate::process::sched) struct Jobs {
-    table: HashMap<u64, Box<Job>>,
+    table: HashMap<JobId, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`. Some may have
     /// ended, but not the first.
-    queue: VecDeque<(i32, u64)>,
+    queue: VecDeque<(i32, JobId)>,
     /// Since when there has been one, while that is so.
     queue_since: Option<Instant>,
     /// From when on what waits of a job may not begin any more, or the whole job ends:
     /// `(time, id)`. Some may be of jobs that have ended, but not the first.
-    limits: BinaryHeap<Reverse<(Instant, u64)>>,
+    limits: BinaryHeap<Reverse<(Instant, JobId)>>,
     /// Items that pause before a retry: until when, and of which job.
-    paused: Vec<(Instant, u64, Piece)>,
+    paused: Vec<(Instant, JobId, Piece)>,
 }
 
 /// Who lives.
 impl Jobs {
     /// A new job, and when it ends.
-    pub(in crate::process::sched) fn add(&mut self, id: u64, job: Box<Job>) {
+    pub(in crate::process::sched) fn add(&mut self, id: JobId, job: Box<Job>) {
         if let Some(until) = job.work.options.until {
             self.ends_at(id, until);
         }
         self.table.insert(id, job);
     }
 
-    pub(in crate::process::sched) fn has(&self, id: u64) -> bool {
+    pub(in crate::process::sched) fn has(&self, id: JobId) -> bool {
         self.table.contains_key(&id)
     }
 
@@ -49,17 +50,17 @@ impl Jobs {
         self.table.is_empty()
     }
 
-    pub(in crate::process::sched) fn get(&self, id: u64) -> Option<&Job> {
+    pub(in crate::process::sched) fn get(&self, id: JobId) -> Option<&Job> {
         self.table.get(&id).map(|job| &**job)
     }
 
-    pub(in crate::process::sched) fn get_mut(&mut self, id: u64) -> Option<&mut Job> {
+    pub(in crate::process::sched) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
         self.table.get_mut(&id).map(|job| &mut **job)
     }
 
     /// The jobs, in the order of their calls.
-    pub(in crate::process::sched) fn ids(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.table.keys().copied().collect();
+    pub(in crate::process::sched) fn ids(&self) -> Vec<JobId> {
+        let mut ids: Vec<JobId> = self.table.keys().copied().collect();
         ids.sort_unstable();
         ids
     }
@@ -69,7 +70,7 @@ impl Jobs {
     }
 
     /// The job has ended: takes it out, with all that was kept of it.
-    pub(in crate::process::sched) fn take(&mut self, id: u64) -> Option<Box<Job>> {
+    pub(in crate::process::sched) fn take(&mut self, id: JobId) -> Option<Box<Job>> {
         let job = self.table.remove(&id)?;
         let table = &self.table;
         while let Some((_, first)) = self.queue.front()
@@ -77,7 +78,7 @@ impl Jobs {
         {
             self.queue.pop_front();
         }
-        let lives = |limit: &Reverse<(Instant, u64)>| table.contains_key(&limit.0.1);
+        let lives = |limit: &Reverse<(Instant, JobId)>| table.contains_key(&limit.0.1);
         while self.limits.peek().is_some_and(|first| !lives(first)) {
             self.limits.pop();
         }
@@ -93,7 +94,7 @@ impl Jobs {
 /// Who waits.
 impl Jobs {
     /// The job that is next.
-    pub(in crate::process::sched) fn next(&self) -> Option<u64> {
+    pub(in crate::process::sched) fn next(&self) -> Option<JobId> {
         self.queue.front().map(|(_, id)| *id)
     }
 
@@ -114,7 +115,7 @@ impl Jobs {
 
     /// Puts a job with waiting items into the queue, if it is not there yet: after the jobs of the
     /// same priority, or `first`, before them.
-    pub(in crate::process::sched) fn enqueue(&mut self, id: u64, first: bool, now: Instant) {
+    pub(in crate::process::sched) fn enqueue(&mut self, id: JobId, first: bool, now: Instant) {
         let Some(job) = self.table.get_mut(&id) else {
             return;
         };
@@ -123,7 +124,7 @@ impl Jobs {
         }
         let own = job.work.options.priority;
         // (The queue is sorted, including jobs that have ended.)
-        let is_before = |other: &(i32, u64)| if first { other.0 > own } else { other.0 >= own };
+        let is_before = |other: &(i32, JobId)| if first { other.0 > own } else { other.0 >= own };
         let place = self.queue.partition_point(is_before);
         if self.queue.is_empty() {
             self.queue_since = Some(now);
@@ -161,22 +162,22 @@ impl Jobs {
 /// Which times they have.
 impl Jobs {
     /// The job ends then, or what waits of it does.
-    pub(in crate::process::sched) fn ends_at(&mut self, id: u64, at: Instant) {
+    pub(in crate::process::sched) fn ends_at(&mut self, id: JobId, at: Instant) {
         self.limits.push(Reverse((at, id)));
     }
 
     /// The time that is over next, and of which job.
-    pub(in crate::process::sched) fn next_end(&self) -> Option<(Instant, u64)> {
+    pub(in crate::process::sched) fn next_end(&self) -> Option<(Instant, JobId)> {
         self.limits.peek().map(|limit| limit.0)
     }
 
     /// Takes out that time.
-    pub(in crate::process::sched) fn take_end(&mut self) -> Option<(Instant, u64)> {
+    pub(in crate::process::sched) fn take_end(&mut self) -> Option<(Instant, JobId)> {
         self.limits.pop().map(|limit| limit.0)
     }
 
     /// An item pauses until then.
-    pub(in crate::process::sched) fn pause(&mut self, id: u64, piece: Piece, until: Instant) {
+    pub(in crate::process::sched) fn pause(&mut self, id: JobId, piece: Piece, until: Instant) {
         self.paused.push((until, id, piece));
     }
 
@@ -186,7 +187,7 @@ impl Jobs {
     }
 
     /// The pauses until `now` are over. Returns the jobs whose items wait again.
-    pub(in crate::process::sched) fn resume(&mut self, now: Instant) -> Vec<u64> {
+    pub(in crate::process::sched) fn resume(&mut self, now: Instant) -> Vec<JobId> {
         let over = self.paused.extract_if(.., |(at, ..)| *at <= now);
         let table = &mut self.table;
         over.map(|(_, id, piece)| {
@@ -199,7 +200,7 @@ impl Jobs {
     }
 
     /// All items of a job wait again.
-    pub(in crate::process::sched) fn resume_all(&mut self, id: u64) {
+    pub(in crate::process::sched) fn resume_all(&mut self, id: JobId) {
         let own = self.paused.extract_if(.., |(_, of, _)| *of == id);
         for (_, _, piece) in own {
             if let Some(job) = self.table.get_mut(&id) {

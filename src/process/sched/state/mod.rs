@@ -5,6 +5,7 @@ mod job_taker;
 mod jobs;
 mod slots;
 
+use crate::process::job::job_id::JobId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ impl Sched {
     }
 
     /// Whether there is such a job.
-    pub(in crate::process) fn has(&self, id: u64) -> bool {
+    pub(in crate::process) fn has(&self, id: JobId) -> bool {
         self.jobs.has(id)
     }
 
