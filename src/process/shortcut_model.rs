@@ -6,6 +6,7 @@
 //! wakes a driver rings its bell. It sleeps at first. Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
+use crate::process::job::job_id::JobId;
 use std::sync::Arc;
 
 use super::parent::mailbox::{Mail, Mailbox};
@@ -99,7 +100,7 @@ impl Pool {
         let mut chunk = Chunk::default();
         chunk.push(&0u8).expect("a byte");
         let mail = Mail::Feed(Feed {
-            id: 1,
+            id: JobId::new(1),
             base: 0,
             chunk: Arc::new(chunk),
             sealed: true,
@@ -141,7 +142,7 @@ impl Pool {
 
     /// Closes the pool: there are no more jobs.
     pub fn close(&self) {
-        assert!(self.mailbox.push([Mail::Cancel(1)]).is_ok());
+        assert!(self.mailbox.push([Mail::Cancel(JobId::new(1))]).is_ok());
     }
 
     /// The driver's turns.

@@ -1,7 +1,7 @@
 //! A value that those may use who are in its line.
 //!
 //! - **S5** While an [`Alone`] exists, its maker is alone in the line of its value; while a
-//!   [`Shared`] exists, its maker is there with others. Each leaves when it is dropped, and the
+//!   [`Together`] exists, its maker is there with others. Each leaves when it is dropped, and the
 //!   value is used in no other way. So an `Alone` exists together with no other of the two.
 //!
 //! Tests: `tests/sync/locks.rs`; `tests/interpreted.rs`, which Miri runs.
@@ -61,16 +61,16 @@ unsafe impl<L: Deref<Target: Lock<Value: Sync>>> Sync for Alone<L> {}
 
 /// The use of a value together with others. (It has no reference: the value may be written while
 /// this is dropped.)
-pub(super) struct Shared<'a, T: ?Sized> {
+pub(super) struct Together<'a, T: ?Sized> {
     line: &'a Line,
     value: NonNull<T>,
     held: Held<true>,
 }
 
 // SAFETY: S5: it gives a `&T`, and leaves the line on any thread.
-unsafe impl<T: Sync + ?Sized> Send for Shared<'_, T> {}
+unsafe impl<T: Sync + ?Sized> Send for Together<'_, T> {}
 // SAFETY: S5: it gives a `&T`.
-unsafe impl<T: Sync + ?Sized> Sync for Shared<'_, T> {}
+unsafe impl<T: Sync + ?Sized> Sync for Together<'_, T> {}
 
 impl<K, T> Locked<K, T> {
     #[track_caller]
@@ -93,7 +93,7 @@ impl<K, T: ?Sized> Locked<K, T> {
     }
 }
 
-impl<'a, T: ?Sized> Shared<'a, T> {
+impl<'a, T: ?Sized> Together<'a, T> {
     /// Uses the value together with others, if it need not wait for that.
     #[inline]
     pub(super) fn try_new(lock: &'a Locked<Many, T>, whose: Whose) -> Option<Self> {
@@ -146,16 +146,16 @@ impl<L: Deref<Target: Lock>> Alone<L> {
 
 impl<'a, T: ?Sized> Alone<&'a Locked<Many, T>> {
     /// Goes on together with others.
-    pub(super) fn share(mut self) -> Shared<'a, T> {
+    pub(super) fn share(mut self) -> Together<'a, T> {
         self.held = Held::default(); // first
         let lock = self.lock;
         std::mem::forget(self); // it stays in the line
         lock.line.share();
-        Shared::entered(lock, Whose::Tasks)
+        Together::entered(lock, Whose::Tasks)
     }
 }
 
-impl<T: ?Sized> Deref for Shared<'_, T> {
+impl<T: ?Sized> Deref for Together<'_, T> {
     type Target = T;
 
     #[inline]
@@ -189,7 +189,7 @@ impl<L: Deref<Target: Lock>> DerefMut for Alone<L> {
     }
 }
 
-impl<T: ?Sized> Drop for Shared<'_, T> {
+impl<T: ?Sized> Drop for Together<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.held = Held::default(); // first

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::guard::{debug_lock, guard};
-use super::raw_locked::{Alone, Locked, Many, Shared};
+use super::raw_locked::{Alone, Locked, Many, Together};
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{LockKind, Whose};
 use crate::parking::short_wait::look_for_a_while;
@@ -41,7 +41,7 @@ pub struct RwLock<T: ?Sized>(Locked<Many, T>);
 /// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct RwLockReadGuard<'a, T: ?Sized>(Shared<'a, T>);
+pub struct RwLockReadGuard<'a, T: ?Sized>(Together<'a, T>);
 
 /// Exclusive access to the value of a [`RwLock`], which is released when this is dropped.
 ///
@@ -84,7 +84,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard(Shared::new(&self.0, Whose::Tasks).await)
+        RwLockReadGuard(Together::new(&self.0, Whose::Tasks).await)
     }
 
     /// Locks for reading, blocking this thread: see [`read`](Self::read).
@@ -95,7 +95,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
-        match look_for_a_while(|| Shared::try_new(&self.0, Whose::Threads)) {
+        match look_for_a_while(|| Together::try_new(&self.0, Whose::Threads)) {
             Some(shared) => RwLockReadGuard(shared),
             None => wait_for(self.read(), "RwLock::read"),
         }
@@ -104,7 +104,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to read, if no writer has it and nobody waits for it.
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        Shared::try_new(&self.0, Whose::Tasks).map(RwLockReadGuard)
+        Together::try_new(&self.0, Whose::Tasks).map(RwLockReadGuard)
     }
 
     /// Takes the lock to write, waiting while others have it.

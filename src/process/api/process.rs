@@ -16,7 +16,7 @@
 //! **Rejected.** Sending signals through the driver: the signal should have been sent when `kill`
 //! returns. One internal pool for many processes: each has its own environment and output.
 //!
-//! How it is named, signalled and killed: `parent/child.rs`; what it inherits:
+//! How it is named, signalled and killed: `parent/worker_process.rs`; what it inherits:
 //! `parent/start_child.rs`, `worker/serve.rs`.
 //!
 //! Tests: `tests/process/one.rs`.
@@ -29,11 +29,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::process::job::CallOptions;
-use crate::process::parent::child::{Child, Own};
 use crate::process::parent::client::encode;
 use crate::process::parent::driving::{self, Driving};
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::WorkerStdout;
+use crate::process::parent::worker_process::{Own, WorkerProcess};
 use crate::process::sched::How;
 use crate::process::value::portable::Portable;
 use crate::process::worker::raw_call::code_of;
@@ -193,7 +193,7 @@ impl<R> Process<R> {
 
 impl<R> Process<R> {
     /// Looks at the process, unless it has been reaped, or is that of this process's parent.
-    fn with_child<T>(&self, look: impl FnOnce(&Child) -> T) -> Option<T> {
+    fn with_child<T>(&self, look: impl FnOnce(&WorkerProcess) -> T) -> Option<T> {
         if self.driver.is_foreign() {
             return None;
         }

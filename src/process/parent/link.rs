@@ -36,10 +36,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, Shutdown, getsockname, shutdown};
 
-use super::child::Child;
 use super::peer::Peer;
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
+use super::worker_process::WorkerProcess;
 use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, OutputPipe};
 use crate::process::job::reading::Extras;
@@ -64,7 +64,7 @@ use trefoil_os::host::handover::CARRIES;
 
 /// One worker process.
 pub(crate) struct Link {
-    pub(crate) child: Arc<Child>,
+    pub(crate) child: Arc<WorkerProcess>,
     /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,
     /// What accompanies the bytes of the worker's records.
@@ -123,7 +123,7 @@ impl Link {
     pub(crate) fn without_process(socket: crate::sys::sockets::Stream) -> (Self, Arc<Ledger>) {
         let socket = Arc::new(socket.into());
         let (peer, ledger) = Peer::with_pages(&socket);
-        let child = Child {
+        let child = WorkerProcess {
             pid: 1,
             process: None,
             group: None,
@@ -136,7 +136,7 @@ impl Link {
         (Self::new(child, peer, stderr, output), ledger)
     }
 
-    fn new(child: Child, peer: Peer, stderr: WorkerStderr, output: Output) -> Self {
+    fn new(child: WorkerProcess, peer: Peer, stderr: WorkerStderr, output: Output) -> Self {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
@@ -194,7 +194,7 @@ impl Link {
         let (lifeline, theirs) = tied.transpose()?.flatten().unzip();
         let stderr = WorkerStderr::new(stderr, peer.mark());
         let output = Output::new(output, pid, settings.on_output.clone());
-        let child = Child {
+        let child = WorkerProcess {
             pid,
             process,
             group,

@@ -7,7 +7,6 @@
 //! Callers may do some of the driver's work (`shortcut`). `forking` gets workers from a fork
 //! server, which is asked in the order of `forks`.
 
-pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
@@ -25,6 +24,7 @@ pub(super) mod settings;
 pub(super) mod shortcut;
 pub(crate) mod start_child;
 pub(super) mod startup_watch;
+pub(super) mod worker_process;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;
 #[cfg(feature = "inspect")]

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::child::Own;
+use super::worker_process::Own;
 use super::worker_stdout::OutputHook;
 pub use super::worker_stdout::WorkerStdout;
 use crate::process::job::Initializer;

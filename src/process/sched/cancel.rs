@@ -1,11 +1,11 @@
 //! The running item is not wanted any more: its worker is notified, and its grace period begins.
 //!
 //! A worker with gates sees it there. One that reports is asked, and answers how far it got
-//! (`peer`). When the grace period is over: `timeouts`.
+//! (`frame_control`). When the grace period is over: `timeouts`.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use super::peer::Cancel;
+use super::frame_control::Cancel;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{Action, rules};
@@ -33,7 +33,7 @@ pub(super) fn cancel_running(sched: &mut Sched, slot: SlotId, position: usize) {
         return;
     }
     let kill_at = sched.now + sched.policy.grace;
-    match worker.peer.cancel(frame) {
+    match worker.control.cancel(frame) {
         Cancel::NothingRuns => {
             if let Some(by) = rules::close_by(frame, sched.now) {
                 worker.plan_kill(by, sequence);

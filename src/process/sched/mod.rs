@@ -8,7 +8,7 @@
 //! | file | what it knows or decides |
 //! |---|---|
 //! | `policy`, `slot_id`, `orders`, `stats` | settings; a place for a worker; what goes in and out; counters |
-//! | `sent_frame`, `peer`, `back_off` | a frame; what a worker can be told, on each path; pauses after deaths |
+//! | `sent_frame`, `frame_control`, `back_off` | a frame; what a worker can be told, on each path; pauses after deaths |
 //! | `sent_frames`, `workers` | owners: the frames of a worker; a worker, its stages and times |
 //! | `state/` | owners: the slots (`slots`), the jobs, their queue and their times (`jobs`), costs, who completes a task (`job_taker`), actions |
 //! | `succession` | who replaces whom |
@@ -57,8 +57,8 @@ mod deaths;
 mod due;
 mod failed_items;
 mod finish;
+pub(super) mod frame_control;
 mod orders;
-pub(super) mod peer;
 mod place;
 pub(super) mod policy;
 mod replies;
@@ -88,8 +88,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::back_off::StartFailure;
+use self::frame_control::FrameControl;
 pub(crate) use self::orders::{Action, Feed};
-use self::peer::Peer;
 pub(crate) use self::policy::{How, Policy, Stop};
 use self::slot_id::SlotId;
 pub(crate) use self::state::Sched;
@@ -223,9 +223,9 @@ impl Sched {
     }
 
     /// Worker `index` has a process, which has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
+    pub(crate) fn started(&mut self, index: usize, pid: u32, control: FrameControl, now: Instant) {
         self.now = now;
-        start::started(self, SlotId(index), pid, peer);
+        start::started(self, SlotId(index), pid, control);
     }
 
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.

@@ -94,7 +94,7 @@ fn roomiest(sched: &Sched, id: JobId, job: &Job, item_cost: Option<f64>) -> Opti
     for (slot, worker) in sched.workers.numbered() {
         let needs_idle = || {
             let is_heavy = || rules::is_heavy(worker, id, job);
-            only_idle || worker.peer.needs_idle(early, is_heavy)
+            only_idle || worker.control.needs_idle(early, is_heavy)
         };
         let frames = &worker.frames;
         let rank = (frames.len(), takes_turns.then_some(frames.front_since()));
@@ -126,7 +126,7 @@ fn send_next(sched: &mut Sched, next: Placed) {
     let options = &job.work.options;
     let may_be_killed = options.timeout.is_some() && (job.work.each || options.retry_on_timeout);
     if may_be_killed {
-        most = most.min(worker.peer.most_at_risk());
+        most = most.min(worker.control.most_at_risk());
     }
     let Some(piece) = job.cut(most, FRAME_BYTES) else {
         return;

@@ -194,7 +194,7 @@ fn values(
     }
     if taken.begun > 0 {
         let nanos = sched.epoch.nanos(sched.now);
-        worker.peer.begun(frame, taken.begun, nanos)?;
+        worker.control.begun(frame, taken.begun, nanos)?;
     }
     if let Some((read, job)) = elsewhere {
         job.reads(at);

@@ -31,7 +31,7 @@ pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, pie
         let starts = |at| u64::from(job.starts(at));
         (sched.chaos).plan(job.chaos, batch.sequence, items, starts)
     });
-    (worker.frames).push(draft, worker.peer.gates.clone(), sched.now);
+    (worker.frames).push(draft, worker.control.gates.clone(), sched.now);
     let pool = sched.counters.pool;
     events::sent(
         pool,

@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
-use super::peer::Peer;
+use super::frame_control::FrameControl;
 use super::sent_frame::{FrameDraft, SentFrame, travels};
 use crate::process::limits::{MOST_MOVES, RESULTS_WAIT, TAKE_OVER_AFTER};
 use crate::process::pages::gate::GATES;
@@ -276,10 +276,10 @@ impl SentFrames {
 
     /// From when on results may wait for items that have not begun: those of the first frame, if
     /// each is waited for separately, or those of a frame that should have been brief.
-    pub(super) fn hold_up_from(&self, peer: &Peer) -> Option<Instant> {
+    pub(super) fn hold_up_from(&self, control: &FrameControl) -> Option<Instant> {
         let front = self.frames.front()?;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = peer.holds_back_results(front)
+        let holds_up = control.holds_back_results(front)
             || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
         holds_up.then_some(self.front_since + RESULTS_WAIT)
     }

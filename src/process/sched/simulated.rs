@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::due;
-use super::peer::Peer;
+use super::frame_control::FrameControl;
 use super::policy::Elastic;
 use super::rules;
 use super::{Action, Feed, How, Policy, Sched};
@@ -386,13 +386,13 @@ impl World {
     fn start(&mut self, index: usize) {
         assert!(!self.broken, "nothing is started after a breakdown");
         let gates = Arc::new(Front::own());
-        let peer = if self.plain {
-            Peer::on_stream(self.forwarded)
+        let control = if self.plain {
+            FrameControl::on_stream(self.forwarded)
         } else {
-            Peer::on_pages((*gates).clone())
+            FrameControl::on_pages((*gates).clone())
         };
         let pid = 100 + index as u32;
-        self.sched.started(index, pid, peer, self.now);
+        self.sched.started(index, pid, control, self.now);
         self.sims.resize_with(self.sched.workers.len(), || None);
         assert!(self.sims[index].is_none(), "one process in one place");
         self.sims[index] = Some(Sim {

@@ -3,7 +3,7 @@
 //! Tests: `src/process/sched/simulated.rs`,
 //! `tests/process/host.rs::workers_that_cannot_be_replaced_fail_what_waits`.
 
-use super::peer::Peer;
+use super::frame_control::FrameControl;
 use super::sent_frame::{FrameDraft, UNKNOWN_COST};
 use super::slot_id::SlotId;
 use super::state::Sched;
@@ -13,10 +13,10 @@ use crate::process::job::job_id::INITIALIZE;
 use crate::process::value::chunk::Piece;
 
 /// Worker `slot` has a process, which has not said hello yet.
-pub(super) fn started(sched: &mut Sched, slot: SlotId, pid: u32, peer: Peer) {
+pub(super) fn started(sched: &mut Sched, slot: SlotId, pid: u32, control: FrameControl) {
     sched.counters.stats.lock().started += 1;
     let is_far = sched.policy.starts_far;
-    sched.workers[slot].starts(pid, peer, is_far, sched.now);
+    sched.workers[slot].starts(pid, control, is_far, sched.now);
 }
 
 /// Worker `slot` has said hello, and runs the right build.

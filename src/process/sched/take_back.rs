@@ -2,11 +2,11 @@
 //!
 //! An idle worker takes them over (`take_over`); items are taken back, too, before a worker is
 //! killed, and from one that may have to be killed. From a worker with gates they come at once. One
-//! that reports is asked, and gives them back with its answer (`peer`).
+//! that reports is asked, and gives them back with its answer (`frame_control`).
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use super::peer::Back;
+use super::frame_control::Back;
 use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{cancel, finish};

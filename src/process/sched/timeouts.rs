@@ -38,7 +38,7 @@
 use crate::process::job::job_id::JobId;
 use std::time::{Duration, Instant};
 
-use super::peer::Stall;
+use super::frame_control::Stall;
 use super::sent_frame::SentFrame;
 use super::slot_id::SlotId;
 use super::state::Sched;
@@ -76,7 +76,7 @@ pub(super) fn kill_overdue(sched: &mut Sched, slot: SlotId) {
     };
     let frame = &mut worker.frames[position];
     let overdue = frame.overdue_since(sched.now);
-    let runs = frame.end == 0 || worker.peer.may_run(frame);
+    let runs = frame.end == 0 || worker.control.may_run(frame);
     if worker.frames.run_others(sequence) && sched.now < overdue + sched.policy.patience {
         // A worker runs one frame at a time, so the end of this frame is on its way: check
         // again later. (If it has not come for so long, the worker lies.)
@@ -95,7 +95,7 @@ pub(super) fn end_due(sched: &Sched, worker: &Worker) -> Option<Instant> {
     front.answered_at?;
     let behind = worker.frames.iter().nth(1).map(|behind| behind.sent);
     let needed = earlier(behind, sched.jobs.wait_since());
-    let since = worker.peer.ends_since(front, needed)?;
+    let since = worker.control.ends_since(front, needed)?;
     Some(since.max(worker.frames.front_since()) + sched.policy.patience)
 }
 
@@ -109,7 +109,7 @@ pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) ->
     // (An answered frame whose end does not come does not hold up those behind it.)
     let is_next = worker.frames.is_next(position);
     // (One that was killed need not run: its items come back.)
-    let denies = is_next && !worker.is_away() && worker.peer.denies(frame);
+    let denies = is_next && !worker.is_away() && worker.control.denies(frame);
     let arrives = worker.frames.arrive_at();
     let patience = timeout.max(sched.policy.patience);
     let frame = &mut sched.workers[slot].frames[position];
@@ -126,7 +126,10 @@ pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) ->
         };
         let is_silent = position == 0 && idle_since + patience <= sched.now;
         let is_stuck = is_next && is_late && arrives + patience <= sched.now;
-        match sched.workers[slot].peer.does_not_begin(is_silent, is_stuck) {
+        match sched.workers[slot]
+            .control
+            .does_not_begin(is_silent, is_stuck)
+        {
             Stall::Wait => {}
             Stall::Ask => cancel::ask_back(sched, slot, 0, false),
             Stall::Kill => {
@@ -309,7 +312,7 @@ fn ran(
     // It waits to run again, or its result is being decoded.
     let has_run = job.starts(0) > 0 || job.is_read();
     let may_run = |worker: &Worker| {
-        let has_it = |frame: &SentFrame| frame.job == id && worker.peer.may_have_begun(frame);
+        let has_it = |frame: &SentFrame| frame.job == id && worker.control.may_have_begun(frame);
         worker.frames.iter().any(has_it)
     };
     let is_unknown = sched.workers.iter().any(may_run);

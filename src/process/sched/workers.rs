@@ -38,7 +38,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::back_off::{self, StartFailure};
-use super::peer::{Back, Peer};
+use super::frame_control::{Back, FrameControl};
 use super::policy::Policy;
 use super::sent_frames::SentFrames;
 use crate::process::limits::{ASK_OTHERS_AFTER, LEAVE_LIMIT, START_LIMIT};
@@ -99,7 +99,7 @@ pub(crate) struct Worker {
     number: usize,
     stage: Stage,
     pid: u32,
-    pub(super) peer: Peer,
+    pub(super) control: FrameControl,
     /// The frames that were sent to the worker.
     pub(crate) frames: SentFrames,
     /// When it was last sent a frame that says nothing.
@@ -134,7 +134,7 @@ impl Worker {
             number,
             stage: Stage::Down(Some(now)),
             pid: 0,
-            peer: Peer::on_stream(false),
+            control: FrameControl::on_stream(false),
             frames: SentFrames::new(now),
             nudged_at: now,
             relieved_at: None,
@@ -189,9 +189,9 @@ impl Worker {
 
     /// It has a process, which has not said hello. (The time until then is a part of what a start
     /// takes only if the process `is_far`: a fork server runs the initializers in that time, once.)
-    pub(super) fn starts(&mut self, pid: u32, peer: Peer, is_far: bool, now: Instant) {
+    pub(super) fn starts(&mut self, pid: u32, control: FrameControl, is_far: bool, now: Instant) {
         self.stage = Stage::Starting(now);
-        (self.pid, self.peer) = (pid, peer);
+        (self.pid, self.control) = (pid, control);
         if !is_far {
             self.asked_at = now;
         }
@@ -360,7 +360,7 @@ impl Worker {
 
     /// Its socket has taken some bytes; what follows may be answered until `by`.
     pub(super) fn has_taken(&mut self, now: Instant, by: Instant) {
-        self.peer.has_taken(now);
+        self.control.has_taken(now);
         self.frames.moved(now, by);
     }
 
@@ -382,7 +382,7 @@ impl Worker {
     /// It reports that the next `count` items of its first frame have begun.
     pub(super) fn has_begun(&mut self, count: usize, nanos: u64) -> Result<(), Broken> {
         let front = self.frames.front().ok_or(Broken)?;
-        self.peer.begun(front, count, nanos)
+        self.control.begun(front, count, nanos)
     }
 
     /// It is sent the context of the job `id`, of so many bytes. False: it has that.
@@ -414,7 +414,7 @@ impl Worker {
     /// Takes back the items of a frame from index `from` on that have not begun.
     pub(super) fn take_back(&mut self, position: usize, from: u32, now: Instant) -> Back {
         let frame = &mut self.frames[position];
-        self.peer.take_back(frame, from, position == 0, now)
+        self.control.take_back(frame, from, position == 0, now)
     }
 }
 
@@ -584,14 +584,14 @@ impl Worker {
 
     /// When another worker may take over the items that this one has not begun.
     pub(super) fn stealable_at(&self) -> Instant {
-        self.frames.stealable_at(self.peer.took_at())
+        self.frames.stealable_at(self.control.took_at())
     }
 
-    /// When to send it a frame that says nothing, again and again (`Peer::nudge_after`).
+    /// When to send it a frame that says nothing, again and again (`FrameControl::nudge_after`).
     pub(super) fn nudge_at(&self) -> Option<Instant> {
         let (front, since) = (self.frames.front()?, self.frames.front_since());
         let last = self.nudged_at.max(since);
-        let pause = self.peer.nudge_after(front, last - since)?;
+        let pause = self.control.nudge_after(front, last - since)?;
         Some(last + pause)
     }
 
@@ -625,7 +625,7 @@ impl Worker {
 
     /// When to take back the items that it has not begun, because results may wait for them.
     pub(super) fn take_back_at(&self) -> Option<Instant> {
-        let from = self.frames.hold_up_from(&self.peer)?;
+        let from = self.frames.hold_up_from(&self.control)?;
         let again = self.relieved_at.map(|at| at + RELIEVE_AGAIN);
         again.max(Some(from))
     }

@@ -31,8 +31,8 @@ use rustix::fd::OwnedFd;
 
 use super::batch::Serving;
 use super::frames::{Kept, NUMBERS, Order, say_hello, work};
+use super::parent_stream::{FIRST_FD, ParentStream, Received};
 use super::peer::{Inlet, Server, meet_as_server};
-use super::stream::{FIRST_FD, Received, Stream};
 use crate::process::limits::ALONE_WITHIN;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Record;
@@ -51,7 +51,7 @@ pub(super) struct Seat {
 type Refusal = (String, bool);
 
 /// Serves as fork server until the end of the process. Returns in each copy.
-pub(super) fn serve(received: Received, output: Stream) -> io::Result<Seat> {
+pub(super) fn serve(received: Received, output: ParentStream) -> io::Result<Seat> {
     let (mut inlet, outlet, calls, server) = meet_as_server(received, output)?;
     let mut state = Serving::of_server(outlet, calls);
     say_hello(&mut state.outlet);

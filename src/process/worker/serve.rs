@@ -40,8 +40,8 @@ use super::batch::Serving;
 use super::fork_server;
 use super::frames::{Kept, say_hello, work};
 use super::memory_limit::MemoryLimit;
+use super::parent_stream::{FIRST_FD, ParentStream, Received, end_process};
 use super::peer::{Inlet, meet};
-use super::stream::{FIRST_FD, Received, Stream, end_process};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::sys::fork;
 use trefoil_os::host::broken_pipe;
@@ -87,7 +87,7 @@ fn set_name(name: &str) {
 
 /// Both directions of the stream, on descriptors that no child inherits. Closes all other
 /// descriptors that came with `exec`.
-fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
+fn take_stream(invitation: &Invitation) -> io::Result<(ParentStream, ParentStream)> {
     if let Some(ends) = invitation.stream {
         let (input, output) = (duplicate(ends[0], FIRST_FD), duplicate(ends[1], FIRST_FD));
         close_inherited();
@@ -98,10 +98,10 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
         }
         // (A shell that started it in the background has made it ignore `SIGINT`.)
         restore_interrupts();
-        return Ok((Stream::new(input?), Stream::new(output?)));
+        return Ok((ParentStream::new(input?), ParentStream::new(output?)));
     }
     close_inherited();
-    let socket = Stream::new(standard_input(FIRST_FD)?);
+    let socket = ParentStream::new(standard_input(FIRST_FD)?);
     let output = socket.try_clone()?;
     Ok((socket, output))
 }
@@ -135,7 +135,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
         exit(1);
     }
     lead();
-    let input = Stream::new(seat.stream);
+    let input = ParentStream::new(seat.stream);
     let output = input.try_clone()?;
     let received = Received::new(input, parents_end);
     let (inlet, mut state) = begin(received, output, true, MemoryLimit::in_copy)?;
@@ -146,7 +146,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
 /// Waits for the welcome, and answers it.
 fn begin(
     received: Received,
-    output: Stream,
+    output: ParentStream,
     is_one: bool,
     limited: fn(u64) -> io::Result<MemoryLimit>,
 ) -> io::Result<(Inlet, Serving)> {

@@ -31,7 +31,7 @@ const CODE: CodeRef = CodeRef {
 };
 
 /// The simulated worker.
-struct Peer {
+struct Opposite {
     socket: Stream,
     pages: Pages,
     /// The bytes that it has not sent yet.
@@ -43,7 +43,7 @@ struct World {
     /// Time that was skipped, so that no pause after a death is waited for.
     ahead: Duration,
     driver: Driver,
-    peer: Option<Peer>,
+    peer: Option<Opposite>,
     hostile: bool,
     ones: Vec<Task<u64>>,
     many: Vec<Task<Vec<String>>>,
@@ -154,7 +154,7 @@ impl World {
                         .sched
                         .started(index, 1, link.peer.for_sched(false), now);
                     self.driver.links[index] = Some(link);
-                    let mut peer = Peer {
+                    let mut peer = Opposite {
                         socket: theirs,
                         pages: Pages::map(&memory).unwrap(),
                         says: Vec::new(),

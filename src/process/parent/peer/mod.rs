@@ -2,8 +2,8 @@
 //!
 //! There are two paths to a worker, and nothing outside of the `peer` directories asks on which of
 //! them it is reached:
-//! - [`stream`], the protocol as it works everywhere: a worker that has nothing else is *plain*
-//!   (`Settings::plain`).
+//! - [`worker_stream`], the protocol as it works everywhere: a worker that has nothing else is
+//!   *plain* (`Settings::plain`).
 //! - [`pages`], its optimisation on one machine: memory that both processes map, besides a stream.
 //!
 //! The scheduler's part is `sched::peer`, the worker's part `worker::peer`; the callers' part is
@@ -12,7 +12,7 @@
 //! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
 
 mod pages;
-mod stream;
+mod worker_stream;
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use self::pages::Pages;
 #[cfg(test)]
-pub(crate) use self::stream::CROWDED;
-pub(crate) use self::stream::Next;
-use self::stream::Stream;
+pub(crate) use self::worker_stream::CROWDED;
+pub(crate) use self::worker_stream::Next;
+use self::worker_stream::WorkerStream;
 use super::settings::Settings;
 use crate::process::job::reading::Extras;
 use crate::process::pages::raw_ledger::Ledger;
-use crate::process::sched::peer::Peer as SchedPeer;
+use crate::process::sched::frame_control::FrameControl;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::lent_arrays::{SharedBuffer, View};
@@ -46,7 +46,7 @@ use trefoil_os::host::lifeline::Lifeline;
 
 /// One worker, at the other end of its stream.
 pub(crate) struct Peer {
-    pub(super) stream: Stream,
+    pub(super) stream: WorkerStream,
     /// `None`: the worker is plain.
     pages: Option<Pages>,
 }
@@ -55,7 +55,7 @@ impl Peer {
     /// The worker whose stream is `socket`.
     pub(super) fn new(socket: &Arc<OwnedFd>, settings: &Settings) -> io::Result<Self> {
         Ok(Self {
-            stream: Stream::new(socket, settings.plain),
+            stream: WorkerStream::new(socket, settings.plain),
             pages: (!settings.plain)
                 .then(|| Pages::new(!settings.serves_forks))
                 .transpose()?,
@@ -67,15 +67,18 @@ impl Peer {
     pub(crate) fn with_pages(socket: &Arc<OwnedFd>) -> (Self, Arc<Ledger>) {
         let pages = Pages::new(true).unwrap();
         let ledger = pages.ledger.clone();
-        let stream = Stream::new(socket, false);
+        let stream = WorkerStream::new(socket, false);
         let pages = Some(pages);
         (Self { stream, pages }, ledger)
     }
 
     /// The worker, as the scheduler knows it.
-    pub(crate) fn for_sched(&self, is_forwarded: bool) -> SchedPeer {
+    pub(crate) fn for_sched(&self, is_forwarded: bool) -> FrameControl {
         let gates = self.pages.as_ref().map(|pages| (**pages.ledger).clone());
-        gates.map_or_else(|| SchedPeer::on_stream(is_forwarded), SchedPeer::on_pages)
+        gates.map_or_else(
+            || FrameControl::on_stream(is_forwarded),
+            FrameControl::on_pages,
+        )
     }
 
     /// How the output of an item is distinguished from that of earlier ones.
@@ -154,7 +157,7 @@ impl Peer {
     /// Queues a request to a fork server, with the descriptors that go with it. (`send` it.)
     pub(super) fn ask_to_fork(&mut self, files: Vec<Arc<AttachedFile>>, request: &Frame<'_>) {
         let head = request.head(0);
-        self.stream.wait(files, head, stream::Body::Nothing);
+        self.stream.wait(files, head, worker_stream::Body::Nothing);
     }
 
     /// Queues the numbers of the memory that the worker need not keep any more. True: `send` them.
@@ -175,7 +178,7 @@ impl Peer {
     }
 
     /// True if the queue was empty before `queue`, and is not now.
-    fn queues(&mut self, queue: impl FnOnce(&mut Stream, &mut Option<Pages>)) -> bool {
+    fn queues(&mut self, queue: impl FnOnce(&mut WorkerStream, &mut Option<Pages>)) -> bool {
         let was_empty = !self.stream.is_sending();
         queue(&mut self.stream, &mut self.pages);
         was_empty && self.stream.is_sending()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustix::fd::BorrowedFd;
 
-use super::stream::{Body, Stream};
+use super::worker_stream::{Body, WorkerStream};
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::pages::raw_ledger::Ledger;
 use crate::process::pages::shared_ring::{Posted, SharedRing};
@@ -65,7 +65,12 @@ impl Pages {
 
     /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket,
     /// with a nudge if that must wake the worker. What goes ahead of it is queued.
-    pub(super) fn post(&mut self, stream: &mut Stream, mut head: Vec<u8>, items: Option<Piece>) {
+    pub(super) fn post(
+        &mut self,
+        stream: &mut WorkerStream,
+        mut head: Vec<u8>,
+        items: Option<Piece>,
+    ) {
         if let Some(piece) = items.as_ref().filter(|piece| piece.is_accompanied()) {
             if !self.has_home
                 && let Some(home) = piece.home()

@@ -116,7 +116,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                     later += u32::from(begin.is_some());
                 }
                 Action::Spawn(SlotId(index)) => {
-                    let gates = Peer::on_pages(Front::own());
+                    let gates = FrameControl::on_pages(Front::own());
                     world.sched.started(index, 100, gates, world.now);
                 }
                 Action::Send(..) => {

@@ -203,7 +203,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
             match action {
                 Action::Spawn(SlotId(0)) => {
                     started += 1;
-                    let gates = Peer::on_pages(Front::own());
+                    let gates = FrameControl::on_pages(Front::own());
                     world.sched.started(0, 100, gates, world.now);
                 }
                 Action::Kill(SlotId(0)) => {

@@ -229,7 +229,7 @@ fn what_forwards_a_stream_has_something_to_pass_on() {
     for forwarded in [false, true] {
         let mut world = World::with_workers(1, true);
         world.forwarded = forwarded;
-        world.sched.workers[0].peer = Peer::on_stream(forwarded);
+        world.sched.workers[0].control = FrameControl::on_stream(forwarded);
         world.call(0);
         world.takes(0, 60_000);
         world.pass(10_500, Some(0));

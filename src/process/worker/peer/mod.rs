@@ -11,8 +11,8 @@
 //! `TREFOIL_PLAIN_WORKERS=1`; `tests/process/plain.rs`.
 
 pub(super) mod outlet;
-mod pages;
-mod stream;
+mod pages_inlet;
+mod stream_inlet;
 
 use std::io;
 use std::process::exit;
@@ -21,14 +21,14 @@ use std::sync::Arc;
 use rustix::net::RecvFlags;
 
 use self::outlet::Outlet;
-use self::pages::PagesInlet;
-use self::stream::StreamInlet;
+use self::pages_inlet::PagesInlet;
+use self::stream_inlet::StreamInlet;
 use super::cancel::{Calls, Canceller, calls};
 use super::index::INDEX;
-use super::retire;
 #[cfg(feature = "tracing")]
-use super::stream::send;
-use super::stream::{Received, Stream};
+use super::parent_stream::send;
+use super::parent_stream::{ParentStream, Received};
+use super::retire;
 use crate::loom::thread;
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
@@ -98,7 +98,11 @@ pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 /// Waits for the first frame, and sets up the path on which this worker is reached, with its
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
 /// from which the frames come.
-pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::Result<Parts> {
+pub(super) fn meet(
+    mut received: Received,
+    output: ParentStream,
+    is_one: bool,
+) -> io::Result<Parts> {
     let welcome = welcome(&mut received)?;
     let _ = INDEX.set(welcome.index as usize);
     let (inlet, outlet, calls) = if welcome.has_pages {
@@ -107,7 +111,9 @@ pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::
         let Server { bell, lifeline } = server;
         std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
         let socket = inlet.received.stream.try_clone()?.into_descriptor();
-        start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;
+        start_watcher(Box::new(move || {
+            pages_inlet::watch(&socket, &bell, &canceller);
+        }))?;
         (Inlet(InletPath::Pages(inlet)), outlet, calls)
     } else {
         on_stream(received, output, is_one, welcome.level)?
@@ -124,7 +130,7 @@ pub(super) struct Server {
 /// The same for a fork server: it has pages, and no watcher.
 pub(super) fn meet_as_server(
     mut received: Received,
-    output: Stream,
+    output: ParentStream,
 ) -> io::Result<(Inlet, Outlet, Calls, Server)> {
     let welcome = welcome(&mut received)?;
     let (parts, server) = on_pages(received, output, welcome.level, false)?;
@@ -174,7 +180,7 @@ fn welcome(received: &mut Received) -> io::Result<Welcome> {
 /// Sets up the stream alone.
 fn on_stream(
     mut received: Received,
-    output: Stream,
+    output: ParentStream,
     is_one: bool,
     _level: u8,
 ) -> io::Result<(Inlet, Outlet, Calls)> {
@@ -211,7 +217,7 @@ type OnPages = (PagesInlet, Outlet, (Calls, Canceller));
 /// Sets up the pages, whose descriptors came with the first frame.
 fn on_pages(
     mut received: Received,
-    output: Stream,
+    output: ParentStream,
     _level: u8,
     sleeps_on_word: bool,
 ) -> io::Result<(OnPages, Server)> {

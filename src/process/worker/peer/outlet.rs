@@ -25,7 +25,7 @@ use crate::process::value::lent_arrays::{ArrayPlace, Due, Lent, SharedBuffer};
 use crate::process::value::reason;
 use crate::process::value::scope::Encoding;
 use crate::process::wire::{self, Record};
-use crate::process::worker::stream::{Stream, send};
+use crate::process::worker::parent_stream::{ParentStream, send};
 use crate::sys::stdio;
 
 /// The length of shorter values is one byte.
@@ -48,7 +48,7 @@ pub(crate) enum Encoded {
 
 /// What a worker sends to its parent: the stream, and the records that wait to be sent.
 pub(crate) struct Outlet {
-    stream: Stream,
+    stream: ParentStream,
     /// The memory in which records wait. Unless the worker is plain its parent sees them, too: then
     /// a record counts as soon as it is committed.
     pub(crate) pages: Pages,
@@ -67,18 +67,18 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// The outlet of a plain worker, which has `pages` of its own; others that send to the stream
     /// hold this lock.
-    pub(super) fn on_stream(stream: Stream, pages: Pages, lock: Arc<Mutex<()>>) -> Self {
+    pub(super) fn on_stream(stream: ParentStream, pages: Pages, lock: Arc<Mutex<()>>) -> Self {
         Self::new(stream, pages, Some(lock), Encoding::bytes())
     }
 
     /// That of a worker whose `pages` its parent sees, too.
-    pub(super) fn on_pages(stream: Stream, pages: Pages) -> Self {
+    pub(super) fn on_pages(stream: ParentStream, pages: Pages) -> Self {
         let encoding = Encoding::lending(Arc::new(SharedBuffer::over(pages.arena())));
         Self::new(stream, pages, None, encoding)
     }
 
     fn new(
-        stream: Stream,
+        stream: ParentStream,
         pages: Pages,
         plain: Option<Arc<Mutex<()>>>,
         mut encoding: Box<Encoding>,

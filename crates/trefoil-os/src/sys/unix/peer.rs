@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
 #[cfg(target_os = "linux")]
-pub use libc::ucred as Peer;
+pub use libc::ucred as PeerCredentials;
 use libc::{c_int, socklen_t};
 
 use crate::sys::refused::refused;
@@ -26,7 +26,7 @@ use crate::sys::refused::refused;
 /// A process with its user and its group.
 #[cfg(not(target_os = "linux"))]
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
+pub struct PeerCredentials {
     /// Its number.
     pub pid: i32,
     /// Its user.
@@ -38,13 +38,13 @@ pub struct Peer {
 /// The process that made the other end of `socket` (or both, if it is a pair), and its user and
 /// group.
 #[cfg(target_os = "linux")]
-pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
+pub fn peer(socket: impl AsFd) -> io::Result<PeerCredentials> {
     option(&socket, libc::SOL_SOCKET, libc::SO_PEERCRED)
 }
 
 /// The process that made the other end of `socket`.
 #[cfg(not(target_os = "linux"))]
-pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
+pub fn peer(socket: impl AsFd) -> io::Result<PeerCredentials> {
     /// The level of `getsockopt` for Unix sockets.
     const LOCAL: c_int = 0;
     let user: libc::xucred = option(&socket, LOCAL, libc::LOCAL_PEERCRED)?;
@@ -54,7 +54,7 @@ pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
     // SAFETY: Y38: the other member of this union is a pointer, which can hold any number.
     let pid = unsafe { user.cr_pid__c_anonymous_union.cr_pid };
     let (uid, gid) = (user.cr_uid, user.cr_groups[0]);
-    Ok(Peer { pid, uid, gid })
+    Ok(PeerCredentials { pid, uid, gid })
 }
 
 fn option<T>(socket: &impl AsFd, level: c_int, name: c_int) -> io::Result<T> {

@@ -74,7 +74,7 @@ pub(crate) enum Next {
 }
 
 /// The stream to one worker.
-pub(in crate::process::parent) struct Stream {
+pub(in crate::process::parent) struct WorkerStream {
     pub(in crate::process::parent) socket: Arc<OwnedFd>,
     outgoing: VecDeque<Outgoing>,
     /// The socket has taken bytes of items or copies since `has_taken` was last called. (Questions
@@ -99,7 +99,7 @@ pub(in crate::process::parent) struct Stream {
     pub(in crate::process::parent) refusal: Option<String>,
 }
 
-impl Stream {
+impl WorkerStream {
     /// `is_alone`: the worker has no pages, and gets copies of memory instead of its descriptors.
     pub(super) fn new(socket: &Arc<OwnedFd>, is_alone: bool) -> Self {
         Self {

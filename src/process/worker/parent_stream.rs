@@ -37,12 +37,12 @@ const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
 /// One direction of the stream.
-pub(crate) struct Stream {
+pub(crate) struct ParentStream {
     descriptor: OwnedFd,
     is_socket: bool,
 }
 
-impl Stream {
+impl ParentStream {
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
         Self {
             is_socket: is_socket(&descriptor),
@@ -96,7 +96,7 @@ impl Stream {
     }
 }
 
-impl AsFd for Stream {
+impl AsFd for ParentStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -106,7 +106,7 @@ impl AsFd for Stream {
 /// because the parent always reads. After an error nothing was sent: the kernel took no descriptors
 /// for too long.
 pub(crate) fn send(
-    stream: &Stream,
+    stream: &ParentStream,
     mut bytes: &[u8],
     mut attachments: &[Arc<AttachedFile>],
 ) -> Result<(), postcard::Error> {
@@ -182,7 +182,7 @@ fn announced(bytes: &[u8]) -> Option<usize> {
 
 /// The bytes from `start` to `end` have not been used yet.
 pub(super) struct Received {
-    pub(super) stream: Stream,
+    pub(super) stream: ParentStream,
     /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
     parents_end: Option<Handle>,
     bytes: Vec<u8>,
@@ -194,7 +194,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn new(stream: Stream, parents_end: Option<Handle>) -> Self {
+    pub(super) fn new(stream: ParentStream, parents_end: Option<Handle>) -> Self {
         Self {
             stream,
             parents_end,
@@ -340,7 +340,7 @@ mod tests {
             (OwnedFd::from(input), OwnedFd::from(output)),
             (one.into(), other.into()),
         ] {
-            let (input, output) = (Stream::new(input), Stream::new(output));
+            let (input, output) = (ParentStream::new(input), ParentStream::new(output));
             assert_eq!(output.try_clone().unwrap().send(b"abc"), Ok(3));
             drop(output);
             let (mut arrivals, mut room) = (Arrivals::default(), [0; 8]);
@@ -356,7 +356,7 @@ mod tests {
     fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
         const SENT: usize = 24 << 20;
         let (mut parent, worker) = UnixStream::pair().unwrap();
-        let mut received = Received::new(Stream::new(worker.into()), None);
+        let mut received = Received::new(ParentStream::new(worker.into()), None);
         let sends = move || {
             let of = CopyHead {
                 id: 1,

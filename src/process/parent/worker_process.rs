@@ -9,8 +9,9 @@
 //! - **W20** [`Own`] has the process from when it was started until just before it is reaped, and
 //!   signals are sent under the same lock: none reaches another process.
 //! - **W58** A worker's process group is killed only while the worker has not been reaped: until
-//!   then no other process and no other group can get its number. So [`Child::end_group`] comes
-//!   before the status is fetched. If other code of the program has fetched it, the group lives on.
+//!   then no other process and no other group can get its number. So [`WorkerProcess::end_group`]
+//!   comes before the status is fetched. If other code of the program has fetched it, the group
+//!   lives on.
 //!
 //! Tests: `tests/process/one.rs`,
 //! `tests/process/host.rs::a_child_that_is_about_to_end_is_killed_without_an_error`; W58:
@@ -28,7 +29,7 @@ use trefoil_os::host::process_group::ProcessGroup;
 
 /// A worker's process.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(crate) struct WorkerProcess {
     pub(crate) pid: u32,
     /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<Handle>>,
@@ -41,7 +42,7 @@ pub(crate) struct Child {
     pub(crate) lifeline: Option<Lifeline>,
 }
 
-impl Child {
+impl WorkerProcess {
     /// Sends a signal to the process alone. False: that is not allowed, or it is gone.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let process = self.process.as_ref();
@@ -96,7 +97,7 @@ pub(crate) struct Own {
     pub(crate) name: Arc<str>,
     pid: OnceLock<u32>,
     /// The process, until just before it is reaped (W20).
-    pub(crate) child: Mutex<Option<Arc<Child>>>,
+    pub(crate) child: Mutex<Option<Arc<WorkerProcess>>>,
 }
 
 impl Own {
@@ -113,7 +114,7 @@ impl Own {
     }
 
     /// The process has been started.
-    pub(crate) fn runs(&self, child: &Arc<Child>) {
+    pub(crate) fn runs(&self, child: &Arc<WorkerProcess>) {
         let _ = self.pid.set(child.pid);
         *self.child.lock() = Some(child.clone());
     }

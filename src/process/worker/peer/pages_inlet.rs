@@ -19,7 +19,7 @@ use crate::process::pages::shared_ring::SharedRing;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
 use crate::process::worker::cancel::Canceller;
-use crate::process::worker::stream::{Received, die};
+use crate::process::worker::parent_stream::{Received, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::transfer;

@@ -33,7 +33,7 @@ use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
 use crate::process::worker::cancel::Canceller;
-use crate::process::worker::stream::{Received, Stream, die, send};
+use crate::process::worker::parent_stream::{ParentStream, Received, die, send};
 use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
@@ -53,7 +53,7 @@ pub(super) struct StreamInlet {
     relays: Condvar,
     canceller: Canceller,
     /// Where questions are answered, and the lock of that direction (`Outlet`).
-    output: Stream,
+    output: ParentStream,
     whole: Arc<Mutex<()>>,
 }
 
@@ -85,7 +85,7 @@ impl StreamInlet {
     pub(super) fn new(
         received: Received,
         canceller: Canceller,
-        output: Stream,
+        output: ParentStream,
         whole: Arc<Mutex<()>>,
     ) -> Self {
         Self {
@@ -289,7 +289,7 @@ mod tests {
     /// go on.
     fn begin() -> (UnixStream, Receiver<u64>, std::sync::mpsc::Sender<()>) {
         let (parent, worker) = UnixStream::pair().unwrap();
-        let stream = Stream::new(worker.into());
+        let stream = ParentStream::new(worker.into());
         let output = stream.try_clone().unwrap();
         let received = Received::new(stream, None);
         let (_, canceller) = calls((*Pages::own()).clone());

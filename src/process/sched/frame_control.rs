@@ -1,7 +1,8 @@
 //! How the parent knows what a worker has begun, and takes back what it has not.
 //!
-//! A peer is given orders (take back, cancel) and reports what follows from what it knows. There
-//! are two paths to a worker, and only a `peer` knows on which of them it is reached:
+//! [`FrameControl`] is given orders (take back, cancel) and reports what follows from what it
+//! knows. There are two paths to a worker, and nothing else in the scheduler knows on which of them
+//! it is reached:
 //! - *stream*, the protocol as it works everywhere: the worker reports what it begins, and gates of
 //!   the parent's own follow its reports. To take items back, the parent asks (`Recall`), and the
 //!   answer says how far the worker got. A worker that does not answer within
@@ -49,7 +50,7 @@ pub(super) enum Stall {
 
 /// A worker, as the scheduler knows it.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct FrameControl {
     /// The gates of the worker's frames.
     pub(super) gates: Front,
     has_pages: bool,
@@ -59,7 +60,7 @@ pub(crate) struct Peer {
     took_at: Option<Instant>,
 }
 
-impl Peer {
+impl FrameControl {
     /// A worker that is reached by a stream alone, which may be `is_forwarded`.
     pub(crate) fn on_stream(is_forwarded: bool) -> Self {
         Self {
