@@ -92,8 +92,8 @@ impl World {
         Some(count)
     }
 
-    /// Steps until the width is within the bounds, and as it should be. (While a slot is given up,
-    /// because its workers have died in a row, it is empty until there is work: then this is false.)
+    /// Steps until the width is within the bounds, and as it should be. False: a slot is given up,
+    /// because its workers have died in a row, and so is empty until there is work.
     fn settles(&mut self, seed: u64, is_right: fn(usize, (usize, usize)) -> bool) -> bool {
         let (begin, bounds) = (self.now, self.bounds.unwrap());
         let given_up = |worker: &Worker| worker.stage().is_down() && worker.is_given_up();
