@@ -5,8 +5,9 @@ use crate::process::limits::ONE_MORE_WORKER_HERE;
 use crate::process::sched::start;
 use crate::process::sched::workers::Stage;
 
-/// How long a pool may take until its width is within its bounds, if nothing bad happens.
-const SETTLES_WITHIN: Duration = Duration::from_secs(20);
+/// How long a pool may take until its width is within its bounds, if nothing bad happens. (One
+/// worker may have thousands of items to do before it is idle, at some milliseconds each.)
+const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 
 impl World {
     /// The bounds change.
