@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::loads;
 
 /// The rows, by their names.
-const ROWS: [&str; 13] = [
+const ROWS: [&str; 17] = [
     "`join`, tree of 1,023 in cache, 2 workers, per node",
     "jobs back to back",
     "`map` of 10^5 items of 1 µs",
@@ -24,6 +24,10 @@ const ROWS: [&str; 13] = [
     "one call after the other, two processors",
     "1 MiB there and back as `Bulk`",
     "a worker is killed, until the next answers",
+    "a fork server: a worker is killed, until the next answers",
+    "a fork server: a worker is killed, until the next answers; 1 GiB in memory",
+    "a fork server: a worker is killed, until the next answers; 4 GiB in memory",
+    "a fork server: a worker is killed, until the next answers; 4 GiB, large pages",
 ];
 
 /// The first lines of the headline.
