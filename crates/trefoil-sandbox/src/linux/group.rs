@@ -463,6 +463,47 @@ mod tests {
         );
     }
 
+    /// A file that answers `EBUSY`, as that of a group that has processes does: a terminal which no
+    /// other user may open now. It does so while the descriptors live.
+    fn busy_file(path: &Path) -> (OwnedFd, OwnedFd) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use rustix::termios::ioctl_tiocexcl;
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let theirs = rustix::fs::open(&*name, flags, Mode::empty()).unwrap();
+        ioctl_tiocexcl(&theirs).unwrap();
+        rustix::fs::fchmod(&theirs, Mode::from_raw_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink(name.to_str().unwrap(), path).unwrap();
+        (ours, theirs)
+    }
+
+    #[test]
+    fn a_group_that_has_processes_is_emptied_if_it_is_the_programs() {
+        let tree = Tree::new("busy");
+        let pool = tree.folder("trefoil.1.0");
+        let above = tree.0.join("cgroup.subtree_control");
+        let _busy = busy_file(&above);
+        let on = |is_own| as_any_user(|| switch_on(&tree.0, &pool, "memory", is_own).unwrap_err());
+        let named = on(false);
+        assert!(
+            named.ends_with("which are not this program's to move"),
+            "{named}"
+        );
+        tree.file("cgroup.procs", "");
+        tree.folder(PROGRAM);
+        let still = on(true);
+        assert!(
+            still.contains("cgroup.subtree_control") && still.contains("busy"),
+            "{still}"
+        );
+        fs::write(tree.0.join("cgroup.procs"), "77").unwrap();
+        let procs = on(true);
+        assert!(procs.contains("trefoil.program/cgroup.procs"), "{procs}");
+    }
+
     #[test]
     fn processes_that_cannot_be_moved_are_an_error() {
         let tree = Tree::new("moves");
