@@ -230,3 +230,26 @@ impl Restrictions {
         Ok((command, self.restriction(folder)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_of_landlock_has_its_gaps() {
+        let null = Path::new("/dev/null").to_owned();
+        let device = Rule::new(&null, FileAccess::Read).unwrap();
+        let nothing = Wishes::default();
+        let mut all = Wishes::default();
+        (all.read, all.executed) = (vec![null], vec!["/bin/true".into()]);
+        for version in 0..=7 {
+            let rules = std::slice::from_ref(&device);
+            let missing = gaps(&all, rules, version).join("; ");
+            let says = |what: &str| missing.contains(what);
+            assert_eq!(says("reads and writes files"), version == 0, "{version}");
+            assert_eq!(says("signals"), version < 6, "{version}");
+            assert_eq!(says("ioctl"), version < 5, "{version}");
+            assert_eq!(gaps(&nothing, &[], version).is_empty(), version > 0);
+        }
+    }
+}
