@@ -20,6 +20,10 @@ pub const IDLE: Duration = Duration::from_millis(2);
 /// After so long, the processors sleep deeply, too.
 const LONG_IDLE: Duration = Duration::from_millis(20);
 
+/// No sample of regions that may take very long takes longer.
+#[cfg(feature = "regions")]
+const LONG_ENOUGH: Duration = Duration::from_millis(200);
+
 /// The second half of a region, on a thread that spins while it waits: the best that this
 /// machine could give. It sleeps soon, so as not to trouble the others.
 struct Helper {
