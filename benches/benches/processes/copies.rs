@@ -112,10 +112,10 @@ pub fn death(bench: &mut Bench, gib: usize, large: bool) {
         let ready = (0..times).map(|_| once(&procs).1).collect();
         figures.push((name, kind, ready));
     }
-    let name = "a fork server: a worker is killed, until the next answers".to_owned();
+    let name = "killed, with a fork server".to_owned();
     let (over, goals): (_, &[Goal]) = match (gib, large) {
         (0, _) => (String::new(), &[Goal::AtMost(0.6e6)]),
-        (gib, false) => (format!("; {gib} GiB in memory"), &[]),
+        (gib, false) => (format!("; {gib} GiB"), &[]),
         (gib, true) => (format!("; {gib} GiB, large pages"), &[]),
     };
     bench.report(

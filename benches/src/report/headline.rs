@@ -24,10 +24,10 @@ const ROWS: [&str; 17] = [
     "one call after the other, two processors",
     "1 MiB there and back as `Bulk`",
     "a worker is killed, until the next answers",
-    "a fork server: a worker is killed, until the next answers",
-    "a fork server: a worker is killed, until the next answers; 1 GiB in memory",
-    "a fork server: a worker is killed, until the next answers; 4 GiB in memory",
-    "a fork server: a worker is killed, until the next answers; 4 GiB, large pages",
+    "killed, with a fork server",
+    "killed, with a fork server; 1 GiB",
+    "killed, with a fork server; 4 GiB",
+    "killed, with a fork server; 4 GiB, large pages",
 ];
 
 /// The first lines of the headline.
