@@ -197,6 +197,26 @@ fn call<A: Portable, R: Portable>(
         .map(drop)
 }
 
+/// What a byte-wise minimiser makes of these bytes, if it is asked for.
+fn by_tmin<A: Portable>(
+    bytes: &[u8],
+    argument: A,
+    call: impl Fn(A) -> Result<(), TaskError>,
+) -> Option<(usize, usize)> {
+    let seconds = std::env::var("TREFOIL_TMIN").ok()?;
+    let ends = |argument| call(argument).map_err(|error| std::mem::discriminant(&error));
+    let expected = ends(argument);
+    let end = Instant::now() + Duration::from_secs(seconds.parse().expect("TREFOIL_TMIN"));
+    let (least, runs) = tmin(bytes.to_vec(), 2000, |bytes| {
+        if Instant::now() > end {
+            return None;
+        }
+        let value = decode::<A>(bytes);
+        Some(value.is_some_and(|value| ends(value) == expected))
+    });
+    Some((least.len(), runs))
+}
+
 fn shrink_it<A: Portable, R: Portable>(
     kept: &Kept,
     procs: &ProcessPool,
@@ -223,20 +243,8 @@ fn shrink_it<A: Portable, R: Portable>(
         all.len() == 1 || all.iter().any(|group| is_same(&group.how())),
         "{name}: {files:?}"
     );
-    let by_tmin = std::env::var("TREFOIL_TMIN").ok().map(|seconds| {
-        let how = |error: &TaskError| std::mem::discriminant(error);
-        let expected = call(procs, f, capsule.argument().unwrap()).map_err(|error| how(&error));
-        let end = Instant::now() + Duration::from_secs(seconds.parse().expect("TREFOIL_TMIN"));
-        let (least, runs) = tmin(bytes.clone(), 2000, |bytes| {
-            if Instant::now() > end {
-                return None;
-            }
-            let Some(value) = decode::<A>(bytes) else {
-                return Some(false);
-            };
-            Some(call(procs, f, value).map_err(|error| how(&error)) == expected)
-        });
-        (least.len(), runs)
+    let by_tmin = by_tmin(&bytes, capsule.argument().unwrap(), |argument| {
+        call(procs, f, argument)
     });
     Row {
         before: bytes.len(),
@@ -564,14 +572,19 @@ fn with_a_context(name: &'static str) -> Row {
     let distance = |at: &Vec<usize>| at.len() - 1 + at[0] - 50;
     let began = Instant::now();
     let shrunk = shrink(&capsule, &procs, Budget::default()).unwrap();
+    let seconds = began.elapsed().as_secs_f64();
     let small: Vec<usize> = shrunk.capsule.argument().unwrap();
+    let by_tmin = by_tmin(&bytes, capsule.argument::<Vec<usize>>().unwrap(), |at| {
+        let result = procs.map_with(&context, [at], beyond_its_context);
+        result.map(drop)
+    });
     Row {
         before: bytes.len(),
         after: encode(&small).len(),
         runs: shrunk.runs,
-        seconds: began.elapsed().as_secs_f64(),
+        seconds,
         distance: distance(&small),
-        by_tmin: None,
+        by_tmin,
     }
 }
 
