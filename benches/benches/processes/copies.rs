@@ -1,5 +1,6 @@
-//! Workers that are copies of a fork server, beside those that are started again: the first answer,
-//! the next one after a death, one process for each item, and what a copy of gigabytes costs.
+//! Workers that are copies of a fork server, compared with those that are started again: the first
+//! answer, the next one after a death, one process for each item, and what a copy of gigabytes
+//! costs.
 
 #![allow(unsafe_code)] // advice to the kernel
 

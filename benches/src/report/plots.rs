@@ -205,9 +205,10 @@ impl Plot {
                     .map_or(f64::NAN, |base| base.value / figure.value),
             )
         };
-        let axis = match rows.iter().any(|row| row.unit != Unit::Count) {
-            true => Axis::Time,
-            false => Axis::Count,
+        let axis = if rows.iter().any(|row| row.unit != Unit::Count) {
+            Axis::Time
+        } else {
+            Axis::Count
         };
         match self.shape {
             Shape::Bars => page.points(&bars(&rows, false), axis),

@@ -65,10 +65,10 @@ fn rows(figures: &str) -> Result<Vec<Row<'_>>, String> {
         }
     }
     let is_whole = |row: &Row<'_>| !row.rayon.is_empty() && row.rayon.len() == row.trefoil.len();
-    match rows.iter().all(is_whole) && !rows.is_empty() {
-        true => Ok(rows),
-        false => Err("a program was not run as often with one as with the other".to_owned()),
+    if rows.is_empty() || !rows.iter().all(is_whole) {
+        return Err("a program was not run as often with one as with the other".to_owned());
     }
+    Ok(rows)
 }
 
 /// The table of what the script has measured, and a verdict, which says so if other programs ran
@@ -95,9 +95,10 @@ pub fn table(figures: &str, is_busy: bool) -> Result<String, String> {
     let ratios: Vec<f64> = widest.map(Row::ratio).collect();
     let count = |is: &dyn Fn(f64) -> bool| ratios.iter().filter(|ratio| is(**ratio)).count();
     let worst = ratios.iter().copied().fold(0.0, f64::max);
-    let by = match worst > LEVEL {
-        true => format!(", by up to ×{worst:.2}"),
-        false => String::new(),
+    let by = if worst > LEVEL {
+        format!(", by up to ×{worst:.2}")
+    } else {
+        String::new()
     };
     let _ = writeln!(
         out,

@@ -37,7 +37,7 @@ fn words(body: &str) -> String {
                         let procs = trefoil::ProcessPool::with_workers(1).unwrap();\n{body}\n}}\n"
     );
     std::fs::write(&program, text).expect("there is room");
-    // Not each build is of this toolchain, has all that it needs beside it, or all features.
+    // Not each build is of this toolchain, has what it needs in its folder, or all features.
     let stale = ["E0514", "E0460", "E0463", "E0461", "configured out"];
     let said = libraries(beside).into_iter().map(|library| {
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));

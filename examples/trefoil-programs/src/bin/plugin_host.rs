@@ -30,7 +30,7 @@
 //! 10000 scripts in 33.9s; 600 workers were replaced
 //! ```
 //!
-//! And the last lines, beside other programs that computed:
+//! And the last lines, while other programs computed:
 //!
 //! ```text
 //! in a sandbox: 13610 scripts/s, a call 31.3µs
