@@ -41,7 +41,7 @@ use super::fork_server;
 use super::frames::{Kept, say_hello, work};
 use super::memory_limit::MemoryLimit;
 use super::parent_stream::{FIRST_FD, ParentStream, Received, end_process};
-use super::peer::{Inlet, meet};
+use super::peer::{Inlet, meet, start_watcher};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::sys::fork;
 use trefoil_os::host::broken_pipe;
@@ -150,8 +150,11 @@ fn begin(
     is_one: bool,
     limited: fn(u64) -> io::Result<MemoryLimit>,
 ) -> io::Result<(Inlet, Serving)> {
-    let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
+    let (inlet, mut outlet, calls, limit, watcher) = meet(received, output, is_one)?;
     let memory = (limit > 0).then(|| limited(limit)).transpose()?;
     say_hello(&mut outlet);
+    // (After the hello: meanwhile the parent prepares the first item. If there can be no thread,
+    // that has not begun, and runs elsewhere.)
+    watcher.map(start_watcher).transpose()?;
     Ok((inlet, Serving::new(outlet, calls, memory)))
 }

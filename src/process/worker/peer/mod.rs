@@ -92,8 +92,12 @@ fn whole(bytes: &[u8]) -> Frame<'_> {
     frame
 }
 
-/// How this worker is reached: its frames, its records, its calls; and the limit to its memory.
-pub(super) type Parts = (Inlet, Outlet, Calls, u64);
+/// How this worker is reached: its frames, its records, its calls; the limit to its memory; and its
+/// watcher, if that is to be started once the parent knows that this worker is ready.
+pub(super) type Parts = (Inlet, Outlet, Calls, u64, Option<Watcher>);
+
+/// What the thread does that handles messages which cannot wait.
+type Watcher = Box<dyn FnOnce() + Send>;
 
 /// Waits for the first frame, and sets up the path on which this worker is reached, with its
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
@@ -105,20 +109,18 @@ pub(super) fn meet(
 ) -> io::Result<Parts> {
     let welcome = welcome(&mut received)?;
     let _ = INDEX.set(welcome.index as usize);
-    let (inlet, outlet, calls) = if welcome.has_pages {
-        let (parts, server) = on_pages(received, output, welcome.level, true)?;
-        let (inlet, outlet, (calls, canceller)) = parts;
-        let Server { bell, lifeline } = server;
-        std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
-        let socket = inlet.received.stream.try_clone()?.into_descriptor();
-        start_watcher(Box::new(move || {
-            pages_inlet::watch(&socket, &bell, &canceller);
-        }))?;
-        (Inlet(InletPath::Pages(inlet)), outlet, calls)
-    } else {
-        on_stream(received, output, is_one, welcome.level)?
-    };
-    Ok((inlet, outlet, calls, welcome.limit))
+    if !welcome.has_pages {
+        let (inlet, outlet, calls) = on_stream(received, output, is_one, welcome.level)?;
+        return Ok((inlet, outlet, calls, welcome.limit, None));
+    }
+    let (parts, server) = on_pages(received, output, welcome.level, true)?;
+    let (inlet, outlet, (calls, canceller)) = parts;
+    let Server { bell, lifeline } = server;
+    std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
+    let socket = inlet.received.stream.try_clone()?.into_descriptor();
+    let watcher: Watcher = Box::new(move || pages_inlet::watch(&socket, &bell, &canceller));
+    let inlet = Inlet(InletPath::Pages(inlet));
+    Ok((inlet, outlet, calls, welcome.limit, Some(watcher)))
 }
 
 /// What a fork server keeps open for its parent: both close in its copies.
@@ -247,7 +249,7 @@ fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
 }
 
 /// Starts the thread that handles messages which cannot wait.
-fn start_watcher(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+pub(super) fn start_watcher(work: Watcher) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
         .stack_size(WATCHER_STACK);
