@@ -1,26 +1,29 @@
 //! A few looks before a blocking wait.
 //!
-//! To put a thread to sleep and to wake it takes some microseconds, more than most critical
-//! sections and most answers do. So a thread looks for about as long before it sleeps: it loses at
-//! most as much again. It does not yield: where other programs compute, a yield takes a whole time
-//! slice.
+//! To put a thread to sleep and to wake it takes 5 to 40 microseconds, if the processor has gone to
+//! sleep, too: more than most critical sections and most answers do. So a thread looks for about as
+//! long before it sleeps: it loses at most as much again. It does not yield: where other programs
+//! compute, a yield takes a whole time slice.
 //!
 //! A thread whose looks find nothing, because what it waits for takes longer, or because the other
-//! thread has no processor, soon sleeps at once. Now and then it tries whether looking pays again.
-//! Where items come in batches, it looks each time: one sleep for each item would cost more than
-//! all looks.
+//! thread has no processor, soon sleeps at once. So does one that is *interrupted* while it looks:
+//! what it finds then, the other thread has done on this processor, and sooner without the looks.
+//! Now and then it tries whether looking pays again. Where items come in batches, it looks each
+//! time: one sleep for each item would cost more than all looks.
 //!
 //! Tests: below.
 
 use std::cell::Cell;
 
 use crate::loom::{hint, per_thread};
+use crate::sys::ticks;
 
-/// How many hints to the processor are between the first look and the last. The pauses between
-/// looks double.
-const MOST: usize = if cfg!(loom) { 0 } else { 127 };
-/// The longest first pause.
+/// How many hints to the processor are between the first look and the last: 12 to 25 µs.
+const MOST: usize = if cfg!(loom) { 0 } else { 511 };
+/// The longest pause between two looks. The pauses double up to this.
 const LONGEST: usize = 64;
+/// Two looks that lie so far apart were interrupted.
+const INTERRUPTED: u64 = 5 * ticks::MICROSECOND;
 
 /// How many looks in vain a thread has to its credit at most; one that has found something adds
 /// [`FOUND`] to it: a sleep costs more than a wait in vain.
@@ -42,7 +45,16 @@ pub(crate) fn look_for_a_while<R>(mut look: impl FnMut() -> Option<R>) -> Option
 
 /// The same after a first pause, of so many hints to the processor as items came together lately.
 #[cold]
-pub(crate) fn look_after<R>(came: usize, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+pub(crate) fn look_after<R>(came: usize, look: impl FnMut() -> Option<R>) -> Option<R> {
+    look_by(ticks::now, came, look)
+}
+
+/// The same by this clock.
+fn look_by<R>(
+    now: impl Fn() -> u64,
+    came: usize,
+    mut look: impl FnMut() -> Option<R>,
+) -> Option<R> {
     let (credit, slept) = LOOKS.try_with(Cell::get).unwrap_or_default();
     let keep = |credit, slept| {
         let _ = LOOKS.try_with(|here| here.set((credit, slept)));
@@ -52,52 +64,82 @@ pub(crate) fn look_after<R>(came: usize, mut look: impl FnMut() -> Option<R>) ->
         return look();
     }
     let (mut paused, mut pause) = (0, came.clamp(1, LONGEST));
-    while paused + pause <= MOST {
+    let (mut found, mut last) = (None, now());
+    while found.is_none() && paused + pause <= MOST {
         (0..pause).for_each(|_| hint::spin_loop());
-        if let Some(found) = look() {
-            keep((credit + FOUND).min(CREDIT), 0);
-            return Some(found);
+        found = look();
+        if found.is_some() && paused == 0 {
+            return found; // it may have been there before
+        }
+        let before = std::mem::replace(&mut last, now());
+        if last.saturating_sub(before) > INTERRUPTED {
+            keep(credit.saturating_sub(1), 0);
+            return found;
         }
         paused += pause;
-        pause *= 2;
+        pause = (2 * pause).min(LONGEST);
     }
-    keep(credit.saturating_sub(1), 0);
-    None
+    let credit = match found {
+        Some(_) => (credit + FOUND).min(CREDIT),
+        None => credit.saturating_sub(1),
+    };
+    keep(credit, 0);
+    found
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
+    /// Looks until look number `at` finds something. Returns how many looks there were, by a clock
+    /// that goes on by `step` each time.
+    fn looks_until(at: u32, came: usize, step: u64) -> u32 {
+        let (mut looks, time) = (0, Cell::new(0));
+        let now = || {
+            time.set(time.get() + step);
+            time.get()
+        };
+        look_by(now, came, || {
+            looks += 1;
+            (looks == at).then_some(())
+        });
+        looks
+    }
+
     /// How often each of these waits looks, which finds nothing.
     fn looks(came: usize, waits: u32) -> Vec<u32> {
-        let wait = |_| {
-            let mut count = 0;
-            let found = look_after(came, || {
-                count += 1;
-                None::<()>
-            });
-            assert_eq!(found, None);
-            count
-        };
-        (0..waits).map(wait).collect()
+        (0..waits).map(|_| looks_until(0, came, 1)).collect()
     }
 
     #[test]
     fn a_thread_that_never_finds_anything_seldom_looks() {
-        assert_eq!(looks(1, CREDIT), [7; CREDIT as usize]);
+        assert_eq!(looks(1, CREDIT), [13; CREDIT as usize]);
         let mut seldom = vec![1; SELDOM as usize];
-        seldom[SELDOM as usize - 1] = 7;
+        seldom[SELDOM as usize - 1] = 13;
         assert_eq!(looks(1, SELDOM), seldom);
         assert_eq!(looks(1, 1), [1]);
-        assert_eq!(looks(LONGEST, 2), [1; 2], "a pause as long as all others");
-        assert_eq!(looks(8, 2), [4, 4], "batches");
+        assert_eq!(looks(LONGEST, 2), [7; 2]);
+        assert_eq!(looks(8, 2), [10; 2], "batches");
     }
 
     #[test]
     fn what_was_found_is_credit_again() {
         looks(1, CREDIT + SELDOM - 1);
-        assert_eq!(look_after(1, || Some(3)), Some(3));
-        assert_eq!(looks(1, 4), [7, 7, 1, 1]);
+        assert_eq!(looks_until(2, 1, 1), 2);
+        assert_eq!(looks(1, 4), [13, 13, 1, 1]);
+    }
+
+    #[test]
+    fn what_was_there_before_is_none() {
+        looks(1, CREDIT + SELDOM - 1);
+        assert_eq!(looks_until(1, 1, 1), 1);
+        assert_eq!(looks(1, 2), [13, 1]);
+    }
+
+    #[test]
+    fn what_was_found_after_an_interruption_is_none() {
+        looks(1, CREDIT + SELDOM - 1);
+        assert_eq!(looks_until(2, 1, INTERRUPTED + 1), 1, "it sleeps");
+        assert_eq!(looks(1, 2), [1, 1]);
     }
 }
