@@ -13,10 +13,10 @@
 //! | `name` | [`Options::named`] |
 //!
 //! A new one: the field, its value in [`Options::NONE`], and a method of `ProcessCall`.
-//! One that limits which workers get its items, or how many, has four more places: `sched/place.rs`
-//! chooses among the workers; a job that none of them may get is not in the queue
-//! (`sched/state/jobs.rs`), and comes back when a frame ends (`frame_end`, `sched/replies.rs`); and
-//! what it may not get is not taken over for it (`sched/take_over.rs`).
+//! One that limits how much of the call runs at once: [`Job::items`](super::Job::items) has 0 while
+//! nothing more may be sent (`wanted_frames` says how many workers' frames it has), and is asked
+//! again whenever something of the job ends (`end_or_queue`, `sched/finish.rs`). One that limits
+//! which workers get its items: `roomiest` (`sched/place.rs`), too.
 //!
 //! Tests: `tests/process/calls.rs`.
 

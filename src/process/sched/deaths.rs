@@ -105,7 +105,7 @@ fn lost(sched: &mut Sched, frame: &SentFrame, begun: u32, exit: &WorkerExit) {
         // A plain worker may die before it has answered what it has not begun.
         finish::fail_waiting(sched, id, &TaskError::Cancelled);
     }
-    finish::finish_if_settled(sched, id);
+    finish::end_or_queue(sched, id);
 }
 
 /// The error of everything, if this death is one too many within the policy's period.

@@ -24,7 +24,7 @@ pub(super) fn reported(sched: &mut Sched, item: ItemId, error: TaskError) -> Opt
     }
     sched.taker.begin();
     item_ends(sched, item, error);
-    finish_if_settled(sched, item.job);
+    end_or_queue(sched, item.job);
     sched.taker.end()
 }
 
@@ -73,7 +73,7 @@ pub(super) fn decoded(
     }
     sched.taker.begin();
     let unwanted = add_values(sched, id, part, reading.piece.clone());
-    finish_if_settled(sched, id);
+    end_or_queue(sched, id);
     (unwanted, sched.taker.end())
 }
 
@@ -123,7 +123,7 @@ pub(super) fn fail(sched: &mut Sched, id: JobId, at: usize, error: TaskError) {
             }
         }
     }
-    finish_if_settled(sched, id);
+    end_or_queue(sched, id);
 }
 
 /// If no further result of a frame matters, the frame does not count any more, and its running
@@ -144,16 +144,17 @@ pub(super) fn settle(sched: &mut Sched, slot: SlotId, position: usize) {
     if frame.done < frame.end || frame.end == 0 {
         cancel::cancel_running(sched, slot, position);
     }
-    finish_if_settled(sched, id);
+    end_or_queue(sched, id);
 }
 
-/// Ends a job whose last result is there.
-pub(super) fn finish_if_settled(sched: &mut Sched, id: JobId) {
+/// Something of a job has come or ended: if that was its last result, the job ends; otherwise it is
+/// in the queue, if something of it may be sent ([`Job::items`]).
+pub(super) fn end_or_queue(sched: &mut Sched, id: JobId) {
     let Some(job) = sched.jobs.get_mut(id) else {
         return;
     };
     if !job.is_settled() {
-        return;
+        return sched.jobs.enqueue(id, false, sched.now);
     }
     let is_one_process = sched.policy.one_process.is_some();
     if !is_one_process && job.holds() && !job.has_failed() && !sched.taker.is_thread() {
@@ -187,7 +188,7 @@ pub(super) fn finish_if_settled(sched: &mut Sched, id: JobId) {
 pub(super) fn finished(sched: &mut Sched, id: JobId) -> Option<Box<Job>> {
     sched.jobs.get_mut(id)?.hand_over(false);
     sched.taker.begin();
-    finish_if_settled(sched, id);
+    end_or_queue(sched, id);
     sched.taker.end()
 }
 
@@ -219,5 +220,5 @@ pub(super) fn fail_waiting(sched: &mut Sched, id: JobId, error: &TaskError) {
         };
         fail(sched, id, first, error);
     }
-    finish_if_settled(sched, id);
+    end_or_queue(sched, id);
 }

@@ -28,6 +28,6 @@ pub(super) fn run_again(sched: &mut Sched, id: JobId, piece: Piece) {
 pub(super) fn end_pauses(sched: &mut Sched) {
     for id in sched.jobs.resume(sched.now) {
         sched.jobs.enqueue(id, true, sched.now);
-        finish::finish_if_settled(sched, id);
+        finish::end_or_queue(sched, id);
     }
 }

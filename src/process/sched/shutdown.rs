@@ -37,7 +37,7 @@ pub(super) fn stop(sched: &mut Sched, stop: Stop) {
                 if let Some(job) = sched.jobs.get_mut(id).filter(|job| job.work.each) {
                     job.sealed = true;
                 }
-                finish::finish_if_settled(sched, id);
+                finish::end_or_queue(sched, id);
             }
         }
         How::CancelPending => {

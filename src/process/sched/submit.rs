@@ -48,8 +48,7 @@ pub(super) fn feed(sched: &mut Sched, feed: Feed) {
     if let Some(error) = error {
         finish::fail(sched, id, behind, error);
     }
-    sched.jobs.enqueue(id, false, sched.now);
-    finish::finish_if_settled(sched, id);
+    finish::end_or_queue(sched, id);
 }
 
 /// The task of a job was cancelled and has ended.

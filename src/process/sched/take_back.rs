@@ -34,8 +34,8 @@ fn come_back(sched: &mut Sched, slot: SlotId, position: usize, piece: Piece) {
         job.put_back(piece);
     }
     sched.workers[slot].has_given_back(&sched.policy);
-    finish::settle(sched, slot, position);
     sched.jobs.enqueue(id, true, sched.now);
+    finish::settle(sched, slot, position);
 }
 
 /// Takes back all items that a worker has not begun: the step before it is killed for what the

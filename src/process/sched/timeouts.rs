@@ -191,7 +191,7 @@ pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) ->
     let (ran, pid) = (sched.now + timeout - due, sched.workers[slot].pid());
     let late = Late::call(timeout, ran, pid);
     finish::item_error(sched, item, TaskError::TimedOut(late), piece);
-    finish::finish_if_settled(sched, item.job);
+    finish::end_or_queue(sched, item.job);
     None
 }
 
@@ -273,7 +273,7 @@ fn end_late(sched: &mut Sched, id: JobId) {
         disown(sched, id); // (If a hook gets it, its error comes later.)
         let item = ItemId { job: id, at: 0 };
         finish::item_error(sched, item, error, Some(piece));
-        return finish::finish_if_settled(sched, id);
+        return finish::end_or_queue(sched, id);
     }
     let late = sched
         .jobs
@@ -362,5 +362,5 @@ fn refuse_all(sched: &mut Sched, id: JobId) {
             finish::item_ends(sched, ItemId { job: id, at }, TaskError::TimedOut(late));
         }
     }
-    finish::finish_if_settled(sched, id);
+    finish::end_or_queue(sched, id);
 }
