@@ -170,8 +170,8 @@ struct World {
     most_frames: usize,
     /// After one in how many steps some time passes in which nothing is due.
     passes_by: u64,
-    /// How often time has passed until that was due.
-    hit: HashMap<String, u32>,
+    /// How often each of these was due at the beginning of a turn.
+    hit: [u32; sim_due::KINDS.len()],
     /// The bounds change, with this chance at a step.
     resizes: Option<u64>,
     /// The bounds that were set last.
@@ -263,7 +263,7 @@ impl World {
             succeeded: 0,
             most_frames: 0,
             passes_by: 4,
-            hit: HashMap::new(),
+            hit: [0; sim_due::KINDS.len()],
             resizes: None,
             bounds: None,
             starts_later: false,
@@ -325,6 +325,7 @@ impl World {
     /// One round of a driver's turn. False: there was nothing to do.
     fn turn(&mut self) -> bool {
         self.book.lock().unwrap().now = Some(self.now);
+        self.count_due();
         self.sched.tick(self.now);
         let actions = self.sched.actions();
         let some = !actions.is_empty();
