@@ -360,7 +360,7 @@ impl ReaderState {
     }
 
     /// When another reader should be started, and the driver should check that.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.queues.values().filter_map(ReaderQueue::due).min()
     }
 }

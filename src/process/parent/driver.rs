@@ -448,25 +448,23 @@ impl Driver {
 
     /// Determines what to sleep on, and for how long.
     fn prepare_sleep(&mut self) -> PollSet {
-        let server = self.server.as_mut();
-        let theirs = server.map(|server| (server.own_sleep(), server.sleeps_until));
         let mut set = self.own_sleep();
-        if let Some((theirs, until)) = theirs {
-            self.sleeps_until = earlier(self.sleeps_until, until);
-            set.timeout = set.timeout.into_iter().chain(theirs.timeout).min();
+        if let Some(theirs) = self.server.as_deref().map(Self::own_sleep) {
+            set.until = earlier(set.until, theirs.until);
             let theirs = theirs.sources.into_iter();
             let of_server = |(_, source, file, events)| (Owner::Server, source, file, events);
             set.sources.extend(theirs.map(of_server));
         }
+        self.sleeps_until = set.until;
         set
     }
 
     /// The same, without the fork server.
-    fn own_sleep(&mut self) -> PollSet {
+    fn own_sleep(&self) -> PollSet {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
-        let mut due = earlier(self.sched.deadline(), check);
+        let mut due = earlier(self.sched.next_due(), check);
         let mut set = PollSet::new(self.shared.mailbox.bell.clone());
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
@@ -474,9 +472,7 @@ impl Driver {
             due = earlier(due, own.map(|(at, _)| at));
             set.add(index, link, !self.stderr_is_full);
         }
-        let due = due.map(|due| due.max(now));
-        self.sleeps_until = if asleep { due } else { Some(now) };
-        set.timeout = self.sleeps_until.map(|until| until - now);
+        set.until = if asleep { due } else { Some(now) };
         set
     }
 }

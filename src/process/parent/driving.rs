@@ -22,6 +22,7 @@ use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::job::Job;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::sched::How;
+use crate::process::sched::workers::earlier;
 use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::panic;
@@ -143,10 +144,7 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
             standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
             return deferred;
         };
-        if let Some(due) = shared.readers.0.lock().due() {
-            let left = due.saturating_duration_since(Instant::now());
-            sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
-        }
+        sleep.until = earlier(sleep.until, shared.readers.0.lock().next_due());
         news = sleep.sleep();
     }
 }

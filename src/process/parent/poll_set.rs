@@ -7,7 +7,7 @@
 //! Tests: `parent/driver/crowded.rs`, `tests/process/unread.rs`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
@@ -22,7 +22,7 @@ type Descriptor = dyn AsFd + Send + Sync;
 /// The descriptors that the thread sleeps on.
 pub(super) struct PollSet {
     pub(super) sources: Vec<(Owner, EventSource, Arc<Descriptor>, PollFlags)>,
-    pub(super) timeout: Option<Duration>,
+    pub(super) until: Option<Instant>,
 }
 
 impl PollSet {
@@ -30,7 +30,7 @@ impl PollSet {
     pub(super) fn new(bell: Arc<Bell>) -> Self {
         Self {
             sources: vec![(Owner::Pool, EventSource::Bell, bell, PollFlags::IN)],
-            timeout: None,
+            until: None,
         }
     }
 
@@ -65,13 +65,14 @@ impl PollSet {
         }
     }
 
-    /// Sleeps until a source is ready, or the time is up.
+    /// Sleeps until a source is ready, or the time is there.
     pub(super) fn sleep(self) -> Vec<News> {
         let mut fds = Vec::with_capacity(self.sources.len());
         for (_, _, descriptor, events) in &self.sources {
             fds.push(PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
         }
-        poll_patiently(&mut fds, self.timeout);
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        poll_patiently(&mut fds, self.until.map(left));
         let mut ready = Vec::new();
         for (at, fd) in fds.iter().enumerate() {
             if !fd.revents().is_empty() {

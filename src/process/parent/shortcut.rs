@@ -273,7 +273,7 @@ impl Driver {
             .flatten()
             .any(|link| link.peer.stream.is_sending());
         // (Work that stays in the queue waits for a worker, whose answer will wake the driver.)
-        !sends && !self.oversleeps(now) && !self.sched.needs_driver()
+        !sends && !self.needs_driver(now)
     }
 
     /// Wakes the callers that sleep until their workers have answered, where a worker has not the
@@ -287,18 +287,16 @@ impl Driver {
         }
     }
 
-    /// Whether something is due now, or before the driver wakes by itself.
-    fn oversleeps(&self, now: Instant) -> bool {
-        match (self.sleeps_until, self.sched.deadline()) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(until), Some(due)) => due <= now || until > due + LATENESS,
-        }
+    /// Whether something is left for the driver, now or before it wakes by itself.
+    fn needs_driver(&self, now: Instant) -> bool {
+        let sleeps = |due| self.sleeps_until.is_none_or(|until| until > due + LATENESS);
+        let due = self.sched.next_due();
+        self.sched.leaves_work() || due.is_some_and(|due| due <= now || sleeps(due))
     }
 
     /// Called after another thread has done some of the driver's work: wakes the driver if needed.
     pub(super) fn wake_if_needed(&self) {
-        if self.oversleeps(Instant::now()) || self.sched.needs_driver() {
+        if self.needs_driver(Instant::now()) {
             self.shared.mailbox.wake();
         }
     }

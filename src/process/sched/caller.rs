@@ -14,7 +14,7 @@ use crate::process::job::reading::Chore;
 
 /// Whether nothing is due, so that work can be dispatched as usual.
 pub(super) fn nothing_is_due(sched: &Sched, now: Instant) -> bool {
-    !is_ending(sched) && due::deadline(sched).is_none_or(|due| due > now)
+    !is_ending(sched) && due::next_due(sched).is_none_or(|(at, _)| at > now)
 }
 
 /// Whether the pool ends or has broken down, which only the driver handles.
@@ -23,7 +23,7 @@ fn is_ending(sched: &Sched) -> bool {
 }
 
 /// Whether something is left that only the driver may do, besides what is due.
-pub(super) fn needs_driver(sched: &Sched) -> bool {
+pub(super) fn leaves_work(sched: &Sched) -> bool {
     is_ending(sched) || !sched.actions.is_empty() || !sched.chores.is_empty()
 }
 

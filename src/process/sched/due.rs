@@ -1,6 +1,7 @@
 //! What is due: the one list of all times, who is next, and what happens then.
 //!
-//! `tick` does what is due, one after the other, until nothing is; `deadline` is when the next is.
+//! `tick` does what [`next_due`] returns, one after the other, until its time is not there yet; that
+//! is when the driver calls `tick` again.
 //! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`]
 //! or [`next_of`], and what is done then in [`fire`].
 //!
@@ -119,11 +120,6 @@ pub(super) fn tick(sched: &mut Sched) {
     }
     sched.heard.clear();
     sched.count_busy();
-}
-
-/// When `tick` has something to do, if nothing happens earlier.
-pub(super) fn deadline(sched: &Sched) -> Option<Instant> {
-    next_due(sched).map(|(at, _)| at)
 }
 
 /// What is due next.

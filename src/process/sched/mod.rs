@@ -145,8 +145,8 @@ impl Sched {
     }
 
     /// Whether something is left that only the driver may do, besides what is due.
-    pub(crate) fn needs_driver(&self) -> bool {
-        caller::needs_driver(self)
+    pub(crate) fn leaves_work(&self) -> bool {
+        caller::leaves_work(self)
     }
 
     /// Takes the chores of the job `id` that its caller may carry out.
@@ -183,8 +183,8 @@ impl Sched {
     }
 
     /// When `tick` has something to do, if nothing happens earlier.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        due::deadline(self)
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        due::next_due(self).map(|(at, _)| at)
     }
 
     /// The error of an item is complete, as far as possible. Returns a job that this thread must

@@ -299,7 +299,7 @@ impl World {
 
     fn act(&mut self) {
         let mut rounds = 0;
-        let is_due = |world: &Self| world.sched.deadline().is_some_and(|at| at <= world.now);
+        let is_due = |world: &Self| world.sched.next_due().is_some_and(|at| at <= world.now);
         while self.turn() || is_due(self) {
             rounds += 1;
             assert!(
@@ -315,7 +315,7 @@ impl World {
         let jobs = jobs.filter(|job| !job.is_read());
         let next = jobs.filter_map(|job| job.work.options.until).min();
         assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
-        let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);
+        let wakes = |at| self.sched.next_due().is_some_and(|due| due <= at);
         assert!(next.is_none_or(wakes), "nobody would end it");
         if self.chance(self.passes_by) {
             self.pass_by();

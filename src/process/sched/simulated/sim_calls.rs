@@ -23,7 +23,7 @@ fn a_caller_ends_no_late_call() {
         let id = world.call_with(options);
         assert!(world.sched.has(JobId::new(id)) && !world.sched.dispatch_work(world.now));
         assert!(world.sched.has(JobId::new(id)) && world.sched.actions().is_empty());
-        assert!(world.sched.deadline().is_some_and(|due| due <= world.now));
+        assert!(world.sched.next_due().is_some_and(|due| due <= world.now));
         world.act();
         assert!(
             !world.sched.has(JobId::new(id)) && world.sims[0].as_ref().unwrap().inbox.is_empty()

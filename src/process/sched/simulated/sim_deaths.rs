@@ -76,7 +76,7 @@ fn a_worker_that_does_not_die_is_killed_again() {
     }
     // After that it is given up, unless it is at it; at last, even then.
     for n in 2..=30 {
-        assert_eq!(world.sched.deadline(), Some(world.now + second));
+        assert_eq!(world.sched.next_due(), Some(world.now + second));
         world.now += second;
         world.sched.tick(world.now);
         let actions = world.sched.actions();
@@ -119,7 +119,7 @@ fn a_worker_that_does_not_die_is_given_up() {
         while world.sims.iter().flatten().any(held) {
             world.step();
             let waits = world.chance(20) && world.sims.iter().flatten().any(held);
-            if let (Some(due), true) = (world.sched.deadline(), waits) {
+            if let (Some(due), true) = (world.sched.next_due(), waits) {
                 world.now = world.now.max(due);
             }
             let took = world.now - begin;
@@ -186,7 +186,7 @@ fn the_end_of_a_pool_sleeps_until_the_killed_are_dead() {
     world.now = limit;
     world.act();
     assert!(world.sims.iter().flatten().all(|sim| sim.killed));
-    assert!(world.sched.deadline().is_some_and(|at| at > world.now));
+    assert!(world.sched.next_due().is_some_and(|at| at > world.now));
 }
 
 /// After the second worker in a row that never says hello, waiting calls fail, and no worker is

@@ -141,7 +141,7 @@ impl World {
     fn leap_to(&mut self, at: Instant, due: Due) {
         self.now = at;
         let did = self.turn();
-        let next = self.sched.deadline();
+        let next = self.sched.next_due();
         let moves = did || next.is_none_or(|next| next > at);
         assert!(moves, "{due:?} remains due");
         self.act();

@@ -197,7 +197,7 @@ fn a_worker_without_items_may_take_its_time() {
         .map(|frame| frame.end)
         .collect();
     assert_eq!(ends, [0], "it lives, and has not ended its frame");
-    assert_eq!(world.sched.deadline(), None);
+    assert_eq!(world.sched.next_due(), None);
     world.call(0);
     world.takes(1 - busy, 60_000);
     world.call(0);
@@ -250,7 +250,7 @@ fn an_end_that_is_missing_has_its_alarm() {
         }
         assert_eq!(world.sched.workers[0].frames.len(), 1, "its end is due");
         for _ in 0..2 {
-            let due = world.sched.deadline().expect("nobody would look");
+            let due = world.sched.next_due().expect("nobody would look");
             assert!(due <= world.now + Duration::from_millis(1100), "{plain}");
             assert!(!world.sim(0).killed);
             world.now = due;
@@ -317,7 +317,7 @@ fn nothing_lives_and_everything_is_told() {
             };
             world.sched.died(index, &exit, false, world.now);
         }
-        world.now = world.sched.deadline().unwrap_or(world.now);
+        world.now = world.sched.next_due().unwrap_or(world.now);
         assert!(
             world.now < begin + Duration::from_secs(10),
             "clearly bounded"
@@ -346,5 +346,5 @@ fn an_idle_pool_sets_no_alarm() {
         world.step();
     }
     assert_eq!(world.book.lock().unwrap().ended.len(), 1);
-    assert_eq!(world.sched.deadline(), None);
+    assert_eq!(world.sched.next_due(), None);
 }

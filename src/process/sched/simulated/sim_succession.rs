@@ -156,7 +156,7 @@ fn a_successor_that_cannot_be_had_changes_nothing() {
         }
         world.now += Duration::from_millis(100);
     }
-    assert_eq!((tries, world.sched.deadline()), (5, None));
+    assert_eq!((tries, world.sched.next_due()), (5, None));
     world.call(0);
     world.pass(20, None);
     assert_eq!(world.book.lock().unwrap().ended.len(), 1);
