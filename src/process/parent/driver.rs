@@ -188,14 +188,14 @@ impl Watcher for PoolState {
 /// Has the driver look at a launcher's task.
 struct LaunchWaker {
     shared: Weak<PoolState>,
-    index: usize,
+    slot: SlotId,
 }
 
 impl Wake for LaunchWaker {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
             // (If it is refused, nothing waits for a worker any more.)
-            let _ = shared.mailbox.push([Mail::Launched(self.index)]);
+            let _ = shared.mailbox.push([Mail::Launched(self.slot)]);
         }
     }
 }
@@ -214,7 +214,7 @@ pub(crate) struct Driver {
     /// The records that were read ahead.
     pub(super) ahead: Vec<u8>,
     /// The workers whose results a caller has left to this thread.
-    pub(super) unheard: Vec<usize>,
+    pub(super) unheard: Vec<SlotId>,
     /// How many tasks are being completed at this moment, without the engine's lock.
     pub(super) finishing: usize,
     /// The fork server, if the pool has one, and what it was asked for (`forking`).
@@ -267,9 +267,9 @@ impl Driver {
     pub(super) fn work(&mut self, news: &[News]) -> Option<PollSet> {
         self.hear(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
-        for index in std::mem::take(&mut self.unheard) {
-            self.receive(index, false);
-            self.read_unsent(index);
+        for slot in std::mem::take(&mut self.unheard) {
+            self.receive(slot, false);
+            self.read_unsent(slot);
         }
         self.turn();
         // (A task that is just being completed has not ended; the thread that completes it wakes
@@ -293,13 +293,13 @@ impl Driver {
     pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
-            for (index, link) in self.links.iter_mut().enumerate() {
+            for (slot, link) in (0..).map(SlotId).zip(&mut self.links) {
                 let Some(link) = link else { continue };
                 if link.peer.stream.has_taken() {
-                    self.sched.takes(index, now);
+                    self.sched.takes(slot, now);
                 }
                 if std::mem::take(&mut link.is_condemned) {
-                    self.sched.kill(index, now);
+                    self.sched.kill(slot, now);
                 }
             }
             self.sched.tick(now);
@@ -317,48 +317,47 @@ impl Driver {
         let mut to_send = Vec::new();
         for action in actions {
             match action {
-                Action::Spawn(SlotId(index)) => self.start(index),
-                Action::Send(SlotId(index), head, items) => {
-                    let link = self.links[index].as_mut();
+                Action::Spawn(slot) => self.start(slot),
+                Action::Send(slot, head, items) => {
+                    let link = self.links[slot.0].as_mut();
                     let sends = link.is_some_and(|link| link.peer.post(head, items));
-                    to_send.extend(sends.then_some(index));
+                    to_send.extend(sends.then_some(slot));
                 }
-                Action::Nudge(SlotId(index)) => {
-                    let link = self.links[index].as_mut();
+                Action::Nudge(slot) => {
+                    let link = self.links[slot.0].as_mut();
                     let sends = link.is_some_and(|link| link.peer.nudge());
-                    to_send.extend(sends.then_some(index));
+                    to_send.extend(sends.then_some(slot));
                 }
-                Action::Ring(SlotId(index)) => {
-                    self.links[index].iter().for_each(|link| link.peer.cancel());
+                Action::Ring(slot) => {
+                    self.links[slot.0]
+                        .iter()
+                        .for_each(|link| link.peer.cancel());
                 }
-                Action::Hear(SlotId(index)) => {
-                    self.receive(index, false);
-                    self.read_unsent(index);
+                Action::Hear(slot) => {
+                    self.receive(slot, false);
+                    self.read_unsent(slot);
                 }
-                Action::Withdraw(SlotId(index)) => {
-                    self.launches[index] = None;
-                    self.forks.withdraw(index);
+                Action::Withdraw(slot) => {
+                    self.launches[slot.0] = None;
+                    self.forks.withdraw(slot);
                 }
-                Action::Abandon {
-                    slot: SlotId(index),
-                    surely,
-                } => {
-                    let link = self.links[index].as_mut();
+                Action::Abandon { slot, surely } => {
+                    let link = self.links[slot.0].as_mut();
                     if link.is_some_and(|link| surely || !link.is_dying()) {
-                        self.abandon(index, Instant::now());
+                        self.abandon(slot, Instant::now());
                     }
                 }
-                Action::Kill(SlotId(index)) => {
+                Action::Kill(slot) => {
                     if let Some(launcher) = &self.settings.launcher {
-                        panic::contain(|| launcher.kill(index));
+                        panic::contain(|| launcher.kill(slot.0));
                     }
-                    self.links[index].iter_mut().for_each(Link::kill);
+                    self.links[slot.0].iter_mut().for_each(Link::kill);
                 }
             }
         }
         // All frames for one worker are sent together.
-        for index in to_send {
-            if let Some(link) = &mut self.links[index] {
+        for slot in to_send {
+            if let Some(link) = &mut self.links[slot.0] {
                 link.send();
                 if link.is_condemned {
                     self.shared.mailbox.wake(); // this may be a caller's thread
@@ -376,14 +375,14 @@ impl Driver {
         self.shared.pids.lock().resize(slots, 0);
     }
 
-    fn start(&mut self, index: usize) {
+    fn start(&mut self, slot: SlotId) {
         self.make_places();
-        let number = self.sched.worker(index).number();
-        if let Err(refused) = self.sched.chaos.start(index) {
-            return self.starts(index, Err(refused));
+        let number = self.sched.worker(slot).number();
+        if let Err(refused) = self.sched.chaos.start(slot.0) {
+            return self.starts(slot, Err(refused));
         }
         if self.server.is_some() {
-            return self.ask_for_fork(index);
+            return self.ask_for_fork(slot);
         }
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
@@ -391,36 +390,36 @@ impl Driver {
             let started =
                 started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
             let link = started.and_then(|started| Link::new_to(number, started, &self.settings));
-            return self.starts(index, link);
+            return self.starts(slot, link);
         };
         // (A failure here is one of the task, too.)
-        let task = panic::catch(|| launcher.start(index))
+        let task = panic::catch(|| launcher.start(slot.0))
             .unwrap_or_else(|panic| Task::ready(Err(io::Error::other(TaskError::from(panic)))));
-        self.launches[index] = Some(task.cancel_on_drop());
-        self.take_launched(index);
+        self.launches[slot.0] = Some(task.cancel_on_drop());
+        self.take_launched(slot);
     }
 
-    /// Takes worker `index`, if the launcher has started it.
-    fn take_launched(&mut self, index: usize) {
-        let Some(task) = &mut self.launches[index] else {
+    /// Takes worker `slot`, if the launcher has started it.
+    fn take_launched(&mut self, slot: SlotId) {
+        let Some(task) = &mut self.launches[slot.0] else {
             return;
         };
         let shared = Arc::downgrade(&self.shared);
-        let waker = Waker::from(Arc::new(LaunchWaker { shared, index }));
+        let waker = Waker::from(Arc::new(LaunchWaker { shared, slot }));
         let Poll::Ready(result) = Pin::new(task).poll(&mut Context::from_waker(&waker)) else {
             return;
         };
-        self.launches[index] = None;
+        self.launches[slot.0] = None;
         let started = result.unwrap_or_else(|error| Err(io::Error::other(error)));
         let started = started.map(|Launched(started)| started);
         let link = started.and_then(|started| {
             let pid = match started.pid {
-                0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
+                0 => u32::try_from(slot.0 + 1).unwrap_or(u32::MAX),
                 pid => pid,
             };
-            Link::new_to(index, Started { pid, ..started }, &self.settings)
+            Link::new_to(slot.0, Started { pid, ..started }, &self.settings)
         });
-        self.starts(index, link);
+        self.starts(slot, link);
     }
 
     pub(super) fn read_mail(&mut self, mail: Vec<Mail>, now: Instant) {
@@ -437,7 +436,7 @@ impl Driver {
                 #[cfg(feature = "inspect")]
                 Mail::Trees(question) => self.ask_for_trees(&question),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
-                Mail::Launched(index) => self.take_launched(index),
+                Mail::Launched(slot) => self.take_launched(slot),
                 Mail::MemoryFreed => {
                     let links = self.links.iter_mut().flatten();
                     links.for_each(Link::forget_freed);
@@ -466,11 +465,11 @@ impl Driver {
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
         let mut due = earlier(self.sched.next_due(), check);
         let mut set = PollSet::new(self.shared.mailbox.bell.clone());
-        for (index, link) in self.links.iter().enumerate() {
+        for (slot, link) in (0..).map(SlotId).zip(&self.links) {
             let Some(link) = link else { continue };
-            let own = link.next_due(self.sched.worker(index).is_starting());
+            let own = link.next_due(self.sched.worker(slot).is_starting());
             due = earlier(due, own.map(|(at, _)| at));
-            set.add(index, link, !self.stderr_is_full);
+            set.add(slot, link, !self.stderr_is_full);
         }
         set.until = if asleep { due } else { Some(now) };
         set

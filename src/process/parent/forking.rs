@@ -36,6 +36,7 @@ use crate::process::job::reading::Forked;
 use crate::process::launch::launched::{Born, Newborn, Started, stream};
 use crate::process::sched::How;
 use crate::process::sched::back_off::StartFailure;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::workers::Stage;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::Frame;
@@ -45,23 +46,23 @@ use crate::task::{TaskError, WorkerExit};
 use trefoil_os::host::sibling;
 
 impl Driver {
-    /// The slot `index` is to have a worker.
-    pub(super) fn ask_for_fork(&mut self, index: usize) {
+    /// This slot is to have a worker.
+    pub(super) fn ask_for_fork(&mut self, slot: SlotId) {
         // (`env_for` and `pin_to` are user code.)
-        let asked = panic::catch(|| self.request(index))
+        let asked = panic::catch(|| self.request(slot))
             .unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
         match asked {
             Ok(waiting) => self.forks.waiting.push_back(waiting),
-            Err(error) => return self.starts(index, Err(error)),
+            Err(error) => return self.starts(slot, Err(error)),
         }
         // A server that was given up is tried again.
         if let Some(server) = &mut self.server {
-            server.sched.try_again(0, Instant::now());
+            server.sched.try_again(SlotId(0), Instant::now());
         }
     }
 
-    fn request(&self, index: usize) -> io::Result<Waiting> {
-        let number = self.sched.worker(index).number();
+    fn request(&self, slot: SlotId) -> io::Result<Waiting> {
+        let number = self.sched.worker(slot).number();
         let mut processors = Vec::new();
         if let Some(of) = &self.settings.processors_for {
             processors = of(number);
@@ -71,7 +72,7 @@ impl Driver {
         let bytes = |text: std::ffi::OsString| text.into_encoded_bytes();
         let variables = variables_of(number, &self.settings)?.into_iter();
         Ok(Waiting {
-            index,
+            id: slot,
             processors: processors.into_iter().map(|one| one as u64).collect(),
             variables: variables
                 .map(|(name, value)| (bytes(name), bytes(value)))
@@ -92,7 +93,7 @@ impl Driver {
                 continue; // it is the server that breaks the protocol
             };
             if made.is_ok() {
-                server.sched.bears_fruit(0);
+                server.sched.bears_fruit(SlotId(0));
             }
             some = true;
             self.has_forked(sent, made, now);
@@ -110,13 +111,13 @@ impl Driver {
             self.sched.break_down(error, now);
             some = true;
         }
-        let slot = server.sched.worker(0);
+        let slot = server.sched.worker(SlotId(0));
         if slot.stage() == Stage::Ready {
             while let Some(slot) = self.forks.waiting.pop_front() {
-                let index = slot.index;
+                let id = slot.id;
                 if let Err(error) = self.send_request(&mut server, slot) {
                     some = true;
-                    self.starts(index, Err(error));
+                    self.starts(id, Err(error));
                 }
             }
         } else if slot.stage().is_down() && slot.is_given_up() {
@@ -124,8 +125,8 @@ impl Driver {
             let exit = exit.unwrap_or_else(|| WorkerExit::new(0));
             for slot in std::mem::take(&mut self.forks.waiting) {
                 some = true;
-                self.sched.cannot_start(slot.index, StartFailure::Unforked);
-                self.sched.died(slot.index, &exit, false, now);
+                self.sched.cannot_start(slot.id, StartFailure::Unforked);
+                self.sched.died(slot.id, &exit, false, now);
             }
         }
         self.server = Some(server);
@@ -151,7 +152,7 @@ impl Driver {
         let number = self.forks.count;
         let frame = Frame::Fork {
             request: number,
-            index: self.sched.worker(slot.index).number() as u64,
+            index: self.sched.worker(slot.id).number() as u64,
             captures: output.is_some(),
             processors: slot.processors.clone(),
             variables: slot.variables.clone(),
@@ -195,12 +196,12 @@ impl Driver {
             Err((why, false)) => refused(why),
         };
         // (A worker that nobody wants is killed as it is dropped.)
-        let Some(Waiting { index, .. }) = sent.slot else {
+        let Some(Waiting { id, .. }) = sent.slot else {
             return;
         };
-        let number = self.sched.worker(index).number();
+        let number = self.sched.worker(id).number();
         let link = started.and_then(|started| Link::new_to(number, started, &self.settings));
-        self.starts(index, link);
+        self.starts(id, link);
     }
 
     /// The workers are gone: whether the server is, too. If not, it is dismissed.

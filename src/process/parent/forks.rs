@@ -17,12 +17,13 @@ use rustix::fd::OwnedFd;
 
 use crate::process::job::reading::Forked;
 use crate::process::pages::raw_ledger::Ledger;
+use crate::process::sched::slot_id::SlotId;
 use crate::sys::pipe_end::PipeEnd;
 use crate::task::WorkerExit;
 
 /// A slot that waits for the server, and what its worker gets besides.
 pub(super) struct Waiting {
-    pub(super) index: usize,
+    pub(super) id: SlotId,
     pub(super) processors: Vec<u64>,
     pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -53,10 +54,10 @@ pub(super) struct Forks {
 
 impl Forks {
     /// The slot is not wanted any more.
-    pub(super) fn withdraw(&mut self, index: usize) {
-        self.waiting.retain(|waiting| waiting.index != index);
+    pub(super) fn withdraw(&mut self, id: SlotId) {
+        self.waiting.retain(|waiting| waiting.id != id);
         for sent in &mut self.sent {
-            sent.slot.take_if(|slot| slot.index == index);
+            sent.slot.take_if(|slot| slot.id == id);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::events::Question;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Job;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::{Feed, Stop};
 use crate::sys::bell::{self, Bell};
 use crate::sys::fork;
@@ -50,7 +51,7 @@ pub(crate) enum Mail {
     /// Memory that workers keep was freed in this process.
     MemoryFreed,
     /// The launcher's task for this worker has made progress.
-    Launched(usize),
+    Launched(SlotId),
 }
 
 #[derive(Default)]

@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use super::driver::{Driver, PoolState};
 use super::link::Link;
+use crate::process::sched::slot_id::SlotId;
 use crate::task::WorkerExit;
 
 impl Driver {
-    /// Worker `index` has a process, or could not be started.
-    pub(super) fn starts(&mut self, index: usize, link: io::Result<Link>) {
+    /// Worker `slot` has a process, or could not be started.
+    pub(super) fn starts(&mut self, slot: SlotId, link: io::Result<Link>) {
         let now = Instant::now();
         match link {
             Ok(mut link) => {
@@ -24,15 +25,15 @@ impl Driver {
                 }
                 let pid = link.child.pid;
                 self.sched
-                    .started(index, pid, link.peer.for_sched(link.is_launched()), now);
-                self.shared.pids.lock()[index] = link.child.pid;
-                self.links[index] = Some(link);
+                    .started(slot, pid, link.peer.for_sched(link.is_launched()), now);
+                self.shared.pids.lock()[slot.0] = link.child.pid;
+                self.links[slot.0] = Some(link);
             }
             Err(error) => {
                 let mut exit = WorkerExit::new(0);
                 exit.note = Some(format!("a worker process could not be started: {error}"));
                 self.refused = Some(error);
-                self.sched.died(index, &exit, false, now);
+                self.sched.died(slot, &exit, false, now);
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::process::launch::Ending;
 use crate::process::limits::CHECKED_FROM;
 use crate::process::pages::caller_word;
 use crate::process::sched::back_off::StartFailure;
+use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
@@ -70,49 +71,49 @@ impl Driver {
                     self.shared.mailbox.bell.silence();
                     self.stderr_is_full = false;
                 }
-                EventSource::Output(index) => self.drain(index),
-                EventSource::WorkerStderr(index) => {
+                EventSource::Output(slot) => self.drain(slot),
+                EventSource::WorkerStderr(slot) => {
                     self.stderr_is_full = !standard_error::has_room(&self.shared.mailbox.bell);
                     if !self.stderr_is_full
-                        && let Some(link) = &mut self.links[index]
+                        && let Some(link) = &mut self.links[slot.0]
                     {
                         link.stderr.read();
                     }
                 }
-                EventSource::Socket(index) => {
+                EventSource::Socket(slot) => {
                     if events.contains(PollFlags::OUT)
-                        && let Some(link) = &mut self.links[index]
+                        && let Some(link) = &mut self.links[slot.0]
                     {
                         link.send();
                     }
                     if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                        self.receive(index, false);
+                        self.receive(slot, false);
                     }
                 }
-                EventSource::Process(index) => {
-                    let link = self.links[index].as_mut();
+                EventSource::Process(slot) => {
+                    let link = self.links[slot.0].as_mut();
                     if link.is_some_and(Link::process_ended) {
-                        self.remove(index);
+                        self.remove(slot);
                     }
                 }
                 #[cfg(feature = "inspect")]
-                EventSource::Tree(index) => {
-                    if let Some(link) = &mut self.links[index] {
+                EventSource::Tree(slot) => {
+                    if let Some(link) = &mut self.links[slot.0] {
                         link.read_tree();
                     }
                 }
             }
         }
         // (After the news: what has ended meanwhile is not late, however late this thread is.)
-        for index in 0..self.links.len() {
-            self.do_what_is_due(index, now);
+        for slot in (0..self.links.len()).map(SlotId) {
+            self.do_what_is_due(slot, now);
         }
     }
 
     /// Does what is due with a worker's process.
-    fn do_what_is_due(&mut self, index: usize, now: Instant) {
-        while let Some(link) = &mut self.links[index] {
-            let is_starting = self.sched.worker(index).is_starting();
+    fn do_what_is_due(&mut self, slot: SlotId, now: Instant) {
+        while let Some(link) = &mut self.links[slot.0] {
+            let is_starting = self.sched.worker(slot).is_starting();
             let due = link.next_due(is_starting).filter(|(at, _)| *at <= now);
             let failed = match due {
                 None => return,
@@ -131,35 +132,35 @@ impl Driver {
                     is_starting.then_some(StartFailure::Closed)
                 }
                 Some((_, LinkDue::Abandon)) => {
-                    self.abandon(index, now);
+                    self.abandon(slot, now);
                     None
                 }
             };
             if let Some(why) = failed {
-                self.sched.failed_to_start(index, why, now);
+                self.sched.failed_to_start(slot, why, now);
             }
         }
     }
 
     /// Receives and processes records of a worker: some of them, or, if it is gone, `all` of them.
-    pub(super) fn receive(&mut self, index: usize, all: bool) {
-        let link = self.links[index].as_ref();
+    pub(super) fn receive(&mut self, slot: SlotId, all: bool) {
+        let link = self.links[slot.0].as_ref();
         let is_at_end = all && link.is_some_and(|link| link.child.end());
         // (A process that is gone has left no more than a socket holds. What writes more is another
         // process, which it has started.)
         let rounds = if all { MOST_LEFT } else { 9 };
         for _ in 0..rounds {
-            match self.receive_once(index) {
+            match self.receive_once(slot) {
                 // A full buffer means that there is more; but the other workers must get their
                 // turn.
                 Next::Some(count, _) if all || count == BUFFER => {}
                 Next::None
-                    if is_at_end && self.links[index].as_ref().is_some_and(Link::more_comes) => {}
+                    if is_at_end && self.links[slot.0].as_ref().is_some_and(Link::more_comes) => {}
                 Next::Some(..) | Next::None => return,
                 Next::End => {
-                    let is_over = self.links[index].as_mut().is_some_and(Link::stream_ended);
+                    let is_over = self.links[slot.0].as_mut().is_some_and(Link::stream_ended);
                     if is_over && !all {
-                        self.remove(index);
+                        self.remove(slot);
                     }
                     return;
                 }
@@ -168,8 +169,8 @@ impl Driver {
     }
 
     /// Receives once from a worker, and processes the records. `End`: its stream has ended.
-    fn receive_once(&mut self, index: usize) -> Next {
-        let Some(link) = &mut self.links[index] else {
+    fn receive_once(&mut self, slot: SlotId) -> Next {
+        let Some(link) = &mut self.links[slot.0] else {
             return Next::End;
         };
         let arrivals = &mut link.extras.arrivals;
@@ -180,30 +181,30 @@ impl Driver {
         });
         if let Next::Some(count, known) = next {
             // What an item has printed comes before its result; so do its events.
-            self.drain(index);
+            self.drain(slot);
             let bytes = std::mem::take(&mut self.buffer);
             // (The beginning may be known already, from the ledger.)
-            self.process_records(index, bytes.get(known..count).unwrap_or_default());
+            self.process_records(slot, bytes.get(known..count).unwrap_or_default());
             self.buffer = bytes;
         }
         next
     }
 
     /// Processes records that a worker has finished and not yet sent.
-    pub(super) fn read_unsent(&mut self, index: usize) {
-        let Some(link) = &mut self.links[index] else {
+    pub(super) fn read_unsent(&mut self, slot: SlotId) {
+        let Some(link) = &mut self.links[slot.0] else {
             return;
         };
         let mut ahead = std::mem::take(&mut self.ahead);
         link.peer.records_ahead(&mut ahead);
-        self.drain(index);
-        self.process_records(index, &ahead);
+        self.drain(slot);
+        self.process_records(slot, &ahead);
         self.ahead = ahead;
     }
 
     /// Passes on what a worker has printed, if that is captured, and its events.
-    fn drain(&mut self, index: usize) {
-        let Some(link) = &mut self.links[index] else {
+    fn drain(&mut self, slot: SlotId) {
+        let Some(link) = &mut self.links[slot.0] else {
             return;
         };
         link.output.drain();
@@ -212,7 +213,7 @@ impl Driver {
         }
         let mut bytes = std::mem::take(&mut link.partial_event);
         link.events.drain(|more| bytes.extend_from_slice(more));
-        match self.sched.receive_events(index, &bytes, &mut link.extras) {
+        match self.sched.receive_events(slot, &bytes, &mut link.extras) {
             Ok(used) => drop(bytes.drain(..used)),
             // (Something else of the program has written there.)
             Err(wire::Broken) => link.events = OutputPipe::new(None),
@@ -221,15 +222,15 @@ impl Driver {
     }
 
     /// Has the scheduler read the records in `bytes`, which follow those before.
-    pub(super) fn process_records(&mut self, index: usize, bytes: &[u8]) {
-        let Some(link) = &mut self.links[index] else {
+    pub(super) fn process_records(&mut self, slot: SlotId, bytes: &[u8]) {
+        let Some(link) = &mut self.links[slot.0] else {
             return;
         };
         if link.records != Records::Valid {
             link.extras.arrivals.used(0); // nothing claims what comes with them
             return;
         }
-        let was_starting = self.sched.worker(index).is_starting();
+        let was_starting = self.sched.worker(slot).is_starting();
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
@@ -239,7 +240,7 @@ impl Driver {
         }
         let whole = owner.as_deref().map_or(bytes, Vec::as_slice);
         let (extras, now) = (&mut link.extras, Instant::now());
-        let received = (self.sched).receive(index, whole, owner.as_ref(), extras, now);
+        let received = (self.sched).receive(slot, whole, owner.as_ref(), extras, now);
         match received {
             Ok(used) => {
                 let rest = (used > 0).then(|| whole[used..].to_vec());
@@ -258,7 +259,7 @@ impl Driver {
                 }
                 link.peer
                     .processed_all_but(link.partial.len(), &mut link.extras);
-                self.after_records(index, was_starting);
+                self.after_records(slot, was_starting);
             }
             Err(wire::Broken) => {
                 link.records = Records::Broken;
@@ -268,7 +269,7 @@ impl Driver {
                 link.condemn(Some(printed.unwrap_or_else(ours)));
                 if is_other {
                     // (The next one would begin in the same way.)
-                    self.sched.cannot_start(index, StartFailure::Foreign);
+                    self.sched.cannot_start(slot, StartFailure::Foreign);
                 }
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
@@ -276,8 +277,8 @@ impl Driver {
     }
 
     /// Does what follows from records besides what the scheduler has them do.
-    fn after_records(&mut self, index: usize, was_starting: bool) {
-        let Some(link) = &mut self.links[index] else {
+    fn after_records(&mut self, slot: SlotId, was_starting: bool) {
+        let Some(link) = &mut self.links[slot.0] else {
             return;
         };
         let forked = std::mem::take(&mut link.extras.forked);
@@ -286,13 +287,13 @@ impl Driver {
         }
         #[cfg(feature = "inspect")]
         link.pass_tree_on();
-        let worker = self.sched.worker(index);
+        let worker = self.sched.worker(slot);
         if let Some(launcher) = &self.settings.launcher
             && was_starting
             && (worker.is_serving() || worker.is_on_its_way())
             && !worker.is_starting()
         {
-            panic::contain(|| launcher.began(index));
+            panic::contain(|| launcher.began(slot.0));
         }
         if worker.is_serving() && worker.frames.is_empty() {
             link.stderr.is_idle();
@@ -306,9 +307,9 @@ impl Driver {
     /// behalf: one that was killed runs no code of its own any more). Its pages are its own, and no
     /// other worker gets them. What it has lent is copied before anything uses it (W50); what is
     /// borrowed here is sealed against writing (H61). What it was lent, it only reads.
-    pub(super) fn abandon(&mut self, index: usize, now: Instant) {
-        self.sched.take_all_back(index, now);
-        if let Some(link) = &mut self.links[index] {
+    pub(super) fn abandon(&mut self, slot: SlotId, now: Instant) {
+        self.sched.take_all_back(slot, now);
+        if let Some(link) = &mut self.links[slot.0] {
             let note = if link.child.signal(Signal::KILL) {
                 "it was killed, has not ended, and was given up: the process may still exist"
             } else {
@@ -320,15 +321,15 @@ impl Driver {
                 link.records = Records::Broken;
             }
         }
-        self.remove(index);
+        self.remove(slot);
     }
 
     /// A process is gone or abandoned: reads its last records and output, reaps it, frees its place
     /// and ends its tasks.
-    pub(super) fn remove(&mut self, index: usize) {
-        self.receive(index, true);
-        self.read_unsent(index);
-        let Some(mut link) = self.links[index].take() else {
+    pub(super) fn remove(&mut self, slot: SlotId) {
+        self.receive(slot, true);
+        self.read_unsent(slot);
+        let Some(mut link) = self.links[slot.0].take() else {
             return;
         };
         if let Some(ledger) = link.peer.ledger() {
@@ -341,11 +342,11 @@ impl Driver {
         (link.peer).release_permits(&self.settings.permits, link.child.pid);
         let ended = |ending: &mut Ending| {
             if let Some(launcher) = &self.settings.launcher {
-                panic::contain(|| launcher.ended(index, ending));
+                panic::contain(|| launcher.ended(slot.0, ending));
             }
         };
         let (exit, evidence, is_lost) = link.reap(ended);
-        let worker = self.sched.worker(index);
+        let worker = self.sched.worker(slot);
         let is_child = !link.is_launched();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
@@ -359,12 +360,12 @@ impl Driver {
             adopt(Orphan::Held(process));
         }
         drop(link);
-        self.shared.pids.lock()[index] = 0;
+        self.shared.pids.lock()[slot.0] = 0;
         if self.settings.serves_forks {
             let mut of_no_worker = exit.clone();
             of_no_worker.pid = 0;
             self.forks.last_exit = Some(of_no_worker);
         }
-        self.sched.died(index, &exit, broken, Instant::now());
+        self.sched.died(slot, &exit, broken, Instant::now());
     }
 }

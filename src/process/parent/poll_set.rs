@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
 use super::link::Link;
+use crate::process::sched::slot_id::SlotId;
 use crate::sys::bell::Bell;
 use crate::sys::poll::poll_patiently;
 
@@ -34,8 +35,8 @@ impl PollSet {
         }
     }
 
-    /// Adds what is awaited of worker `index`; `reads_stderr`: there is room for that.
-    pub(super) fn add(&mut self, index: usize, link: &Link, reads_stderr: bool) {
+    /// Adds what is awaited of worker `slot`; `reads_stderr`: there is room for that.
+    pub(super) fn add(&mut self, slot: SlotId, link: &Link, reads_stderr: bool) {
         let mut add = |source, descriptor: Arc<Descriptor>, events| {
             self.sources.push((Owner::Pool, source, descriptor, events));
         };
@@ -44,24 +45,24 @@ impl PollSet {
             let stream = &link.peer.stream;
             let sends = stream.is_sending() && stream.crowded_until.is_none();
             events.set(PollFlags::OUT, sends);
-            add(EventSource::Socket(index), stream.socket.clone(), events);
+            add(EventSource::Socket(slot), stream.socket.clone(), events);
         }
         if reads_stderr && let Some(stderr) = link.stderr.pipe.descriptor() {
-            let source = EventSource::WorkerStderr(index);
+            let source = EventSource::WorkerStderr(slot);
             add(source, stderr.clone(), PollFlags::IN);
         }
         let pipes = [&link.output.pipe, &link.events];
         for pipe in pipes.into_iter().filter_map(|pipe| pipe.descriptor()) {
-            add(EventSource::Output(index), pipe.clone(), PollFlags::IN);
+            add(EventSource::Output(slot), pipe.clone(), PollFlags::IN);
         }
         #[cfg(feature = "inspect")]
         if let Some(bell) = link.bell_to_hear() {
-            add(EventSource::Tree(index), bell.clone(), PollFlags::IN);
+            add(EventSource::Tree(slot), bell.clone(), PollFlags::IN);
         }
         if !link.has_outlived
             && let Some(process) = &link.child.process
         {
-            add(EventSource::Process(index), process.clone(), PollFlags::IN);
+            add(EventSource::Process(slot), process.clone(), PollFlags::IN);
         }
     }
 
@@ -98,10 +99,10 @@ pub(super) type News = (Owner, EventSource, PollFlags);
 #[derive(Clone, Copy)]
 pub(super) enum EventSource {
     Bell,
-    Socket(usize),
-    Process(usize),
-    WorkerStderr(usize),
-    Output(usize),
+    Socket(SlotId),
+    Process(SlotId),
+    WorkerStderr(SlotId),
+    Output(SlotId),
     #[cfg(feature = "inspect")]
-    Tree(usize),
+    Tree(SlotId),
 }

@@ -50,6 +50,7 @@ use crate::parking::park;
 use crate::process::pages::caller_word::{self, CallerWord};
 use crate::process::pages::poll_policy::{Polling, SLEEP_FOR};
 use crate::process::pages::raw_ledger::Ledger;
+use crate::process::sched::slot_id::SlotId;
 
 /// Whether callers do any of the driver's work.
 const IS_ON: bool = true;
@@ -80,7 +81,7 @@ impl PoolState {
         let policy = &self.poll_policy;
         let mut polling = policy.begin();
         let polls = polling.polls();
-        let Some((index, ledger, mut known)) = self.sole(id, &mut polling, done) else {
+        let Some((slot, ledger, mut known)) = self.sole(id, &mut polling, done) else {
             return;
         };
         let patient = deadline.is_none();
@@ -93,7 +94,7 @@ impl PoolState {
             if ledger.has_unsent(known)
                 && let Some(engine) = self.engine.try_lock()
             {
-                match self.take_results(engine, (index, id), patient, done) {
+                match self.take_results(engine, (slot, id), patient, done) {
                     Some(position) => known = position,
                     None => break, // another thread was quicker
                 }
@@ -110,24 +111,24 @@ impl PoolState {
         }
         polling.conclude(policy, || true);
         if caller.leave(id.number(), done()) && ledger.has_unsent(known) {
-            self.hear_rest(index);
+            self.hear_rest(slot);
         }
     }
 
     /// The worker relies on this caller, which has not taken everything: takes the rest, or has the
     /// driver take it.
-    fn hear_rest(&self, index: usize) {
+    fn hear_rest(&self, slot: SlotId) {
         let mut engine = self.engine.lock();
         let Some(driver) = engine.as_mut() else {
             return;
         };
-        if driver.sched.only_ends(index) {
+        if driver.sched.only_ends(slot) {
             let _acting = ActingDriver::new();
-            driver.receive_all(index);
+            driver.receive_all(slot);
             driver.sched.count_busy();
             driver.wake_if_needed();
         } else {
-            driver.unheard.push(index);
+            driver.unheard.push(slot);
             self.mailbox.wake();
         }
     }
@@ -138,17 +139,17 @@ impl PoolState {
     fn take_results<'a>(
         &'a self,
         mut engine: MutexGuard<'a, Option<Driver>>,
-        (index, id): (usize, JobId),
+        (slot, id): (SlotId, JobId),
         patient: bool,
         done: &dyn Fn() -> bool,
     ) -> Option<u64> {
         let driver = engine.as_mut()?;
         // (The job may have moved to another worker.)
-        if driver.sched.sole(id) != Some(index) {
+        if driver.sched.sole(id) != Some(slot) {
             return None;
         }
         let _acting = ActingDriver::new();
-        driver.receive_all(index);
+        driver.receive_all(slot);
         let readings = if patient {
             driver.sched.chores_of(id)
         } else {
@@ -164,11 +165,11 @@ impl PoolState {
         }
         let driver = engine.as_mut()?;
         if done() {
-            driver.see_end(index);
+            driver.see_end(slot);
         }
         driver.sched.count_busy();
         driver.wake_if_needed(); // it does not know what was received here
-        let link = driver.links[index].as_ref();
+        let link = driver.links[slot.0].as_ref();
         Some(link.map_or(u64::MAX, |link| link.peer.stream.known))
     }
 
@@ -179,7 +180,7 @@ impl PoolState {
         id: JobId,
         polling: &mut Polling,
         done: &dyn Fn() -> bool,
-    ) -> Option<(usize, Arc<Ledger>, u64)> {
+    ) -> Option<(SlotId, Arc<Ledger>, u64)> {
         while !done() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
@@ -219,24 +220,24 @@ fn runs_hooks(link: &Link) -> bool {
 
 impl Driver {
     /// Receives what the worker has answered, whether it has sent that or not.
-    fn receive_all(&mut self, index: usize) {
-        let peer = self.links[index].as_ref().map(|link| &link.peer);
+    fn receive_all(&mut self, slot: SlotId) {
+        let peer = self.links[slot.0].as_ref().map(|link| &link.peer);
         if peer.is_some_and(super::peer::Peer::has_sent) {
-            self.receive(index, false); // sent before the worker knew that a caller polls
+            self.receive(slot, false); // sent before the worker knew that a caller polls
         }
-        self.read_unsent(index);
+        self.read_unsent(slot);
     }
 
     /// Waits for the end of the frame, which comes right after the result, so that the next call
     /// finds the worker idle.
-    fn see_end(&mut self, index: usize) {
+    fn see_end(&mut self, slot: SlotId) {
         for _ in 0..SOON {
-            let link = self.links[index].as_ref();
-            if !self.sched.only_ends(index) {
+            let link = self.links[slot.0].as_ref();
+            if !self.sched.only_ends(slot) {
                 return;
             }
             if link.is_some_and(|link| link.peer.has_records_ahead()) {
-                self.read_unsent(index);
+                self.read_unsent(slot);
             }
             hint::spin_loop();
         }
@@ -253,11 +254,11 @@ impl Driver {
             return false;
         };
         let _acting = ActingDriver::new();
-        for index in 0..self.links.len() {
-            let link = self.links[index].as_ref();
+        for slot in (0..self.links.len()).map(SlotId) {
+            let link = self.links[slot.0].as_ref();
             let more = link.is_some_and(|link| link.peer.has_records_ahead() && !runs_hooks(link));
-            if more && self.sched.only_ends(index) {
-                self.read_unsent(index);
+            if more && self.sched.only_ends(slot) {
+                self.read_unsent(slot);
             }
         }
         self.read_mail(mail, now);
@@ -279,9 +280,9 @@ impl Driver {
     /// Wakes the callers that sleep until their workers have answered, where a worker has not the
     /// caller's frame alone any more.
     pub(super) fn dismiss_callers(&self) {
-        for (index, link) in self.links.iter().enumerate() {
+        for (slot, link) in (0..).map(SlotId).zip(&self.links) {
             if let Some(ledger) = link.as_ref().and_then(|link| link.peer.ledger()) {
-                let sole = self.sched.sole_of(index).map(JobId::number);
+                let sole = self.sched.sole_of(slot).map(JobId::number);
                 ledger.caller().dismiss(sole, caller_word::wake);
             }
         }
@@ -303,13 +304,13 @@ impl Driver {
 
     /// The worker that has the job `id` and nothing else, its ledger, and how much of its output is
     /// known.
-    fn sole(&self, id: JobId) -> Option<(usize, Arc<Ledger>, u64)> {
-        let index = self.sched.sole(id)?;
-        let link = self.links[index].as_ref()?;
+    fn sole(&self, id: JobId) -> Option<(SlotId, Arc<Ledger>, u64)> {
+        let slot = self.sched.sole(id)?;
+        let link = self.links[slot.0].as_ref()?;
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
         let watched = !runs_hooks(link) && link.child.process.is_some();
         let ledger = link.peer.ledger().filter(|_| watched)?.clone();
-        Some((index, ledger, link.peer.stream.known))
+        Some((slot, ledger, link.peer.stream.known))
     }
 }

@@ -12,6 +12,7 @@ use super::driver::{Driver, PoolState, is_a_driver};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::events::{self, AskWorkers, Question};
+use crate::process::sched::slot_id::SlotId;
 use crate::sys::sockets::Stream;
 use trefoil_os::host::activity::peak_memory;
 
@@ -32,9 +33,9 @@ impl AskWorkers for PoolState {
 impl Driver {
     /// Asks all workers that have begun.
     pub(super) fn ask_for_trees(&mut self, question: &Question) {
-        for (index, link) in self.links.iter_mut().enumerate() {
+        for (slot, link) in (0..).map(SlotId).zip(&mut self.links) {
             if let Some(link) = link
-                && !self.sched.worker(index).is_starting()
+                && !self.sched.worker(slot).is_starting()
             {
                 link.ask_for_tree(question);
             }

@@ -1,7 +1,7 @@
 //! What is due: the one list of all times, who is next, and what happens then.
 //!
-//! `tick` does what [`next_due`] returns, one after the other, until its time is not there yet; that
-//! is when the driver calls `tick` again.
+//! `tick` does what [`next_due`] returns, one after the other, until the time of one is not there
+//! yet: that is when the driver calls it again.
 //! So a time limit is added here and nowhere else: a variant of [`Due`], its time in [`next_due`]
 //! or [`next_of`], and what is done then in [`fire`].
 //!

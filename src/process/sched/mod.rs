@@ -103,11 +103,11 @@ use crate::task::{TaskError, WorkerExit};
 
 /// What the driver, and a caller in its place, reports and asks.
 impl Sched {
-    /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
+    /// Worker `slot` is gone, and all its output has been received. `broken`: it broke the
     /// protocol, so nothing is known of what it ran.
-    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
+    pub(crate) fn died(&mut self, slot: SlotId, exit: &WorkerExit, broken: bool, now: Instant) {
         self.now = now;
-        deaths::died(self, SlotId(index), exit, broken);
+        deaths::died(self, slot, exit, broken);
     }
 
     /// A new job.
@@ -162,18 +162,18 @@ impl Sched {
     }
 
     /// The worker that has an item of the job `id` and nothing else.
-    pub(crate) fn sole(&self, id: JobId) -> Option<usize> {
-        caller::sole(self, id).map(|slot| slot.0)
+    pub(crate) fn sole(&self, id: JobId) -> Option<SlotId> {
+        caller::sole(self, id)
     }
 
-    /// The job of the only frame that `worker` has, if that is wanted.
-    pub(crate) fn sole_of(&self, worker: usize) -> Option<JobId> {
-        caller::sole_of(self, SlotId(worker))
+    /// The job of the only frame that worker `slot` has, if that is wanted.
+    pub(crate) fn sole_of(&self, slot: SlotId) -> Option<JobId> {
+        caller::sole_of(self, slot)
     }
 
-    /// Whether the only record that `worker` can still send is the end of its frame.
-    pub(crate) fn only_ends(&self, worker: usize) -> bool {
-        caller::only_ends(self, SlotId(worker))
+    /// Whether the only record that worker `slot` can still send is the end of its frame.
+    pub(crate) fn only_ends(&self, slot: SlotId) -> bool {
+        caller::only_ends(self, slot)
     }
 
     /// Time has passed, or something has happened: does whatever is due.
@@ -222,10 +222,10 @@ impl Sched {
         submit::cancel(self, id);
     }
 
-    /// Worker `index` has a process, which has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, control: FrameControl, now: Instant) {
+    /// Worker `slot` has a process, which has not said hello yet.
+    pub(crate) fn started(&mut self, slot: SlotId, pid: u32, control: FrameControl, now: Instant) {
         self.now = now;
-        start::started(self, SlotId(index), pid, control);
+        start::started(self, slot, pid, control);
     }
 
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -233,25 +233,25 @@ impl Sched {
     /// copy.
     pub(crate) fn receive(
         &mut self,
-        worker: usize,
+        slot: SlotId,
         bytes: &[u8],
         owner: Option<&Arc<Vec<u8>>>,
         extras: &mut Extras,
         now: Instant,
     ) -> Result<usize, Broken> {
         self.now = now;
-        replies::receive(self, SlotId(worker), bytes, owner, extras)
+        replies::receive(self, slot, bytes, owner, extras)
     }
 
     /// Takes the whole events at the front of `bytes`, from a worker's pipe for them, and returns
     /// how many bytes these are.
     pub(crate) fn receive_events(
         &self,
-        worker: usize,
+        slot: SlotId,
         bytes: &[u8],
         extras: &mut Extras,
     ) -> Result<usize, Broken> {
-        replies::receive_events(self, SlotId(worker), bytes, extras)
+        replies::receive_events(self, slot, bytes, extras)
     }
 
     /// The process `pid`, if it is a worker, is to end: another takes its place.
@@ -272,8 +272,8 @@ impl Sched {
     }
 
     /// The worker of this place, with what the driver may know of it.
-    pub(crate) fn worker(&self, index: usize) -> &Worker {
-        &self.workers[SlotId(index)]
+    pub(crate) fn worker(&self, slot: SlotId) -> &Worker {
+        &self.workers[slot]
     }
 
     /// How many slots there are.
@@ -281,47 +281,47 @@ impl Sched {
         self.workers.len()
     }
 
-    /// Worker `index` has done something, so its death will not be fruitless.
-    pub(crate) fn bears_fruit(&mut self, index: usize) {
-        self.workers[SlotId(index)].bears_fruit();
+    /// Worker `slot` has done something, so its death will not be fruitless.
+    pub(crate) fn bears_fruit(&mut self, slot: SlotId) {
+        self.workers[slot].bears_fruit();
     }
 
-    /// Worker `index`, which is about to be reported as dead, could not start.
-    pub(crate) fn cannot_start(&mut self, index: usize, why: StartFailure) {
-        self.workers[SlotId(index)].cannot_start(why);
+    /// Worker `slot`, which is about to be reported as dead, could not start.
+    pub(crate) fn cannot_start(&mut self, slot: SlotId, why: StartFailure) {
+        self.workers[slot].cannot_start(why);
     }
 
     /// A slot that was given up is tried again.
-    pub(crate) fn try_again(&mut self, index: usize, now: Instant) {
-        let worker = &self.workers[SlotId(index)];
+    pub(crate) fn try_again(&mut self, slot: SlotId, now: Instant) {
+        let worker = &self.workers[slot];
         if worker.stage().is_down() && worker.is_given_up() {
             let next = Worker::new(worker.number(), now);
-            self.workers.replace(SlotId(index), next);
+            self.workers.replace(slot, next);
         }
     }
 
     /// A worker will not reach `init`.
-    pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
+    pub(crate) fn failed_to_start(&mut self, slot: SlotId, why: StartFailure, now: Instant) {
         self.now = now;
-        shutdown::failed_to_start(self, SlotId(index), why);
+        shutdown::failed_to_start(self, slot, why);
     }
 
     /// Takes back all items that a worker has not begun.
-    pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
+    pub(crate) fn take_all_back(&mut self, slot: SlotId, now: Instant) {
         self.now = now;
-        take_back::take_all_back(self, SlotId(index));
+        take_back::take_all_back(self, slot);
     }
 
     /// The worker's socket has taken some bytes. A plain worker may not have received yet what was
     /// sent after these, so its answer gets more time.
-    pub(crate) fn takes(&mut self, index: usize, now: Instant) {
+    pub(crate) fn takes(&mut self, slot: SlotId, now: Instant) {
         self.now = now;
-        replies::takes(self, SlotId(index));
+        replies::takes(self, slot);
     }
 
-    /// Kills worker `index`, unless it has no process or was killed.
-    pub(crate) fn kill(&mut self, index: usize, now: Instant) {
+    /// Kills worker `slot`, unless it has no process or was killed.
+    pub(crate) fn kill(&mut self, slot: SlotId, now: Instant) {
         self.now = now;
-        self.kill_worker(SlotId(index));
+        self.kill_worker(slot);
     }
 }

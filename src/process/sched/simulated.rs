@@ -337,7 +337,8 @@ impl World {
         for action in actions {
             match action {
                 Action::Spawn(SlotId(index)) if self.hostile && self.chance(30) => {
-                    self.sched.died(index, &WorkerExit::new(0), false, self.now);
+                    self.sched
+                        .died(SlotId(index), &WorkerExit::new(0), false, self.now);
                     self.hopeless |= rules::is_hopeless(&self.sched, SlotId(index));
                 }
                 Action::Spawn(SlotId(index)) => {
@@ -369,7 +370,7 @@ impl World {
                 } => {
                     if surely || self.chance(2) {
                         self.given_up += 1;
-                        self.sched.take_all_back(index, self.now);
+                        self.sched.take_all_back(SlotId(index), self.now);
                         self.die(index);
                     }
                 }
@@ -393,7 +394,7 @@ impl World {
             FrameControl::on_pages((*gates).clone())
         };
         let pid = 100 + index as u32;
-        self.sched.started(index, pid, control, self.now);
+        self.sched.started(SlotId(index), pid, control, self.now);
         self.sims.resize_with(self.sched.workers.len(), || None);
         assert!(self.sims[index].is_none(), "one process in one place");
         self.sims[index] = Some(Sim {

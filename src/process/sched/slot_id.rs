@@ -1,6 +1,6 @@
 //! Which slot of a pool: its place in the table of workers (`state/slots`).
 //!
-//! The driver has a list of its own by the same numbers, so it takes the number out.
+//! The driver has lists of its own by the same numbers.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 

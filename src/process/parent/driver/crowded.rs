@@ -71,7 +71,7 @@ fn what_the_kernel_refuses_is_sent_later() {
         }
         driver
             .sched
-            .started(0, 1, link.peer.for_sched(false), Instant::now());
+            .started(SlotId(0), 1, link.peer.for_sched(false), Instant::now());
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);

@@ -138,12 +138,12 @@ impl World {
         let mut hears = false;
         for action in self.driver.sched.actions() {
             match action {
-                Action::Hear(SlotId(index)) => {
+                Action::Hear(slot) => {
                     hears = true;
-                    self.driver.receive(index, false);
-                    self.driver.read_unsent(index);
+                    self.driver.receive(slot, false);
+                    self.driver.read_unsent(slot);
                 }
-                Action::Spawn(SlotId(index)) => {
+                Action::Spawn(slot) => {
                     self.ahead += Duration::from_secs(2);
                     let (ours, theirs) = sockets::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();
@@ -152,8 +152,8 @@ impl World {
                     let now = self.now();
                     self.driver
                         .sched
-                        .started(index, 1, link.peer.for_sched(false), now);
-                    self.driver.links[index] = Some(link);
+                        .started(slot, 1, link.peer.for_sched(false), now);
+                    self.driver.links[slot.0] = Some(link);
                     let mut peer = Opposite {
                         socket: theirs,
                         pages: Pages::map(&memory).unwrap(),
@@ -270,18 +270,18 @@ impl World {
             let dies = self.hostile && self.random(40) == 0;
             self.peer = (!dies).then_some(peer);
         }
-        self.driver.receive(0, false);
+        self.driver.receive(SlotId(0), false);
         if self.driver.links[0]
             .as_ref()
             .is_some_and(|link| link.records == Records::Broken)
         {
             self.seen_through += 1;
             self.peer = None; // it was killed
-            self.driver.receive(0, false);
+            self.driver.receive(SlotId(0), false);
         }
         if self.peer.is_none() && self.driver.links[0].is_some() {
-            self.driver.receive(0, true);
-            self.driver.remove(0);
+            self.driver.receive(SlotId(0), true);
+            self.driver.remove(SlotId(0));
         }
     }
 }
@@ -359,9 +359,9 @@ fn a_length_that_comes_in_pieces_is_looked_at() {
         let mut driver = driver();
         driver.links[0] = Some(Link::without_process(ours).0);
         let records = |driver: &Driver| driver.links[0].as_ref().unwrap().records;
-        driver.process_records(0, &head[..cut]);
+        driver.process_records(SlotId(0), &head[..cut]);
         assert_eq!(records(&driver), Records::Valid, "its length is not there");
-        driver.process_records(0, &head[cut..]);
+        driver.process_records(SlotId(0), &head[cut..]);
         assert_eq!(records(&driver), Records::TooLong, "cut behind {cut}");
     }
 }

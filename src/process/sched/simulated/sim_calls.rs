@@ -110,14 +110,14 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                 Action::Spawn(SlotId(1)) if failed < 5 => {
                     failed += 1;
                     let exit = WorkerExit::new(0);
-                    world.sched.died(1, &exit, false, world.now);
+                    world.sched.died(SlotId(1), &exit, false, world.now);
                 }
                 Action::Spawn(SlotId(1)) => {
                     later += u32::from(begin.is_some());
                 }
                 Action::Spawn(SlotId(index)) => {
                     let gates = FrameControl::on_pages(Front::own());
-                    world.sched.started(index, 100, gates, world.now);
+                    world.sched.started(SlotId(index), 100, gates, world.now);
                 }
                 Action::Send(..) => {
                     world.sched.workers[0].frames[0].gate().pass();
@@ -170,7 +170,7 @@ fn an_error_says_what_is_known_of_a_beginning() {
     // A frame that has come back from a plain worker did not begin there.
     let back = ran_when_late(true, |world| {
         world.sched.workers[0].gets_no_more(); // so it is not sent again
-        world.sched.take_all_back(0, world.now);
+        world.sched.take_all_back(SlotId(0), world.now);
         world.act();
         while let Some(frame) = world.sim(0).unread.pop_front() {
             world.read(0, &frame);

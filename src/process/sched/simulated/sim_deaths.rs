@@ -61,7 +61,7 @@ fn a_worker_that_does_not_die_is_killed_again() {
     while !world.sched.workers[0].is_idle() {
         world.step();
     }
-    world.sched.kill(0, world.now);
+    world.sched.kill(SlotId(0), world.now);
     let second = Duration::from_secs(1);
     for (pause, kills) in [(Duration::ZERO, 1), (second / 2, 0), (second / 2, 1)] {
         world.now += pause;
@@ -111,7 +111,7 @@ fn a_worker_that_does_not_die_is_given_up() {
             let is_held = world.chance(2) || index == 0;
             if let (Some(sim), true) = (&mut world.sims[index], is_held) {
                 sim.held = true;
-                world.sched.kill(index, world.now);
+                world.sched.kill(SlotId(index), world.now);
             }
         }
         world.act();
@@ -145,7 +145,7 @@ fn a_killed_worker_between_two_items_makes_none_late() {
     }
     assert!(world.sim(0).running.is_none() && world.sched.workers[0].frames[0].end == 2);
     world.sim(0).held = true;
-    world.sched.kill(0, world.now);
+    world.sched.kill(SlotId(0), world.now);
     let begin = world.now;
     while world.sims[0].as_ref().is_some_and(|sim| sim.held) {
         world.act();
@@ -204,12 +204,12 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
                 Action::Spawn(SlotId(0)) => {
                     started += 1;
                     let gates = FrameControl::on_pages(Front::own());
-                    world.sched.started(0, 100, gates, world.now);
+                    world.sched.started(SlotId(0), 100, gates, world.now);
                 }
                 Action::Kill(SlotId(0)) => {
                     let mut exit = WorkerExit::new(100);
                     exit.cause = Cause::Pool;
-                    world.sched.died(0, &exit, false, world.now);
+                    world.sched.died(SlotId(0), &exit, false, world.now);
                 }
                 _ => unreachable!("nobody is there"),
             }

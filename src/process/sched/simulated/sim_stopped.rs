@@ -315,7 +315,7 @@ fn nothing_lives_and_everything_is_told() {
             let Action::Spawn(SlotId(index)) = action else {
                 unreachable!()
             };
-            world.sched.died(index, &exit, false, world.now);
+            world.sched.died(SlotId(index), &exit, false, world.now);
         }
         world.now = world.sched.next_due().unwrap_or(world.now);
         assert!(

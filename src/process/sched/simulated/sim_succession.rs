@@ -149,7 +149,7 @@ fn a_successor_that_cannot_be_had_changes_nothing() {
                     tries += 1;
                     world
                         .sched
-                        .died(index, &WorkerExit::new(0), false, world.now);
+                        .died(SlotId(index), &WorkerExit::new(0), false, world.now);
                 }
                 _ => unreachable!("nothing else happens"),
             }

@@ -274,7 +274,13 @@ impl World {
         sim.heard.extend(sim.said.drain(..some));
         let used = self
             .sched
-            .receive(index, &sim.heard, None, &mut Extras::default(), self.now)
+            .receive(
+                SlotId(index),
+                &sim.heard,
+                None,
+                &mut Extras::default(),
+                self.now,
+            )
             .unwrap();
         sim.heard.drain(..used);
         let heard = sim.heard.is_empty() && sim.said.is_empty();
@@ -320,7 +326,7 @@ impl World {
             .extend(sim.running.filter(|item| item.0 != INITIALIZE.number()));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.cause = Cause::Outside;
-        self.sched.died(index, &exit, false, self.now);
+        self.sched.died(SlotId(index), &exit, false, self.now);
         self.hopeless |= rules::is_hopeless(&self.sched, SlotId(index));
     }
 }
