@@ -198,7 +198,8 @@ fn everything_is_due_at_some_time() {
             *sum += times;
         }
     }
-    for (kind, times) in KINDS.into_iter().zip(hit) {
-        assert!(times > 0, "{kind:?} was never due: {hit:?}");
+    for (at, kind) in KINDS.into_iter().enumerate() {
+        assert_eq!(number(kind), at);
+        assert!(hit[at] > 0, "{kind:?} was never due: {hit:?}");
     }
 }
