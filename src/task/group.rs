@@ -39,6 +39,7 @@ use super::handle::cancel_each;
 use super::id::TaskId;
 use super::large::{BoxedFuture, is_large};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
+use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on_tasks;
 
@@ -764,6 +765,8 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
         }
     }
     if left_out || !errors.is_empty() {
+        // (A destructor that panics does not take the place of what has failed.)
+        values.into_iter().for_each(|value| contain(|| drop(value)));
         return Err(GroupError {
             errors,
             name: name.flatten(),

@@ -232,6 +232,15 @@ fn untaken_results_whose_destructors_panic_do_not_prevent_cancellation() {
         assert!(matches!(failed, Err(TaskError::TimedOut(_))));
         assert!(last.is_cancelled());
 
+        let (tasks, last) = made(Err(TaskError::timed_out()));
+        let mut group = TaskGroup::new();
+        for task in tasks {
+            group.add(task);
+        }
+        let error = group.try_join_all().join().err().unwrap();
+        assert!(matches!(error.errors(), [(_, TaskError::TimedOut(_))]));
+        assert!(last.is_cancelled());
+
         let (tasks, last) = made(Ok(Bomb(true)));
         let group = TaskGroup::new();
         for task in tasks {
