@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use support::{Test, tests};
 use trefoil::{
-    Completer, EventLoop, LoopHandle, Task, TaskError, TaskGroup, ThreadPool, run, spawn,
+    Completer, EventLoop, LoopHandle, Scope, Task, TaskError, TaskGroup, ThreadPool, run, spawn,
     spawn_blocking, task_local, timeout, yield_now,
 };
 
@@ -41,6 +41,16 @@ async fn future() -> u8 {
 fn closure() -> impl FnOnce() -> u8 + Send + 'static {
     let value = [1; SIZE];
     move || black_box(&value)[SIZE - 1]
+}
+
+fn quiet() -> impl FnOnce() + Send + 'static {
+    let value = [1_u8; SIZE];
+    move || _ = black_box(&value)[SIZE - 1]
+}
+
+fn body() -> impl for<'scope> FnOnce(&'scope Scope<'scope, 'static>) -> u8 {
+    let value = [1; SIZE];
+    move |_| black_box(&value)[SIZE - 1]
 }
 
 fn each<T>() -> impl Fn(T) -> u8 + Send + Sync + 'static {
@@ -147,6 +157,12 @@ forms! {
         completer.complete(Ok(7));
         tells.join().unwrap()
     };
+
+    scope => trefoil::scope(body());
+    pool_scope => pool().scope(body());
+    scope_spawn => trefoil::scope(|s| s.spawn(closure()).join().unwrap());
+    scope_spawn_unjoined => trefoil::scope(|s| { s.spawn(closure()); 1 });
+    scope_spawn_detached => trefoil::scope(|s| { s.spawn_detached(quiet()); 1 });
 }
 
 fn stack() -> usize {

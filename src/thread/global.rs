@@ -25,6 +25,7 @@ use super::map::results;
 use super::map::source::{Producer, Seal, Shape, Source};
 use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
+use super::scope::scoped_task::{self, BoxedBody};
 use super::spawn::spawn_on;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
@@ -152,7 +153,11 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    here(|registry| super::scope::scoped_task::scope(registry, f))
+    if const { is_large::<F>() } {
+        let f: BoxedBody<'_, 'env, R> = Box::new(f);
+        return scope(f);
+    }
+    here(|registry| scoped_task::scope(registry, f))
 }
 
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the

@@ -28,7 +28,7 @@ use super::map::items::Items;
 use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
 use super::scope::raw_scope::Scope;
-use super::scope::scoped_task;
+use super::scope::scoped_task::{self, BoxedBody};
 use super::spawn::spawn_on;
 use super::stats::ThreadStats;
 use crate::blocking_threads;
@@ -301,6 +301,10 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedBody<'_, 'env, R> = Box::new(f);
+            return self.scope(f);
+        }
         scoped_task::scope(self.registry(), f)
     }
 

@@ -35,6 +35,7 @@ use std::thread;
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
 use crate::loom::atomic::Ordering;
 use crate::sys::stack;
+use crate::task::large::{BoxedCall, is_large};
 use crate::task::{Panic, TaskError, panic};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_once_task::{OnceTaskHandle, Scoped, handle};
@@ -76,6 +77,10 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'scope, T> = Box::new(f);
+            return self.spawn(f);
+        }
         let (task, handles) = self.pair(Scoped::new(f));
         push(task);
         ScopedTask {
@@ -105,6 +110,10 @@ impl<'scope> Scope<'scope, '_> {
     where
         F: FnOnce() + Send + 'scope,
     {
+        if const { is_large::<F>() } {
+            let f: BoxedCall<'scope, ()> = Box::new(f);
+            return self.spawn_detached(f);
+        }
         push(self.alone(Scoped::new(f)));
     }
 }
@@ -225,6 +234,10 @@ fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
         lent.run(&worker.ended);
     }
 }
+
+/// A large body of a scope.
+pub(in crate::thread) type BoxedBody<'a, 'env, R> =
+    Box<dyn for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R + 'a>;
 
 /// Runs `body` with a scope on this pool; see
 /// [`ThreadPool::scope`](crate::thread::ThreadPool::scope).
