@@ -837,7 +837,7 @@ impl<T> Future for GroupNext<'_, T> {
 /// let (id, first) = &error.errors()[0];
 /// assert!(*id == bad && first.to_string().contains("out of cheese"));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GroupError {
     errors: Vec<(TaskId, TaskError)>,
     /// The message if there are no errors.
@@ -880,6 +880,17 @@ impl fmt::Display for GroupError {
             f.write_str(" of the group failed")?;
         }
         write!(f, ": {error}")
+    }
+}
+
+/// The text of `Display`, and the errors that it only counts.
+impl fmt::Debug for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GroupError({self}")?;
+        for (id, error) in self.errors.iter().skip(1) {
+            write!(f, "; {id}: {error}")?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -65,6 +65,9 @@ fn the_first_failure_cancels_the_rest_and_all_failures_are_told() {
         assert!(matches!(error.errors()[0].1, TaskError::TimedOut(_)));
         assert!(pending.is_cancelled());
         assert!(error.to_string().starts_with("2 tasks"), "{error}");
+        let second = &error.errors()[1];
+        let words = format!("GroupError({error}; {}: {})", second.0, second.1);
+        assert_eq!(format!("{error:?}"), words);
     });
 }
 
