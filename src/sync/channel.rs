@@ -35,6 +35,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
+use super::item_queue::{ItemQueue, is_large, on};
 use super::waiting_queue::{For, Place, Popped, Pushed, Side, WaitingQueue};
 use crate::loom::Arc;
 use crate::parking::block_on::wait_for;
@@ -91,7 +92,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 #[track_caller]
 fn ends<T>(capacity: Option<usize>) -> (Sender<T>, Receiver<T>) {
     let made = Made::here(LockKind::Channel);
-    let queue = Arc::new(WaitingQueue::new(capacity));
+    let queue = Arc::new(ItemQueue::new(capacity));
     let sender = Sender {
         queue: Arc::clone(&queue),
         made,
@@ -117,7 +118,7 @@ fn ends<T>(capacity: Option<usize>) -> (Sender<T>, Receiver<T>) {
 /// assert_eq!(receiver.len(), 2);
 /// ```
 pub struct Sender<T> {
-    queue: Arc<WaitingQueue<T>>,
+    queue: Arc<ItemQueue<T>>,
     made: Made,
 }
 
@@ -135,7 +136,7 @@ pub struct Sender<T> {
 /// assert!(receiver.recv_blocking().is_err());
 /// ```
 pub struct Receiver<T> {
-    queue: Arc<WaitingQueue<T>>,
+    queue: Arc<ItemQueue<T>>,
     made: Made,
     /// As a stream.
     place: Place,
@@ -189,6 +190,96 @@ fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) 
     }
 }
 
+/// Leaves the item in `item` if the queue is closed.
+async fn send<T>(queue: &WaitingQueue<T>, item: &mut Option<T>, at: At) {
+    let mut waits = Waits::new(queue, For::Room);
+    let sent = poll_fn(|cx| match push_or_wait(queue, item, &mut waits.place, cx) {
+        Pushed::Full(_) => Poll::Pending,
+        Pushed::Closed | Pushed::Queued => Poll::Ready(()),
+    });
+    waiting(sent, at).await;
+}
+
+#[track_caller]
+fn send_blocking<T>(queue: &WaitingQueue<T>, item: T, at: At) -> Result<(), T> {
+    let mut item = Some(item);
+    let pushed = match queue.push_at_once(&mut item) {
+        Pushed::Full(room) => look_after(room, || match queue.push(&mut item) {
+            Pushed::Full(_) => None,
+            pushed => Some(pushed),
+        }),
+        pushed => Some(pushed),
+    };
+    if pushed.is_none() {
+        wait_for(send(queue, &mut item, at), "Sender::send");
+    }
+    item.map_or(Ok(()), Err)
+}
+
+fn try_send<T>(queue: &WaitingQueue<T>, item: T) -> Result<(), TrySendError<T>> {
+    let mut item = Some(item);
+    let pushed = match queue.push(&mut item) {
+        Pushed::Full(_) => queue.push_or_wait(&mut item, &mut None, None),
+        pushed => pushed,
+    };
+    match (pushed, item) {
+        (Pushed::Full(_), Some(item)) => Err(TrySendError::Full(item)),
+        (Pushed::Closed, Some(item)) => Err(TrySendError::Closed(item)),
+        _ => Ok(()),
+    }
+}
+
+async fn closed<T>(queue: &WaitingQueue<T>, at: At) {
+    let mut waits = Waits::new(queue, For::End);
+    let closed = poll_fn(|cx| {
+        if queue.is_closed_or_waits(&mut waits.place, cx.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    waiting(closed, at).await;
+}
+
+async fn recv<T>(queue: &WaitingQueue<T>, at: At) -> Result<T, RecvError> {
+    let mut waits = Waits::new(queue, For::Item);
+    let received = poll_fn(|cx| match pop_or_wait(queue, &mut waits.place, cx) {
+        Popped::Empty(_) => Poll::Pending,
+        Popped::Item(item) => Poll::Ready(Ok(item)),
+        Popped::Closed => Poll::Ready(Err(RecvError)),
+    });
+    waiting(received, at).await
+}
+
+#[track_caller]
+fn recv_blocking<T>(queue: &WaitingQueue<T>, at: At) -> Result<T, RecvError> {
+    let received = |popped| match popped {
+        Popped::Empty(_) => None,
+        Popped::Item(item) => Some(Ok(item)),
+        Popped::Closed => Some(Err(RecvError)),
+    };
+    let popped = match queue.pop_at_once() {
+        Popped::Empty(came) => look_after(came, || received(queue.pop(&mut None))),
+        popped => received(popped),
+    };
+    match popped {
+        Some(received) => received,
+        None => wait_for(recv(queue, at), "Receiver::recv"), // no closure, for `track_caller`
+    }
+}
+
+fn try_recv<T>(queue: &WaitingQueue<T>) -> Result<T, TryRecvError> {
+    let popped = match queue.pop(&mut None) {
+        Popped::Empty(_) => queue.pop_or_wait(&mut None, None),
+        popped => popped,
+    };
+    match popped {
+        Popped::Item(item) => Ok(item),
+        Popped::Empty(_) => Err(TryRecvError::Empty),
+        Popped::Closed => Err(TryRecvError::Closed),
+    }
+}
+
 /// A [`Sender`] that does not keep the channel open.
 ///
 /// ```
@@ -199,7 +290,7 @@ fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) 
 /// assert!(weak.upgrade().is_none() && receiver.recv_blocking() == Ok(1));
 /// ```
 pub struct WeakSender<T> {
-    queue: Arc<WaitingQueue<T>>,
+    queue: Arc<ItemQueue<T>>,
     made: Made,
 }
 
@@ -211,17 +302,14 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
-        let mut waits = Waits::new(&self.queue, For::Room);
+        if const { is_large::<T>() } {
+            let mut item = Some(Box::new(item));
+            send(self.queue.boxes(), &mut item, self.at()).await;
+            return item.map_or(Ok(()), |item| Err(SendError(*item)));
+        }
         let mut item = Some(item);
-        let sent = poll_fn(|cx| {
-            let pushed = push_or_wait(&self.queue, &mut item, &mut waits.place, cx);
-            match (pushed, &mut item) {
-                (Pushed::Full(_), _) => Poll::Pending,
-                (Pushed::Closed, item) => Poll::Ready(item.take().map_or(Ok(()), Err)),
-                (Pushed::Queued, _) => Poll::Ready(Ok(())),
-            }
-        });
-        waiting(sent, self.at()).await.map_err(SendError)
+        send(self.queue.items(), &mut item, self.at()).await;
+        item.map_or(Ok(()), |item| Err(SendError(item)))
     }
 
     /// Sends, blocking this thread: see [`send`](Self::send).
@@ -234,20 +322,11 @@ impl<T> Sender<T> {
     /// `send(..).await`.
     #[track_caller]
     pub fn send_blocking(&self, item: T) -> Result<(), SendError<T>> {
-        let mut item = Some(item);
-        let pushed = match self.queue.push_at_once(&mut item) {
-            Pushed::Full(room) => look_after(room, || match self.queue.push(&mut item) {
-                Pushed::Full(_) => None,
-                pushed => Some(pushed),
-            }),
-            pushed => Some(pushed),
-        };
-        let left = |item: Option<T>| item.expect("it was not queued");
-        match pushed {
-            Some(Pushed::Queued) => Ok(()),
-            Some(_) => Err(SendError(left(item))),
-            None => wait_for(self.send(left(item)), "Sender::send"),
+        if const { is_large::<T>() } {
+            let sent = send_blocking(self.queue.boxes(), Box::new(item), self.at());
+            return sent.map_err(|item| SendError(*item));
         }
+        send_blocking(self.queue.items(), item, self.at()).map_err(SendError)
     }
 
     /// Sends an item if there is room for it now.
@@ -255,31 +334,20 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is full or closed.
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-        let mut item = Some(item);
-        let pushed = match self.queue.push(&mut item) {
-            Pushed::Full(_) => self.queue.push_or_wait(&mut item, &mut None, None),
-            pushed => pushed,
-        };
-        match (pushed, item) {
-            (Pushed::Full(_), Some(item)) => Err(TrySendError::Full(item)),
-            (Pushed::Closed, Some(item)) => Err(TrySendError::Closed(item)),
-            _ => Ok(()),
+        if const { is_large::<T>() } {
+            return try_send(self.queue.boxes(), Box::new(item)).map_err(|error| match error {
+                TrySendError::Full(item) => TrySendError::Full(*item),
+                TrySendError::Closed(item) => TrySendError::Closed(*item),
+            });
         }
+        try_send(self.queue.items(), item)
     }
 
     /// Waits until the channel is closed, as it is when its receivers are gone.
     ///
     /// Cancel safe.
     pub async fn closed(&self) {
-        let mut waits = Waits::new(&self.queue, For::End);
-        let closed = poll_fn(|cx| {
-            if self.queue.is_closed_or_waits(&mut waits.place, cx.waker()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        waiting(closed, self.at()).await;
+        on!(self.queue, queue => closed(queue, self.at()).await);
     }
 
     /// Waits until the channel is closed, blocking this thread: see [`closed`](Self::closed).
@@ -320,13 +388,10 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
-        let mut waits = Waits::new(&self.queue, For::Item);
-        let received = poll_fn(|cx| match pop_or_wait(&self.queue, &mut waits.place, cx) {
-            Popped::Empty(_) => Poll::Pending,
-            Popped::Item(item) => Poll::Ready(Ok(item)),
-            Popped::Closed => Poll::Ready(Err(RecvError)),
-        });
-        waiting(received, self.at()).await
+        if const { is_large::<T>() } {
+            return Ok(*recv(self.queue.boxes(), self.at()).await?);
+        }
+        recv(self.queue.items(), self.at()).await
     }
 
     /// The next item; `None`: the channel is closed, and every item has been received. This is
@@ -361,19 +426,10 @@ impl<T> Receiver<T> {
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&self) -> Result<T, RecvError> {
-        let received = |popped| match popped {
-            Popped::Empty(_) => None,
-            Popped::Item(item) => Some(Ok(item)),
-            Popped::Closed => Some(Err(RecvError)),
-        };
-        let popped = match self.queue.pop_at_once() {
-            Popped::Empty(came) => look_after(came, || received(self.queue.pop(&mut None))),
-            popped => received(popped),
-        };
-        match popped {
-            Some(received) => received,
-            None => wait_for(self.recv(), "Receiver::recv"), // no closure, for `track_caller`
+        if const { is_large::<T>() } {
+            return Ok(*recv_blocking(self.queue.boxes(), self.at())?);
         }
+        recv_blocking(self.queue.items(), self.at())
     }
 
     /// The next item, if there is one now.
@@ -381,15 +437,10 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is none now, or there will be none.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let popped = match self.queue.pop(&mut None) {
-            Popped::Empty(_) => self.queue.pop_or_wait(&mut None, None),
-            popped => popped,
-        };
-        match popped {
-            Popped::Item(item) => Ok(item),
-            Popped::Empty(_) => Err(TryRecvError::Empty),
-            Popped::Closed => Err(TryRecvError::Closed),
+        if const { is_large::<T>() } {
+            return Ok(*try_recv(self.queue.boxes())?);
         }
+        try_recv(self.queue.items())
     }
 
     /// The items as they come, until the channel is closed and empty: a blocking iterator, which
@@ -485,13 +536,13 @@ macro_rules! end {
             /// Closes the channel: nothing can be sent any more, what is queued can still be
             /// received. False: it was closed.
             pub fn close(&self) -> bool {
-                self.queue.close()
+                on!(self.queue, queue => queue.close())
             }
 
             /// Whether the channel was closed, or all handles of one side are gone.
             #[must_use]
             pub fn is_closed(&self) -> bool {
-                self.queue.is_closed()
+                on!(self.queue, queue => queue.is_closed())
             }
 
             /// Whether nothing is queued.
@@ -509,25 +560,25 @@ macro_rules! end {
             /// The number of items that are queued.
             #[must_use]
             pub fn len(&self) -> usize {
-                self.queue.len()
+                on!(self.queue, queue => queue.len())
             }
 
             /// The number of items that the channel holds; `None`: any number.
             #[must_use]
             pub fn capacity(&self) -> Option<usize> {
-                self.queue.capacity()
+                on!(self.queue, queue => queue.capacity())
             }
 
             /// The number of receivers.
             #[must_use]
             pub fn receiver_count(&self) -> usize {
-                self.queue.ends(Side::Receivers)
+                on!(self.queue, queue => queue.ends(Side::Receivers))
             }
 
             /// The number of senders.
             #[must_use]
             pub fn sender_count(&self) -> usize {
-                self.queue.ends(Side::Senders)
+                on!(self.queue, queue => queue.ends(Side::Senders))
             }
         }
 
@@ -540,7 +591,7 @@ end!(Receiver, Receivers);
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.queue.add_end(Side::Senders);
+        on!(self.queue, queue => queue.add_end(Side::Senders));
         Self {
             queue: Arc::clone(&self.queue),
             made: self.made,
@@ -550,13 +601,13 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.queue.remove_end(Side::Senders);
+        on!(self.queue, queue => queue.remove_end(Side::Senders));
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        self.queue.add_end(Side::Receivers);
+        on!(self.queue, queue => queue.add_end(Side::Receivers));
         Self {
             queue: Arc::clone(&self.queue),
             made: self.made,
@@ -567,8 +618,8 @@ impl<T> Clone for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.queue.give_up(For::Item, &mut self.place);
-        self.queue.remove_end(Side::Receivers);
+        on!(self.queue, queue => queue.give_up(For::Item, &mut self.place));
+        on!(self.queue, queue => queue.remove_end(Side::Receivers));
     }
 }
 
@@ -578,7 +629,12 @@ impl<T> Stream for Receiver<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Self { queue, place, .. } = &mut *self;
-        match pop_or_wait(queue, place, cx) {
+        let popped = if const { is_large::<T>() } {
+            pop_or_wait(queue.boxes(), place, cx).map(|item| *item)
+        } else {
+            pop_or_wait(queue.items(), place, cx)
+        };
+        match popped {
             Popped::Item(item) => Poll::Ready(Some(item)),
             Popped::Closed => Poll::Ready(None),
             Popped::Empty(_) => {
@@ -599,7 +655,8 @@ impl<T> WeakSender<T> {
     /// A sender, unless the channel is closed.
     #[must_use]
     pub fn upgrade(&self) -> Option<Sender<T>> {
-        self.queue.add_sender_if_open().then(|| Sender {
+        let is_open = on!(self.queue, queue => queue.add_sender_if_open());
+        is_open.then(|| Sender {
             queue: Arc::clone(&self.queue),
             made: self.made,
         })

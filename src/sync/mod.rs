@@ -114,6 +114,7 @@ mod event;
 #[cfg(all(feature = "sync", not(loom)))]
 mod guard;
 #[cfg(feature = "sync")]
+mod item_queue;
 mod line;
 /// For the models in `tests/trefoil-checks/`.
 #[cfg(loom)]

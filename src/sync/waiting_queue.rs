@@ -82,6 +82,17 @@ pub(super) enum Popped<T> {
     Closed,
 }
 
+impl<T> Popped<T> {
+    /// What was found, with another item in its place.
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Popped<U> {
+        match self {
+            Self::Item(item) => Popped::Item(f(item)),
+            Self::Empty(came) => Popped::Empty(came),
+            Self::Closed => Popped::Closed,
+        }
+    }
+}
+
 pub(super) struct WaitingQueue<T> {
     back: CachePadded<Locked<Back<T>>>,
     front: CachePadded<Locked<Front<T>>>,
