@@ -90,7 +90,10 @@ where
             as_place(&home, place, || result = Some(catch(|| f(place))));
             match result {
                 Some(Ok(value)) => value,
-                Some(Err(panic)) => panic.resume_unwind(),
+                Some(Err(panic)) => {
+                    contain(|| drop(f)); // perhaps the last: its destructor does not run meanwhile
+                    panic.resume_unwind()
+                }
                 None => unreachable!("it has been called"),
             }
         };

@@ -395,6 +395,30 @@ fn a_broadcast_in_the_background_ends_with_its_pool() {
     });
 }
 
+/// Its destructor panics, also while its thread unwinds.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a destructor, on purpose");
+    }
+}
+
+#[test]
+fn a_broadcast_that_panics_drops_its_closure_when_that_panic_is_caught() {
+    within_deadline(|| {
+        let (pool, bomb) = (pool("bombs", 2), Bomb);
+        let panics = pool.spawn_broadcast(move |_| {
+            let _captured = &bomb;
+            panic!("told");
+        });
+        match panics.join() {
+            Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), "told"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
 fn a_broadcast_in_the_background_ends_in_a_panic_a_cancel_or_closed() {
     within_deadline(|| {
