@@ -128,7 +128,6 @@ pub fn slow_poll(slow: &SlowPoll) {
             task.name = slow.task.name.as_deref(),
             root = slow.is_root,
             elapsed = ?slow.elapsed,
-            polls = slow.task.polls,
             spawned_at = %slow.task.spawned_at,
             },
             "task blocks its event loop"

@@ -277,7 +277,7 @@ impl Local {
     fn watched_poll_begins(&self, tag: u32, root: Option<Root>) {
         if let Some(watched) = &self.watched {
             let task = self.table.borrow().get(tag).map(TaskInfo::of);
-            watched.poll_begins(tag, task.or_else(|| root.map(TaskInfo::of_root)));
+            watched.poll_begins(tag == 0, task.or_else(|| root.map(TaskInfo::of_root)));
         }
     }
 
@@ -286,7 +286,7 @@ impl Local {
     #[inline(always)]
     pub(super) fn poll_ends(&self, tag: u32, done: bool) -> Option<TaskRef> {
         if self.is_special.get() {
-            self.special_poll_ends(done);
+            self.special_poll_ends();
         }
         if done {
             self.table.borrow_mut().remove(tag)
@@ -297,12 +297,12 @@ impl Local {
 
     #[cold]
     #[inline(never)]
-    fn special_poll_ends(&self, done: bool) {
+    fn special_poll_ends(&self) {
         if let Some(clock) = self.virtual_clock.get() {
             clock.note_awaited(|task| self.has(task));
         }
         if let Some(watched) = &self.watched {
-            watched.poll_ends(done);
+            watched.poll_ends();
         }
     }
 

@@ -43,7 +43,7 @@ use rustix::fd::BorrowedFd;
 use slab::Slab;
 
 use super::source_waiters::SourceWaiters;
-use crate::sys::poller::{Poller, PollerWait, Readiness, Reports};
+use crate::sys::poller::{Poller, PollerWait, Readiness};
 
 /// Identifies one registered source until it is removed; also its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +69,6 @@ pub(super) struct DirectionState {
     /// Whether a future that only asks, and makes no operation, has been answered by the latest
     /// event.
     has_answered: bool,
-    /// Reports of urgent data and of errors that no operation has taken yet; only in the half for
-    /// reading.
-    reports: Reports,
     pub(super) waiters: SourceWaiters,
 }
 
@@ -133,9 +130,9 @@ impl Reactor {
         woken: &mut Vec<Waker>,
     ) -> io::Result<()> {
         self.wait.wait(timeout)?;
-        for (token, ready, reports) in self.wait.events() {
+        for (token, ready) in self.wait.events() {
             // (The token of a wake-up is no source's.)
-            mark_ready(&mut self.sources, token, ready, reports, woken);
+            mark_ready(&mut self.sources, token, ready, woken);
         }
         Ok(())
     }
@@ -148,7 +145,7 @@ impl Reactor {
         ready: [Readiness; 2],
         woken: &mut Vec<Waker>,
     ) {
-        mark_ready(&mut self.sources, key.0, ready, Reports::default(), woken);
+        mark_ready(&mut self.sources, key.0, ready, woken);
     }
 
     #[cfg(all(test, not(loom)))]
@@ -204,17 +201,6 @@ impl DirectionState {
         !mem::replace(&mut self.has_answered, true)
     }
 
-    /// Takes the reports that are `wanted`: each is taken once.
-    pub(super) fn take_reports(&mut self, wanted: Reports) -> Reports {
-        let taken = Reports {
-            priority: self.reports.priority && wanted.priority,
-            error: self.reports.error && wanted.error,
-        };
-        self.reports.priority &= !taken.priority;
-        self.reports.error &= !taken.error;
-        taken
-    }
-
     /// Notes that an operation had a short count. `drained`: the next operation would block, unless
     /// the kernel has reported that no edge will follow.
     pub(super) fn clear_short(&mut self, drained: bool) {
@@ -228,15 +214,11 @@ fn mark_ready(
     sources: &mut Slab<[DirectionState; 2]>,
     token: usize,
     ready: [Readiness; 2],
-    reports: Reports,
     woken: &mut Vec<Waker>,
 ) {
     let Some(halves) = sources.get_mut(token) else {
         return;
     };
-    let kept = &mut halves[Direction::Read as usize].reports;
-    kept.priority |= reports.priority;
-    kept.error |= reports.error;
     for (half, ready) in halves.iter_mut().zip(ready) {
         half.ready.no_edge_follows |= ready.no_edge_follows;
         if ready.now {

@@ -4,7 +4,7 @@
 //! without a message. So another thread reports it:
 //!
 //! 1. For each poll, a watched loop notes which task it is, and since when, where the watchdog can
-//!    read it ([`Watched`]). After the poll it counts the poll there.
+//!    read it ([`Watched`]).
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
@@ -25,7 +25,6 @@
 //!
 //! Tests: `tests/event_loop/slow_poll.rs`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -78,8 +77,8 @@ pub struct SlowPoll {
 ///
 /// let event_loop = trefoil::EventLoop::builder()
 ///     .slow_poll(Duration::from_millis(50), |slow| {
-///         let trefoil::event_loop::TaskInfo { id, spawned_at, polls, .. } = slow.task;
-///         eprintln!("{id} at {spawned_at}, in its poll {polls}, takes {:?}", slow.elapsed);
+///         let trefoil::event_loop::TaskInfo { id, spawned_at, .. } = slow.task;
+///         eprintln!("{id} at {spawned_at} takes {:?}", slow.elapsed);
 ///     })
 ///     .build()?;
 /// # drop(event_loop);
@@ -96,14 +95,9 @@ pub struct TaskInfo {
     pub parent: Option<TaskId>,
     /// Where the task was spawned; for the root future, where the loop was started.
     pub spawned_at: &'static Location<'static>,
-    /// How many polls of it have ended before this one.
-    pub polls: u64,
-    /// How long those took in total.
-    pub time_in_polls: Duration,
 }
 
 impl TaskInfo {
-    /// Of a task before its first poll.
     pub(super) fn of(task: &TaskRef) -> Self {
         Self {
             name: task.name().map(Box::from),
@@ -121,8 +115,6 @@ impl TaskInfo {
             name: None,
             parent: None,
             spawned_at: root.site,
-            polls: 0,
-            time_in_polls: Duration::ZERO,
         }
     }
 }
@@ -158,8 +150,6 @@ pub(super) struct Watched {
 #[derive(Default)]
 struct WatchState {
     now: Option<CurrentPoll>,
-    /// The polls of each task and of the root future, by tag.
-    polls: HashMap<u32, Polls>,
     /// Whether the watchdog waits for a poll to begin.
     parked: bool,
     ended: bool,
@@ -172,17 +162,9 @@ pub(super) struct Root {
     pub(super) site: &'static Location<'static>,
 }
 
-/// The polls of a task that have ended.
-#[derive(Clone, Copy, Default)]
-struct Polls {
-    count: u64,
-    time: Duration,
-}
-
 /// A poll that has not ended.
 struct CurrentPoll {
-    /// The tag of the task; 0 is the root future.
-    tag: u32,
+    is_root: bool,
     /// (Not a reference to the task: who counts those finds tasks that nothing can wake.)
     task: Option<TaskInfo>,
     since: Instant,
@@ -190,11 +172,11 @@ struct CurrentPoll {
 }
 
 impl Watched {
-    /// The loop begins a poll of the task with this tag, or of the root future.
-    pub(super) fn poll_begins(&self, tag: u32, task: Option<TaskInfo>) {
+    /// The loop begins a poll of this task, or of the root future.
+    pub(super) fn poll_begins(&self, is_root: bool, task: Option<TaskInfo>) {
         let mut state = self.state.lock();
         state.now = Some(CurrentPoll {
-            tag,
+            is_root,
             task,
             since: Instant::now(),
             reported: false,
@@ -204,17 +186,9 @@ impl Watched {
         }
     }
 
-    /// The poll has ended, and with it the task, if that is `done`.
-    pub(super) fn poll_ends(&self, done: bool) {
-        let mut state = self.state.lock();
-        if let Some(poll) = state.now.take() {
-            let polls = state.polls.entry(poll.tag).or_default();
-            polls.count += 1;
-            polls.time += poll.since.elapsed();
-            if done {
-                state.polls.remove(&poll.tag);
-            }
-        }
+    /// The poll has ended.
+    pub(super) fn poll_ends(&self) {
+        self.state.lock().now = None;
     }
 }
 
@@ -260,18 +234,10 @@ fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
         match due {
             Some(due) if now < due => (state, _) = watched.begun.wait_until(state, due),
             Some(_) => {
-                let WatchState {
-                    now: poll, polls, ..
-                } = &mut *state;
-                let poll = poll.as_mut().expect("it is due");
+                let poll = state.now.as_mut().expect("it is due");
                 poll.reported = true;
-                let (is_root, elapsed) = (poll.tag == 0, now.saturating_duration_since(poll.since));
-                let before = polls.get(&poll.tag).copied().unwrap_or_default();
-                let task = poll.task.take().map(|task| TaskInfo {
-                    polls: before.count,
-                    time_in_polls: before.time,
-                    ..task
-                });
+                let (is_root, task) = (poll.is_root, poll.task.take());
+                let elapsed = now.saturating_duration_since(poll.since);
                 drop(state);
                 if let Some(task) = task {
                     events::noticed(Trouble::SlowPoll);

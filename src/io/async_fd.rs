@@ -1,7 +1,7 @@
 //! Waits on the loop for any descriptor.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see
-//!    `readiness`). [`AsyncFd::ready`] waits for priorities and errors as well.
+//!    `readiness`).
 //! 2. Other code may close its descriptor while it is watched, and then no edge would ever follow.
 //!    So before a wait the kernel is asked whether the descriptor is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on
@@ -13,9 +13,6 @@
 //! Tests: `tests/io/async_fd.rs::{a_pipe_says_so_as_long_as_it_is_so,
 //! a_closed_descriptor_is_an_error_at_the_next_question}`.
 
-mod interest;
-
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
@@ -23,12 +20,10 @@ use std::task::{Context, Poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
-use super::readiness::{closed, would_not_block};
+use super::readiness::closed;
 use super::source::IoSource;
 use crate::event_loop::Direction;
 use crate::sys::interest::watches_file;
-use crate::sys::poller::Reports;
-pub use interest::Interest;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
 /// crate's socket, a file of the kernel that reports changes.
@@ -41,8 +36,10 @@ pub use interest::Interest;
 /// for the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
 /// duplicate of the descriptor is another descriptor.
 ///
-/// A device that never blocks (`/dev/null`, `/dev/zero`) is always readable and writable. The
-/// system does not watch it, so a wait for nothing but a report of it fails (`Unsupported`).
+/// A device that never blocks (`/dev/null`, `/dev/zero`) is always readable and writable.
+///
+/// It waits for data and room only. But on Linux, an `epoll` descriptor is readable when what it
+/// watches happens: urgent data, say, or a change of `/proc/self/mounts` (`EPOLLPRI`).
 ///
 /// ```
 /// use std::io::{Read, Write, pipe};
@@ -116,8 +113,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// as that is so, it completes at once each time.
     ///
     /// (If there is an error alone, as at a UDP socket, or an entry in a socket's error queue,
-    /// which the system reports like one, this completes once for each report; to wait for such an
-    /// entry, [`ready`](Self::ready) has [`Interest::ERROR`].)
+    /// which the system reports like one, this completes once for each report.)
     ///
     /// If other code may read first, make the descriptor non-blocking.
     ///
@@ -174,42 +170,6 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
         self.ready_to(Direction::Write).await
-    }
-
-    /// Waits until one of `interest` is reported; returns those that are.
-    ///
-    /// `READABLE` and `WRITABLE` are states, as with [`readable`](Self::readable) and
-    /// [`writable`](Self::writable). `PRIORITY` and `ERROR` are events: each report of the system
-    /// completes one wait, also one that begins later. So a wait may complete for something that
-    /// other code has handled since. The first wait finds what is there already.
-    ///
-    /// A trigger in `/proc/pressure` is forgotten by the system when it is asked, so wait for it
-    /// with `PRIORITY` alone.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`readable`](Self::readable).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no report.
-    ///
-    /// ```
-    /// use trefoil::io::{AsyncFd, Interest};
-    ///
-    /// trefoil::run(async {
-    ///     let (reader, writer) = std::io::pipe()?;
-    ///     drop(reader);
-    ///     let writer = AsyncFd::new(writer)?;
-    ///     let found = writer.ready(Interest::ERROR | Interest::READABLE).await?;
-    ///     assert!(found.contains(Interest::ERROR)); // nobody reads
-    ///     Ok::<_, std::io::Error>(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
-        self.refuse_closed()?;
-        self.any(interest).await
     }
 
     /// [`readable`](Self::readable) for a future written by hand; only the latest caller is woken.
@@ -313,55 +273,6 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.source.writing(op).await
-    }
-
-    /// Waits until one of `interest` is reported; returns those that are.
-    async fn any(&self, interest: Interest) -> io::Result<Interest> {
-        let wanted = Reports {
-            priority: interest.contains(Interest::PRIORITY),
-            error: interest.contains(Interest::ERROR),
-        };
-        let mut reports = self.source.operation(Direction::Read);
-        let mut sides = [
-            (Interest::READABLE, Direction::Read),
-            (Interest::WRITABLE, Direction::Write),
-        ]
-        .map(|(kind, direction)| (kind, direction, self.source.operation(direction)));
-        poll_fn(|cx| {
-            let mut found = Interest::NONE;
-            let mut unwatched = None;
-            if wanted != Reports::default() {
-                match reports.poll_reports(cx, wanted) {
-                    Poll::Pending => {}
-                    // What is always ready is not watched, and has no reports.
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                        unwatched = Some(error);
-                    }
-                    Poll::Ready(taken) => {
-                        let taken = taken?;
-                        let kinds = [
-                            (taken.priority, Interest::PRIORITY),
-                            (taken.error, Interest::ERROR),
-                        ];
-                        for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
-                            found |= kind;
-                        }
-                    }
-                }
-            }
-            for (kind, direction, operation) in &mut sides {
-                let ask = |io: &T| would_not_block(io, *direction);
-                if interest.contains(*kind) && operation.poll(cx, ask)?.is_ready() {
-                    found |= *kind;
-                }
-            }
-            match (found, unwatched) {
-                (Interest::NONE, None) => Poll::Pending,
-                (Interest::NONE, Some(error)) => Poll::Ready(Err(error)),
-                (found, _) => Poll::Ready(Ok(found)),
-            }
-        })
-        .await
     }
 
     async fn ready_to(&self, direction: Direction) -> io::Result<()> {

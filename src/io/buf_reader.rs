@@ -12,11 +12,11 @@
 //! Tests: `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
-use std::io::{self, SeekFrom};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek};
+use futures_io::{AsyncBufRead, AsyncRead};
 
 use super::read_write::{self, append};
 
@@ -57,18 +57,6 @@ pub struct BufReader<R> {
     /// The first bytes of `buffer()`, up to this number, do not contain this byte. An abandoned
     /// search continues after them.
     searched: Option<(u8, usize)>,
-    /// The seek that has begun, if its end is not known.
-    seeking: Option<Seeking>,
-}
-
-/// A seek that the reader has begun. The buffer is empty meanwhile, because its bytes do not come
-/// next if the seek succeeds; if it fails, they do again.
-struct Seeking {
-    /// What the caller asked for, and what the reader was asked for.
-    asked: SeekFrom,
-    target: SeekFrom,
-    start: usize,
-    end: usize,
 }
 
 impl<R> BufReader<R> {
@@ -98,7 +86,6 @@ impl<R> BufReader<R> {
             end: 0,
             capacity: capacity.max(1),
             searched: None,
-            seeking: None,
         }
     }
 
@@ -153,7 +140,9 @@ impl<R> BufReader<R> {
         &self.inner
     }
 
-    /// The wrapped reader. Bytes that are read from it directly come after the buffer.
+    /// The wrapped reader. Bytes that are read from it directly come after the buffer. To move a
+    /// file's position, seek in the file (a relative seek counts from the end of the buffer), then
+    /// [`consume`](Self::consume) the buffer.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -433,7 +422,6 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
             self.buffer
                 .resize(self.buffer.len().max(self.end + room), 0);
         }
-        self.seeking = None; // its bytes are overwritten
         let room = &mut self.buffer[self.end..];
         let count = ready!(Pin::new(&mut self.inner).poll_read(cx, room))?;
         assert!(
@@ -445,40 +433,6 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     }
 }
 
-impl<R: AsyncSeek + Unpin> BufReader<R> {
-    /// Moves the reader's position; returns the new one, from the start. A relative position counts
-    /// from the last byte that was taken. The buffer is discarded.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the reader; the buffer is kept.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel safe: a seek that has begun continues. What comes next counts from where it
-    /// leads, and the same seek again joins it. (If it was given up, fails, and a read comes next,
-    /// that read begins after the bytes that were buffered: seek first.)
-    ///
-    /// ```
-    /// use std::io::SeekFrom;
-    /// use trefoil::io::{BufReader, fs::File};
-    ///
-    /// trefoil::run(async {
-    ///     let mut reader = BufReader::new(File::open(std::env::current_exe()?).await?);
-    ///     reader.read_exact(&mut [0; 4]).await?;
-    ///     assert_eq!(reader.seek(SeekFrom::Current(-3)).await?, 1);
-    ///     let mut name = [0; 3];
-    ///     reader.read_exact(&mut name).await?;
-    ///     assert_eq!(&name, b"ELF");
-    ///     Ok::<_, std::io::Error>(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
-    }
-}
-
 impl<R: AsyncRead + Unpin> AsyncRead for BufReader<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -486,7 +440,6 @@ impl<R: AsyncRead + Unpin> AsyncRead for BufReader<R> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if self.buffer().is_empty() && buffer.len() >= self.capacity {
-            self.seeking = None;
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
         if !buffer.is_empty() {
@@ -507,45 +460,6 @@ impl<R: AsyncRead + Unpin> AsyncBufRead for BufReader<R> {
 
     fn consume(self: Pin<&mut Self>, count: usize) {
         self.get_mut().consume(count);
-    }
-}
-
-impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
-    fn poll_seek(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        position: SeekFrom,
-    ) -> Poll<io::Result<u64>> {
-        loop {
-            if let Some(Seeking { asked, target, .. }) = self.seeking {
-                let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target));
-                if let Some(begun) = self.seeking.take()
-                    && place.is_err()
-                    && begun.end <= self.buffer.len()
-                {
-                    (self.start, self.end) = (begun.start, begun.end);
-                }
-                if asked == position {
-                    return Poll::Ready(place);
-                }
-                // The caller gave that one up. The next one counts from where it has led.
-            }
-            let target = match position {
-                SeekFrom::Current(by) => SeekFrom::Current(
-                    by.checked_sub_unsigned(self.buffer().len() as u64)
-                        .ok_or(io::ErrorKind::InvalidInput)?,
-                ),
-                absolute => absolute,
-            };
-            let (asked, start, end) = (position, self.start, self.end);
-            self.seeking = Some(Seeking {
-                asked,
-                target,
-                start,
-                end,
-            });
-            (self.start, self.end, self.searched) = (0, 0, None);
-        }
     }
 }
 

@@ -267,37 +267,6 @@ macro_rules! reads {
                 self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
-            /// Waits until bytes arrive, and reads them into several buffers, one after the other,
-            /// in one system call; for the rest see [`read`](Self::read).
-            ///
-            /// # Errors
-            ///
-            /// Those of `read`.
-            ///
-            /// # Cancel safety
-            ///
-            /// Dropping the future loses nothing.
-            ///
-            /// ```
-            /// use std::io::IoSliceMut;
-            /// # trefoil::run(async {
-            /// # let (far, stream) = trefoil::io::UnixStream::pair()?;
-            /// # far.write_all(b"abcdef").await?;
-            /// # drop(far);
-            /// let (mut head, mut tail) = ([0; 1], [0; 16]);
-            /// let buffers = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
-            /// assert!(stream.read_vectored(buffers).await? > 0);
-            /// assert_eq!(&head, b"a");
-            /// # Ok::<_, std::io::Error>(()) })?;
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub async fn read_vectored(
-                &self,
-                buffers: &mut [std::io::IoSliceMut<'_>],
-            ) -> std::io::Result<usize> {
-                self.source().read(buffers).await
-            }
-
             /// Reads until the buffer is full.
             ///
             /// # Errors
@@ -394,31 +363,6 @@ macro_rules! reads {
             pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 self.source().try_read(&mut [std::io::IoSliceMut::new(buffer)])
             }
-
-            /// Reads what has arrived into several buffers, one after the other, without waiting;
-            /// for the rest see [`try_read`](Self::try_read).
-            ///
-            /// # Errors
-            ///
-            /// Those of `try_read`.
-            ///
-            /// ```
-            /// use std::io::IoSliceMut;
-            ///
-            /// let (near, far) = trefoil::io::UnixStream::pair()?;
-            /// far.try_write(b"abc")?;
-            /// let (mut first, mut rest) = ([0; 1], [0; 8]);
-            /// let buffers = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut rest)];
-            /// assert_eq!(near.try_read_vectored(buffers)?, 3);
-            /// assert_eq!((&first, &rest[..2]), (b"a", &b"bc"[..]));
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn try_read_vectored(
-                &self,
-                buffers: &mut [std::io::IoSliceMut<'_>],
-            ) -> std::io::Result<usize> {
-                self.source().try_read(buffers)
-            }
         }
 
         $crate::io::readiness::readable!($type);
@@ -471,33 +415,6 @@ macro_rules! writes {
             /// ```
             pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.source().write(&[std::io::IoSlice::new(bytes)]).await
-            }
-
-            /// Waits until there is room, and writes from several slices, one after the other, in
-            /// one system call; for the rest see [`write`](Self::write).
-            ///
-            /// # Errors
-            ///
-            /// Those of `write`.
-            ///
-            /// # Cancel safety
-            ///
-            /// Dropping the future writes nothing.
-            ///
-            /// ```
-            /// use std::io::IoSlice;
-            /// # trefoil::run(async {
-            /// # let (stream, _far) = trefoil::io::UnixStream::pair()?;
-            /// let slices = [IoSlice::new(b"head: "), IoSlice::new(b"body")];
-            /// assert!(stream.write_vectored(&slices).await? > 0);
-            /// # Ok::<_, std::io::Error>(()) })?;
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub async fn write_vectored(
-                &self,
-                slices: &[std::io::IoSlice<'_>],
-            ) -> std::io::Result<usize> {
-                self.source().write(slices).await
             }
 
             /// Writes all of `bytes`.
@@ -555,30 +472,6 @@ macro_rules! writes {
             /// ```
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.source().try_write(&[std::io::IoSlice::new(bytes)])
-            }
-
-            /// Writes from several slices, one after the other, as much as there is room for,
-            /// without waiting; for the rest see [`try_write`](Self::try_write).
-            ///
-            /// # Errors
-            ///
-            /// Those of `try_write`.
-            ///
-            /// ```
-            /// use std::io::IoSlice;
-            ///
-            /// let (near, far) = trefoil::io::UnixStream::pair()?;
-            /// assert_eq!(near.try_write_vectored(&[IoSlice::new(b"a"), IoSlice::new(b"bc")])?, 3);
-            /// let mut bytes = [0; 8];
-            /// assert_eq!(far.try_read(&mut bytes)?, 3);
-            /// assert_eq!(&bytes[..3], b"abc");
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn try_write_vectored(
-                &self,
-                slices: &[std::io::IoSlice<'_>],
-            ) -> std::io::Result<usize> {
-                self.source().try_write(slices)
             }
         }
 

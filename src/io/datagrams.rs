@@ -5,7 +5,7 @@
 /// `send`, `recv` and similar methods for a type with a source. Their examples use a Unix pair,
 /// which needs no port.
 macro_rules! datagrams {
-    ($type:ty, $socket:ty, $address:ty) => {
+    ($type:ty, $address:ty) => {
         impl $type {
             /// Sends one datagram to the peer that `connect` has set; returns the number of bytes,
             /// which is all of them. It waits until there is room, as [`writable`](Self::writable)
@@ -165,83 +165,6 @@ macro_rules! datagrams {
             /// ```
             pub fn try_recv_from(&self, buffer: &mut [u8]) -> std::io::Result<(usize, $address)> {
                 self.source.get_ref().recv_from(buffer)
-            }
-
-            /// [`send`](Self::send) for a future written by hand; only the latest caller is woken.
-            ///
-            /// # Errors
-            ///
-            /// Those of `send`.
-            ///
-            /// ```
-            /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
-            /// let sending = std::future::poll_fn(|cx| near.poll_send(cx, b"abc"));
-            /// assert_eq!(trefoil::run(sending)?, 3);
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn poll_send(
-                &self,
-                cx: &mut std::task::Context<'_>,
-                bytes: &[u8],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                let send =
-                    |socket: &$socket| socket.send(bytes).map($crate::io::source::Completed::Full);
-                self.source
-                    .poll(cx, $crate::event_loop::Direction::Write, send)
-            }
-
-            /// [`recv`](Self::recv) for a future written by hand; only the latest caller is woken.
-            ///
-            /// # Errors
-            ///
-            /// Those of `recv`.
-            ///
-            /// ```
-            /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
-            /// far.try_send(b"abc")?;
-            /// let mut buffer = [0; 8];
-            /// let receiving = std::future::poll_fn(|cx| near.poll_recv(cx, &mut buffer));
-            /// assert_eq!(trefoil::run(receiving)?, 3);
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn poll_recv(
-                &self,
-                cx: &mut std::task::Context<'_>,
-                buffer: &mut [u8],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                let receive =
-                    |socket: &$socket| socket.recv(buffer).map($crate::io::source::Completed::Full);
-                self.source
-                    .poll(cx, $crate::event_loop::Direction::Read, receive)
-            }
-
-            /// [`recv_from`](Self::recv_from) for a future written by hand; only the latest caller
-            /// is woken.
-            ///
-            /// # Errors
-            ///
-            /// Those of `recv_from`.
-            ///
-            /// ```
-            /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
-            /// far.try_send(b"abc")?;
-            /// let mut buffer = [0; 8];
-            /// let receiving = std::future::poll_fn(|cx| near.poll_recv_from(cx, &mut buffer));
-            /// assert_eq!(trefoil::run(receiving)?.0, 3);
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn poll_recv_from(
-                &self,
-                cx: &mut std::task::Context<'_>,
-                buffer: &mut [u8],
-            ) -> std::task::Poll<std::io::Result<(usize, $address)>> {
-                let receive = |socket: &$socket| {
-                    socket
-                        .recv_from(buffer)
-                        .map($crate::io::source::Completed::Full)
-                };
-                self.source
-                    .poll(cx, $crate::event_loop::Direction::Read, receive)
             }
         }
     };

@@ -5,7 +5,7 @@
 //!
 //! | types | for |
 //! |---|---|
-//! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network ([`TcpSocket`]: with settings made before) |
+//! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network |
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
 //! | [`Command`], [`Child`] | child processes |
 //! | [`Signal`], [`ctrl_c()`] | signals |
@@ -39,8 +39,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`], but
-//! [`ctrl_c()`] works.
+//! On Windows there are no Unix sockets, no [`Signal`] and no [`AsyncFd`], but [`ctrl_c()`] works.
 //!
 //! # Writes
 //!
@@ -107,7 +106,6 @@ mod stats;
 mod stdio;
 mod stream_methods;
 mod tcp_listener;
-mod tcp_socket;
 mod tcp_stream;
 mod udp_socket;
 #[cfg(unix)]
@@ -123,7 +121,7 @@ pub(crate) use byte_stream::{ByteDescriptor, ByteStream};
 pub(crate) use source::IoSource;
 
 #[cfg(unix)]
-pub use async_fd::{AsyncFd, Interest};
+pub use async_fd::AsyncFd;
 pub use buf_reader::BufReader;
 pub use buf_writer::BufWriter;
 pub use child::Child;
@@ -137,13 +135,12 @@ pub use lookup::{ToSocketAddrs, lookup_host};
 pub use signal::{Signal, SignalKind};
 pub use stats::{CallStats, IoStats, stats};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
-pub use tcp_listener::{TcpIncoming, TcpListener};
-pub use tcp_socket::TcpSocket;
+pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
 #[cfg(unix)]
 pub use unix_datagram::UnixDatagram;
 #[cfg(unix)]
-pub use unix_listener::{UnixIncoming, UnixListener};
+pub use unix_listener::UnixListener;
 #[cfg(unix)]
 pub use unix_stream::{PeerCredentials, UnixStream};

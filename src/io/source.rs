@@ -37,7 +37,6 @@ use crate::event_loop::{
     Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, entered_loop,
 };
 use crate::sys::interest::refusal;
-use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
 
 /// An object with a non-blocking descriptor.
@@ -168,7 +167,12 @@ impl<T: AsFd> IoSource<T> {
         direction: Direction,
         mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> io::Result<R> {
-        let mut operation = self.operation(direction);
+        let mut operation = Operation {
+            source: self,
+            direction,
+            refusal: Refusal::default(),
+            number: SHARED,
+        };
         poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
@@ -189,16 +193,6 @@ impl<T: AsFd> IoSource<T> {
     ) -> io::Result<R> {
         let op = |io: &T| op(io).map(Completed::Full);
         self.operate(Direction::Write, op).await
-    }
-
-    /// An operation in this direction that has not begun.
-    pub(super) fn operation(&self, direction: Direction) -> Operation<'_, T> {
-        Operation {
-            source: self,
-            direction,
-            refusal: Refusal::default(),
-            number: SHARED,
-        }
     }
 
     /// Like [`operate`](Self::operate), for `poll_…` methods: only the latest caller in each
@@ -387,7 +381,7 @@ fn explained(fd: RawFd, error: io::Error) -> io::Error {
 }
 
 /// A task's entry among the waiters of a source; removed when it is dropped.
-pub(super) struct Operation<'a, T: AsFd> {
+struct Operation<'a, T: AsFd> {
     source: &'a IoSource<T>,
     direction: Direction,
     refusal: Refusal,
@@ -397,29 +391,6 @@ pub(super) struct Operation<'a, T: AsFd> {
 }
 
 impl<T: AsFd> Operation<'_, T> {
-    /// Ready with those `wanted` that an event has reported and no task has taken. For an operation
-    /// that reads, in place of [`poll`](Self::poll).
-    pub(super) fn poll_reports(
-        &mut self,
-        cx: &mut Context<'_>,
-        wanted: Reports,
-    ) -> Poll<io::Result<Reports>> {
-        let (local, bound) = bind(&self.source.bound)?;
-        let key = match bound.key.get() {
-            Some(&key) => key,
-            None => bound.register(&local, self.source.get_ref().as_fd(), self.direction)?,
-        };
-        bound.can_wait()?;
-        if self.number == SHARED {
-            self.number = local.next_number();
-        }
-        let share = &bound.shares[self.direction as usize];
-        let reports = local.budget.operate(share, &mut self.refusal, cx, |cx| {
-            local.poll_reports(key, wanted, self.number, cx)
-        });
-        reports.map(Ok)
-    }
-
     pub(super) fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -436,8 +407,7 @@ impl<T: AsFd> Operation<'_, T> {
             bound.attempt(cx, &local, io.as_fd(), direction, number, || op(io))
         });
         if polled.is_ready() {
-            // Making a direction ready takes out all its entries, so there is none to remove. (If
-            // there is one, of a wait for a report, an event has come that the loop takes next.)
+            // Making a direction ready takes out all its entries, so there is none to remove.
             self.number = SHARED;
         }
         polled

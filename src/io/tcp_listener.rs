@@ -7,13 +7,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
-use std::task::{Context, Poll};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
-use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
+use super::listener::{accept, listen};
 use super::lookup::{ToSocketAddrs, first, lookup_host};
 use super::source::{IoSource, fairly, socket};
 use super::tcp_stream::TcpStream;
@@ -36,7 +35,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    source: IoSource<ListeningSocket<Socket>>,
+    source: IoSource<Socket>,
 }
 
 impl TcpListener {
@@ -88,37 +87,8 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        accepted(accept(&self.source, accept_one).await?)
-    }
-
-    /// [`accept`](Self::accept) for a future written by hand; only the latest caller is woken.
-    ///
-    /// # Errors
-    ///
-    /// Those of `accept`; after a pause, too.
-    ///
-    /// ```
-    /// use std::future::poll_fn;
-    /// use trefoil::io::{TcpListener, TcpStream};
-    ///
-    /// trefoil::run(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-    ///     let (_server, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
-    ///     assert_eq!(peer, client.local_addr()?);
-    ///     Ok::<_, std::io::Error>(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let polled = poll_accept(&self.source, cx, accept_one);
-        polled.map(|result| accepted(result?))
-    }
-
-    /// Wraps a socket that listens and does not block.
-    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
-        let source = IoSource::new(Socket::from(socket).into());
-        Self { source }
+        let (stream, peer) = accept(&self.source, accept_one).await?;
+        Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
     }
 
     /// The address on which it listens.
@@ -134,7 +104,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().socket.local_addr()
+        self.source.get_ref().local_addr()
     }
 }
 
@@ -143,11 +113,5 @@ fn accept_one(listener: &Socket) -> io::Result<(OwnedFd, SocketAddrAny)> {
     // Without an address it was abandoned.
     Ok((stream, peer.ok_or(Errno::CONNABORTED)?))
 }
-
-fn accepted((stream, peer): (OwnedFd, SocketAddrAny)) -> io::Result<(TcpStream, SocketAddr)> {
-    Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
-}
-
-incoming! { TcpListener, TcpStream, SocketAddr, TcpIncoming }
 
 socket! { TcpListener, Socket }

@@ -10,14 +10,12 @@
 //! a_refusal_comes_with_the_next_call_and_once}`.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
-use std::task::{Context, Poll};
+use std::net::{SocketAddr, UdpSocket as StdSocket};
 
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
-use super::source::{Completed, IoSource, fairly, socket};
-use crate::event_loop::Direction;
+use super::source::{IoSource, fairly, socket};
 use crate::sys::sockets::UdpSocket as Socket;
 
 /// A UDP socket.
@@ -183,163 +181,6 @@ impl UdpSocket {
         self.source.get_ref().send_to(bytes, target)
     }
 
-    /// [`send_to`](Self::send_to) one address, for a future written by hand; only the latest caller
-    /// is woken.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// let here = socket.local_addr()?;
-    /// let sending = std::future::poll_fn(|cx| socket.poll_send_to(cx, b"abc", here));
-    /// assert_eq!(trefoil::run(sending)?, 3);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn poll_send_to(
-        &self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        target: SocketAddr,
-    ) -> Poll<io::Result<usize>> {
-        let send = |socket: &Socket| socket.send_to(bytes, target).map(Completed::Full);
-        self.source.poll(cx, Direction::Write, send)
-    }
-
-    /// Sets whether datagrams may go to a broadcast address; the default is no.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// socket.set_broadcast(true)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.source.get_ref().set_broadcast(broadcast)
-    }
-
-    /// Receives what is sent to `group`, on the interface with the address `interface`
-    /// (`UNSPECIFIED`: the system's choice).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system; most often, `group` is not a multicast address.
-    ///
-    /// ```
-    /// use std::net::Ipv4Addr;
-    ///
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// assert!(socket.join_multicast_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v4(&group, &interface)
-    }
-
-    /// Undoes [`join_multicast_v4`](Self::join_multicast_v4).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system; most often, it has not joined.
-    ///
-    /// ```
-    /// use std::net::Ipv4Addr;
-    ///
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// let group = Ipv4Addr::new(224, 0, 0, 251);
-    /// assert!(socket.leave_multicast_v4(group, Ipv4Addr::UNSPECIFIED).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v4(&group, &interface)
-    }
-
-    /// Receives what is sent to `group`, on the interface with the index `interface` (0: the
-    /// system's choice).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system; most often, `group` is not a multicast address.
-    ///
-    /// ```
-    /// use std::net::Ipv6Addr;
-    ///
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert!(socket.join_multicast_v6(Ipv6Addr::LOCALHOST, 0).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v6(&group, interface)
-    }
-
-    /// Undoes [`join_multicast_v6`](Self::join_multicast_v6).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system; most often, it has not joined.
-    ///
-    /// ```
-    /// use std::net::Ipv6Addr;
-    ///
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert!(socket.leave_multicast_v6(Ipv6Addr::LOCALHOST, 0).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v6(&group, interface)
-    }
-
-    /// Sets whether this machine also receives what this socket sends to an IPv4 group; the default
-    /// is yes.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// socket.set_multicast_loop_v4(false)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_multicast_loop_v4(&self, yes: bool) -> io::Result<()> {
-        self.source.get_ref().set_multicast_loop_v4(yes)
-    }
-
-    /// Sets the time to live of datagrams to an IPv4 group; by the default, 1, they pass no router.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// socket.set_multicast_ttl_v4(4)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        self.source.get_ref().set_multicast_ttl_v4(ttl)
-    }
-
-    /// Sets whether this machine also receives what this socket sends to an IPv6 group; the default
-    /// is yes.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
-    /// socket.set_multicast_loop_v6(false)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_multicast_loop_v6(&self, yes: bool) -> io::Result<()> {
-        self.source.get_ref().set_multicast_loop_v6(yes)
-    }
-
     fn source(&self) -> &IoSource<Socket> {
         &self.source
     }
@@ -347,7 +188,7 @@ impl UdpSocket {
 
 socket! { UdpSocket, StdSocket }
 
-datagrams! { UdpSocket, Socket, SocketAddr }
+datagrams! { UdpSocket, SocketAddr }
 
 readable! { UdpSocket }
 

@@ -205,7 +205,7 @@ impl UnixDatagram {
 
 socket! { UnixDatagram, Socket }
 
-datagrams! { UnixDatagram, Socket, SocketAddr }
+datagrams! { UnixDatagram, SocketAddr }
 
 readable! { UnixDatagram }
 

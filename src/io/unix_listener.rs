@@ -7,12 +7,11 @@
 //! a_client_that_is_gone_is_accepted}`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr, UnixListener as Socket};
 use std::path::Path;
-use std::task::{Context, Poll};
 
-use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
+use super::listener::{accept, listen};
 use super::source::{IoSource, fairly, socket};
 use super::unix_stream::UnixStream;
 use crate::sys::sockets;
@@ -37,7 +36,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct UnixListener {
-    source: IoSource<ListeningSocket<Socket>>,
+    source: IoSource<Socket>,
 }
 
 impl UnixListener {
@@ -95,32 +94,13 @@ impl UnixListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        accepted(accept(&self.source, accept_one).await?)
-    }
-
-    /// [`accept`](Self::accept) for a future written by hand; only the latest caller is woken.
-    ///
-    /// # Errors
-    ///
-    /// Those of `accept`; after a pause, too.
-    ///
-    /// ```
-    /// use std::future::poll_fn;
-    /// use trefoil::io::{UnixListener, UnixStream};
-    ///
-    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-poll-{}", std::process::id()));
-    /// trefoil::run(async {
-    ///     let listener = UnixListener::bind(&path).await?;
-    ///     let _client = UnixStream::connect(&path).await?;
-    ///     let (_server, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
-    ///     assert!(peer.is_unnamed());
-    ///     std::fs::remove_file(&path)
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        let polled = poll_accept(&self.source, cx, accept_one);
-        polled.map(|result| accepted(result?))
+        let accept_one = |listener: &Socket| Ok(sockets::accept(listener.as_fd())?.0);
+        let stream = accept(&self.source, accept_one).await?;
+        let stream = UnixStream::from_nonblocking(stream);
+        // Of a client that is gone already, some systems have no address any more.
+        let unnamed = |_| SocketAddr::from_pathname("");
+        let peer = stream.peer_addr().or_else(unnamed)?;
+        Ok((stream, peer))
     }
 
     /// The address on which it listens.
@@ -137,22 +117,8 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().socket.local_addr()
+        self.source.get_ref().local_addr()
     }
 }
-
-fn accept_one(listener: &Socket) -> io::Result<OwnedFd> {
-    Ok(sockets::accept(listener.as_fd())?.0)
-}
-
-fn accepted(stream: OwnedFd) -> io::Result<(UnixStream, SocketAddr)> {
-    let stream = UnixStream::from_nonblocking(stream);
-    // Of a client that is gone already, some systems have no address any more.
-    let unnamed = |_| SocketAddr::from_pathname("");
-    let peer = stream.peer_addr().or_else(unnamed)?;
-    Ok((stream, peer))
-}
-
-incoming! { UnixListener, UnixStream, SocketAddr, UnixIncoming }
 
 socket! { UnixListener, Socket }

@@ -280,20 +280,6 @@ fn try_recv<T>(queue: &WaitingQueue<T>) -> Result<T, TryRecvError> {
     }
 }
 
-/// A [`Sender`] that does not keep the channel open.
-///
-/// ```
-/// let (sender, receiver) = trefoil::sync::channel::bounded(1);
-/// let weak = sender.downgrade();
-/// weak.upgrade().expect("it is open").send_blocking(1).unwrap();
-/// drop(sender);
-/// assert!(weak.upgrade().is_none() && receiver.recv_blocking() == Ok(1));
-/// ```
-pub struct WeakSender<T> {
-    queue: Arc<ItemQueue<T>>,
-    made: Made,
-}
-
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
     ///
@@ -358,21 +344,6 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn closed_blocking(&self) {
         wait_for(self.closed(), "Sender::closed");
-    }
-
-    /// A handle on the channel's sending side that does not keep the channel open.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakSender<T> {
-        WeakSender {
-            queue: Arc::clone(&self.queue),
-            made: self.made,
-        }
-    }
-
-    /// Whether both send into the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.queue, &other.queue)
     }
 
     fn at(&self) -> At {
@@ -457,12 +428,6 @@ impl<T> Receiver<T> {
         Iter(self)
     }
 
-    /// Whether both receive from the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.queue, &other.queue)
-    }
-
     fn at(&self) -> At {
         (self.made.lock(self), Access::Turn)
     }
@@ -531,7 +496,7 @@ impl<'a, T> IntoIterator for &'a Receiver<T> {
 
 /// What both ends have.
 macro_rules! end {
-    ($end:ident, $side:ident) => {
+    ($end:ident) => {
         impl<T> $end<T> {
             /// Closes the channel: nothing can be sent any more, what is queued can still be
             /// received. False: it was closed.
@@ -568,26 +533,14 @@ macro_rules! end {
             pub fn capacity(&self) -> Option<usize> {
                 on!(self.queue, queue => queue.capacity())
             }
-
-            /// The number of receivers.
-            #[must_use]
-            pub fn receiver_count(&self) -> usize {
-                on!(self.queue, queue => queue.ends(Side::Receivers))
-            }
-
-            /// The number of senders.
-            #[must_use]
-            pub fn sender_count(&self) -> usize {
-                on!(self.queue, queue => queue.ends(Side::Senders))
-            }
         }
 
         debug!(impl<T> $end<T>, self, queued = self.len(), closed = self.is_closed());
     };
 }
 
-end!(Sender, Senders);
-end!(Receiver, Receivers);
+end!(Sender);
+end!(Receiver);
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
@@ -650,29 +603,6 @@ impl<T> FusedStream for Receiver<T> {
         self.is_closed() && self.is_empty()
     }
 }
-
-impl<T> WeakSender<T> {
-    /// A sender, unless the channel is closed.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Sender<T>> {
-        let is_open = on!(self.queue, queue => queue.add_sender_if_open());
-        is_open.then(|| Sender {
-            queue: Arc::clone(&self.queue),
-            made: self.made,
-        })
-    }
-}
-
-impl<T> Clone for WeakSender<T> {
-    fn clone(&self) -> Self {
-        Self {
-            queue: Arc::clone(&self.queue),
-            made: self.made,
-        }
-    }
-}
-
-debug!(impl<T> WeakSender<T>, self);
 
 /// The channel is closed; contains the item.
 ///

@@ -443,14 +443,6 @@ impl<T> WaitingQueue<T> {
         self.back.lock().ends[side as usize] += 1;
     }
 
-    /// Counts one more sender, unless the queue is closed.
-    pub(super) fn add_sender_if_open(&self) -> bool {
-        let mut back = self.back.lock();
-        let is_open = !self.is_closed();
-        back.ends[Side::Senders as usize] += usize::from(is_open);
-        is_open
-    }
-
     /// An end on this side is dropped. What is queued goes with the last receiver.
     pub(super) fn remove_end(&self, side: Side) {
         let (mut front, mut back) = self.lock_both();
@@ -465,11 +457,6 @@ impl<T> WaitingQueue<T> {
         };
         self.close_locked((front, back));
         drop(unread);
-    }
-
-    /// How many ends this side has.
-    pub(super) fn ends(&self, side: Side) -> usize {
-        self.back.lock().ends[side as usize]
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -112,8 +112,6 @@ struct Member<T> {
     number: usize,
     /// Whether the group has cancelled it. If so, its `Cancelled` is not a failure.
     cancelled_by_group: bool,
-    /// Whether it was added as a future that is not a task.
-    is_polled: bool,
 }
 
 /// An event of the ready queue.
@@ -129,7 +127,7 @@ enum GroupEvent<T> {
 impl<T> Members<T> {
     /// Adds a member. If it had already ended, returns the owner's waker, to be woken without the
     /// lock.
-    fn add(&mut self, task: Task<T>, cancelled_by_group: bool, is_polled: bool) -> Option<Waker> {
+    fn add(&mut self, task: Task<T>, cancelled_by_group: bool) -> Option<Waker> {
         let entry = self.tasks.vacant_entry();
         let (key, number) = (entry.key(), self.added);
         self.added += 1;
@@ -137,7 +135,6 @@ impl<T> Members<T> {
             task,
             number,
             cancelled_by_group,
-            is_polled,
         });
         if member.task.register(self.ready.waker(key)) {
             return None;
@@ -470,41 +467,6 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Detaches all members; the group is then empty, and as usable as before. If one fails and the
-    /// failure is never taken, it is reported like that of any detached task. Futures that are not
-    /// tasks are dropped, because nothing would poll them.
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// let (sender, receiver) = std::sync::mpsc::channel();
-    /// let mut group = trefoil::TaskGroup::new();
-    /// group.add(pool.spawn(move || sender.send(7).unwrap()));
-    /// group.detach_all();
-    /// drop(group); // cancels nothing
-    /// assert_eq!(receiver.recv().unwrap(), 7);
-    /// ```
-    pub fn detach_all(&mut self) {
-        let mut members = self.shared.lock();
-        // A number in the old queue would be mistaken for that of a new member.
-        let ready = std::mem::take(&mut members.ready);
-        let waker_left = std::mem::replace(&mut self.ready, members.ready.shared());
-        let members_left = std::mem::take(&mut members.tasks);
-        members.refusals = None;
-        let collected = std::mem::take(&mut members.collected);
-        let polled = members.polled.take();
-        drop(members); // what follows calls user code
-        for (_, member) in members_left.iter().filter(|(_, member)| member.is_polled) {
-            member.task.cancel(); // so its failure is not reported
-        }
-        if let Some(polled) = polled {
-            polled.close();
-        }
-        for (_, member) in members_left {
-            member.task.detach();
-        }
-        drop((collected, ready, waker_left));
-    }
-
     /// Runs a member that no thread has begun on this thread, if it may. Returns true if it did.
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
@@ -556,7 +518,7 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     task.unregister(); // an earlier waker is dropped here, not under the lock
     let mut members = shared.lock();
     let to_cancel = members.cancelled.then(|| task.task_ref());
-    let ended = members.add(task, to_cancel.is_some(), false);
+    let ended = members.add(task, to_cancel.is_some());
     drop(members);
     if let Some(member) = to_cancel {
         member.cancel();
@@ -595,20 +557,13 @@ where
     let (entry, task) = cell::member(future, ToGroup(polled.clone()));
     let (id, member) = (task.id(), task.task_ref());
     let mut members = shared.lock();
-    let is_of_now = members
-        .polled
-        .as_ref()
-        .is_some_and(|now| Arc::ptr_eq(now, &polled));
     let is_cancelled = members.cancelled;
-    if is_of_now {
-        members.add(task, is_cancelled, true);
-    }
+    members.add(task, is_cancelled);
     drop(members);
-    if is_of_now && !is_cancelled {
-        polled.push(entry);
+    if is_cancelled {
+        member.cancel(); // the future is dropped here
     } else {
-        // All members were detached meanwhile, or none may continue: the future is dropped here.
-        member.cancel();
+        polled.push(entry);
     }
     id
 }

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 use crate::blocking_threads::PAUSE;
 #[cfg(feature = "event-loop")]
 pub(crate) use crate::blocking_threads::ask_again;
-pub(crate) use clock::{Clock, Held, end, later};
+pub(crate) use clock::{Clock, end, later};
 #[cfg(feature = "event-loop")]
 pub(crate) use helper_thread::wake_after;
 #[cfg(feature = "__descriptors")]

@@ -1,17 +1,15 @@
 //! Readers and writers with a buffer: lines of any length in pieces of any size, nothing lost when
 //! a future is dropped or fails.
 
-use std::future::Future;
-use std::io::{Error, ErrorKind, Result, SeekFrom};
+use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::io::{AsyncBufReadExt, Cursor};
 use futures::{StreamExt, TryStreamExt};
-use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use trefoil::io::UnixStream;
-use trefoil::io::fs::File;
 use trefoil::io::{BufReader, BufWriter, Lines};
 use trefoil::{run, yield_now};
 
@@ -294,39 +292,6 @@ fn other_crates_read_through_the_trait() {
 }
 
 #[test]
-fn a_seek_counts_from_what_was_taken() {
-    within_deadline(|| {
-        run(async {
-            let path =
-                std::env::temp_dir().join(format!("trefoil-given-up-seek-{}", std::process::id()));
-            let text: String = (0..10_000).map(|line| format!("{line:04}\n")).collect();
-            std::fs::write(&path, &text).unwrap();
-            let mut reader = BufReader::new(File::open(&path).await.unwrap());
-            std::fs::remove_file(&path).unwrap();
-            let mut line = String::new();
-            for (to, place, there) in [
-                (SeekFrom::Current(5), 5, "0001\n"),
-                (SeekFrom::Current(-10), 0, "0000\n"),
-                (SeekFrom::Start(40_000), 40_000, "8000\n"),
-                (SeekFrom::End(-5), 49_995, "9999\n"),
-                (SeekFrom::Current(-5), 49_995, "9999\n"),
-            ] {
-                assert_eq!(reader.seek(to).await.unwrap(), place);
-                line.clear();
-                reader.read_line(&mut line).await.unwrap();
-                assert_eq!(line, there);
-            }
-            reader.seek(SeekFrom::Start(5)).await.unwrap();
-            reader.fill_buf().await.unwrap();
-            assert!(reader.seek(SeekFrom::Current(-6)).await.is_err());
-            line.clear();
-            reader.read_line(&mut line).await.unwrap();
-            assert_eq!(line, "0001\n", "what was refused has changed nothing");
-        });
-    });
-}
-
-#[test]
 fn more_than_there_is_can_be_said_to_be_taken() {
     within_deadline(|| {
         run(async {
@@ -453,149 +418,6 @@ fn a_writer_that_takes_nothing_is_an_error() {
                 (ErrorKind::WriteZero, &b"ef"[..])
             );
         });
-    });
-}
-
-/// Has any number of zeros, and a position.
-struct Zeros(u64);
-
-impl AsyncRead for Zeros {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        into: &mut [u8],
-    ) -> Poll<Result<usize>> {
-        into.fill(0);
-        self.0 += into.len() as u64;
-        Poll::Ready(Ok(into.len()))
-    }
-}
-
-impl AsyncSeek for Zeros {
-    fn poll_seek(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: SeekFrom) -> Poll<Result<u64>> {
-        self.0 = match to {
-            SeekFrom::Start(place) => place,
-            SeekFrom::Current(by) => self.0.checked_add_signed(by).unwrap(),
-            SeekFrom::End(_) => unreachable!(),
-        };
-        Poll::Ready(Ok(self.0))
-    }
-}
-
-#[test]
-fn a_seek_too_far_back_is_refused_and_not_shortened() {
-    within_deadline(|| {
-        run(async {
-            let mut reader = BufReader::new(Zeros(0));
-            let begin = u64::MAX - 100_000;
-            reader.seek(SeekFrom::Start(begin)).await.unwrap();
-            reader.fill_buf().await.unwrap();
-            let error = reader.seek(SeekFrom::Current(i64::MIN)).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert_eq!(reader.seek(SeekFrom::Current(0)).await.unwrap(), begin);
-        });
-    });
-}
-
-/// Its bytes are their own offsets. Each seek is pending once, and has been made by then.
-struct Offsets {
-    at: u64,
-    running: Option<SeekFrom>,
-}
-
-impl AsyncRead for Offsets {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        into: &mut [u8],
-    ) -> Poll<Result<usize>> {
-        self.running = None;
-        for byte in &mut *into {
-            *byte = self.at as u8;
-            self.at += 1;
-        }
-        Poll::Ready(Ok(into.len()))
-    }
-}
-
-impl AsyncSeek for Offsets {
-    fn poll_seek(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: SeekFrom) -> Poll<Result<u64>> {
-        let there = match to {
-            SeekFrom::Start(place) => Some(place),
-            SeekFrom::Current(by) if self.running == Some(to) => {
-                self.running = None;
-                let fails = by < -900;
-                return Poll::Ready(match fails {
-                    true => Err(ErrorKind::InvalidInput.into()),
-                    false => Ok(self.at),
-                });
-            }
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(_) => unreachable!(),
-        };
-        self.at = there.unwrap_or(self.at);
-        self.running = Some(to);
-        Poll::Pending
-    }
-}
-
-/// A seek that was given up has been made as a whole, or not at all.
-#[test]
-fn a_seek_that_is_given_up_is_made_or_not() {
-    within_deadline(|| {
-        run(async {
-            for (by, then) in [(100, 104), (-4, 0), (-1000, 4)] {
-                for reads in [false, true] {
-                    let at = 0;
-                    let mut reader = BufReader::with_capacity(16, Offsets { at, running: None });
-                    reader.read_exact(&mut [0; 4]).await.unwrap();
-                    assert_eq!(reader.buffer().len(), 12);
-                    let mut seek = Box::pin(reader.seek(SeekFrom::Current(by)));
-                    assert!(poll_once(&mut seek).is_pending());
-                    drop(seek);
-                    if !reads {
-                        let mut seek = Box::pin(reader.seek(SeekFrom::Current(0)));
-                        let here = std::future::poll_fn(|cx| {
-                            cx.waker().wake_by_ref();
-                            seek.as_mut().poll(cx)
-                        });
-                        assert_eq!(here.await.unwrap(), then, "{by}");
-                    }
-                    // (A seek that fails unseen loses the buffered bytes.)
-                    let next = if reads && by == -1000 { 16 } else { then };
-                    let mut byte = [0];
-                    reader.read_exact(&mut byte).await.unwrap();
-                    assert_eq!(byte, [next as u8], "{by}, {reads}");
-                }
-            }
-        });
-    });
-}
-
-/// The same of a file, whose seek runs on another thread meanwhile.
-#[test]
-fn a_seek_of_a_file_that_is_given_up_is_made_or_not() {
-    within_deadline(|| {
-        let name = format!("trefoil-seek-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, (0..=255).collect::<Vec<u8>>()).unwrap();
-        run(async {
-            for round in 0..50 {
-                let file = File::open(&path).await.unwrap();
-                let mut reader = BufReader::with_capacity(16, file);
-                reader.read_exact(&mut [0; 4]).await.unwrap();
-                let _ = poll_once(&mut Box::pin(reader.seek(SeekFrom::Current(100))));
-                if round % 2 == 0 {
-                    std::thread::yield_now();
-                }
-                let here = reader.seek(SeekFrom::Current(0)).await.unwrap();
-                assert!(matches!(here, 4 | 104), "{here}");
-                let mut byte = [0];
-                reader.read_exact(&mut byte).await.unwrap();
-                assert_eq!(u64::from(byte[0]), here);
-            }
-        });
-        std::fs::remove_file(&path).unwrap();
     });
 }
 

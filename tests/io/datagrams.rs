@@ -1,11 +1,9 @@
 //! UDP and Unix datagrams: lengths, errors that come late, full queues, dropped waits.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use trefoil::io::{UdpSocket, UnixDatagram};
 use trefoil::time::timeout;
 use trefoil::{run, spawn, yield_now};
@@ -193,71 +191,6 @@ fn a_datagram_to_a_peer_that_is_gone_is_an_error() {
             let (near, far) = UnixDatagram::pair().unwrap();
             drop(far);
             assert!(near.send(b"x").await.is_err());
-        });
-    });
-}
-
-/// Over the loopback interface, for a group of this process alone. Linux knows IPv4's groups there
-/// without any set-up; where its kernel has none, this says so.
-#[test]
-#[expect(clippy::print_stdout, reason = "it says why it is skipped")]
-fn a_group_gets_what_is_sent_to_it_until_it_is_left() {
-    within_deadline(|| {
-        run(async {
-            let [.., high, low] = std::process::id().to_be_bytes();
-            let (group, on) = (Ipv4Addr::new(239, 255, high, low), Ipv4Addr::LOCALHOST);
-            let far = UdpSocket::bind("0.0.0.0:0").await.unwrap();
-            match far.join_multicast_v4(group, on) {
-                Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
-                    return println!("no multicast on this system: {error}");
-                }
-                joined => joined.unwrap(),
-            }
-            let twice = far.join_multicast_v4(group, on).unwrap_err();
-            assert_eq!(twice.kind(), ErrorKind::AddrInUse);
-            let (near, port) = (udp().await, far.local_addr().unwrap().port());
-            let mut buffer = [0; 8];
-            near.send_to(b"to all", (group, port)).await.unwrap();
-            let (count, from) = timeout(LONG, far.recv_from(&mut buffer))
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!((count, from), (6, near.local_addr().unwrap()));
-            far.leave_multicast_v4(group, on).unwrap();
-            assert!(far.leave_multicast_v4(group, on).is_err());
-            // What is sent now comes in order, and the first of it to nobody.
-            near.send_to(b"late", (group, port)).await.unwrap();
-            near.send_to(b"to one", (on, port)).await.unwrap();
-            let received = timeout(LONG, far.recv(&mut buffer)).await.unwrap();
-            assert_eq!((received.unwrap(), &buffer[..6]), (6, &b"to one"[..]));
-
-            near.set_multicast_ttl_v4(4).unwrap();
-            near.set_multicast_loop_v4(false).unwrap();
-            assert_eq!(sockopt::ip_multicast_ttl(&near).unwrap(), 4);
-            assert!(!sockopt::ip_multicast_loop(&near).unwrap());
-        });
-    });
-}
-
-/// IPv6 has no route to a group over the loopback interface: nothing is sent here, but the kernel
-/// knows who has joined.
-#[test]
-#[expect(clippy::print_stdout, reason = "it says why it is skipped")]
-fn a_group_of_ipv6_is_joined_and_left() {
-    within_deadline(|| {
-        run(async {
-            let group = Ipv6Addr::new(0xff11, 0, 0, 0, 0, 0, 0, 0x77);
-            let socket = match UdpSocket::bind("[::]:0").await {
-                Err(error) => return println!("no IPv6 on this system: {error}"),
-                Ok(socket) => socket,
-            };
-            socket.join_multicast_v6(group, 1).unwrap();
-            let twice = socket.join_multicast_v6(group, 1).unwrap_err();
-            assert_eq!(twice.kind(), ErrorKind::AddrInUse);
-            socket.leave_multicast_v6(group, 1).unwrap();
-            assert!(socket.leave_multicast_v6(group, 1).is_err());
-            socket.set_multicast_loop_v6(false).unwrap();
-            assert!(!sockopt::ipv6_multicast_loop(&socket).unwrap());
         });
     });
 }

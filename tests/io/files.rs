@@ -622,56 +622,6 @@ fn an_end_that_was_found_before_does_not_answer_a_later_read() {
     });
 }
 
-/// Reads and writes of whole blocks work, whatever the alignment of the caller's memory; others
-/// fail with an error that names the flag.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_file_without_the_cache_of_the_system_moves_whole_blocks() {
-    use std::os::unix::fs::OpenOptionsExt;
-    const BLOCK: usize = 4096;
-    within_deadline(|| {
-        let place = Place::new("direct");
-        run(async {
-            let path = place.at("file");
-            let mut options = std::fs::OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .custom_flags(libc::O_DIRECT);
-            let Ok(file) = options.open(&path) else {
-                return; // this file system has no such files
-            };
-            let mut file = File::from(file);
-            let bytes: Vec<u8> = (0..3 * BLOCK + 1).map(|at| (at % 251) as u8).collect();
-            for start in [0, 1] {
-                file.rewind().await.unwrap();
-                let blocks = &bytes[start..start + 3 * BLOCK];
-                file.write_all(blocks).await.unwrap();
-                assert_eq!(std::fs::read(&path).unwrap(), blocks);
-                file.rewind().await.unwrap();
-                let mut back = vec![0; 2 * BLOCK + start];
-                file.read_exact(&mut back[start..]).await.unwrap();
-                assert_eq!(back[start..], blocks[..2 * BLOCK]);
-                // A read that was given up is put back, as in every file.
-                let read = poll_once(&mut Box::pin(file.read(&mut back[..BLOCK])));
-                if read.is_pending() {
-                    assert_eq!(file.read(&mut back[..BLOCK]).await.unwrap(), BLOCK);
-                }
-            }
-            file.rewind().await.unwrap();
-            let errors = [
-                file.write(&bytes[..100]).await.err(),
-                file.read(&mut [0; 100]).await.err(),
-            ];
-            for error in errors.into_iter().flatten() {
-                assert_eq!(error.kind(), ErrorKind::InvalidInput);
-                assert!(error.to_string().contains("O_DIRECT"), "{error}");
-            }
-        });
-    });
-}
-
 /// Entries that are not fetched for want of a thread are asked for again, and the end is not
 /// reported before them.
 #[cfg(target_os = "linux")]

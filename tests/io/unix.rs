@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::{AsyncReadExt, AsyncWriteExt};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use trefoil::io::{TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
 use trefoil::time::timeout;
@@ -175,15 +176,17 @@ fn halves_of_both_kinds_of_stream() {
             assert_eq!(bytes, expected);
 
             let (near, far) = UnixStream::pair().unwrap();
-            let (reader, writer) = near.into_split();
+            let (reader, mut writer) = near.into_split();
             drop(reader);
             writer.write_all(b"abc").await.unwrap();
             let slices = [IoSlice::new(b"d"), IoSlice::new(b""), IoSlice::new(b"ef")];
-            assert_eq!(writer.write_vectored(&slices).await.unwrap(), 3);
+            let written = AsyncWriteExt::write_vectored(&mut writer, &slices).await;
+            assert_eq!(written.unwrap(), 3);
             drop(writer);
             let (mut one, mut two) = ([0; 4], [0; 4]);
             let buffers = &mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
-            assert_eq!(far.read_vectored(buffers).await.unwrap(), 6);
+            let read = AsyncReadExt::read_vectored(&mut &far, buffers).await;
+            assert_eq!(read.unwrap(), 6);
             assert_eq!((&one, &two[..2]), (b"abcd", &b"ef"[..]));
             assert_eq!(far.read(&mut [0; 4]).await.unwrap(), 0);
         });

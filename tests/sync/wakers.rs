@@ -208,7 +208,7 @@ fn a_waker_may_use_what_it_waits_for() {
             assert!(used.len() <= 1 && !other.is_closed());
             _ = other.try_recv();
             begin(other.recv());
-            drop(used.downgrade().upgrade());
+            drop(used.clone());
         };
         may_use(|| receiver.recv(), uses, || sender.try_send(1).unwrap());
 

@@ -142,63 +142,6 @@ fn try_next_takes_what_has_ended_and_waits_for_nothing() {
 }
 
 #[test]
-fn detached_members_go_on_and_the_group_takes_new_ones() {
-    within_deadline(|| {
-        let mut group = TaskGroup::new();
-        let handle = group.handle();
-        let (completer, task) = Completer::new();
-        group.add(task);
-        group.add(Task::ready(1)); // its number is in the queue
-        group.detach_all();
-        assert!(group.is_empty() && !completer.is_cancelled());
-
-        // The numbers of former members mean nothing for new ones.
-        let (first, task) = Completer::new();
-        handle.add(task);
-        let (second, task) = Completer::new();
-        group.add(task);
-        completer.complete(Ok(2));
-        assert!(group.try_next().is_none());
-        let completing = thread::spawn(move || {
-            second.complete(Ok(4));
-            first.complete(Ok(3));
-        });
-        assert_eq!(group.try_join_all().join().unwrap(), [3, 4]);
-        completing.join().unwrap();
-    });
-}
-
-#[test]
-fn what_a_dropped_join_has_collected_goes_when_all_are_detached() {
-    let value = Arc::new(());
-    let mut group = TaskGroup::new();
-    group.add(Task::ready(value.clone()));
-    let (_never, task) = Completer::new();
-    group.add(task);
-    assert!(poll(group.try_join_all()).is_pending());
-    assert_eq!(Arc::strong_count(&value), 2);
-    group.detach_all();
-    assert_eq!(Arc::strong_count(&value), 1);
-    assert!(matches!(poll(group.try_join_all()), Poll::Ready(Ok(values)) if values.is_empty()));
-}
-
-#[test]
-fn detached_failures_are_told() {
-    alone("group::detached_failures_are_told", "", || {
-        let (tell, told) = std::sync::mpsc::channel();
-        trefoil::on_unobserved(move |report| tell.send(report.id()).unwrap());
-        let mut group = TaskGroup::<u8>::new();
-        let (failing, task) = Completer::new();
-        let failed = group.add(task);
-        let (_never, task) = Completer::new();
-        group.add(task);
-        failing.complete(Err(TaskError::timed_out()));
-        group.detach_all();
-        assert_eq!(told.recv().unwrap(), failed);
-    });
-}
-
-#[test]
 fn cancel_and_drop_cancel_what_is_left() {
     let (completer, task) = Completer::<u8>::new();
     let mut group = TaskGroup::new();

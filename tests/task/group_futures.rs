@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::deadline::{alone, within_deadline};
+use crate::deadline::within_deadline;
 use trefoil::{Completer, Task, TaskError, TaskGroup, ThreadPool, join_all, timeout, try_join_all};
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -219,29 +219,4 @@ fn members_add_members_and_try_next_polls() {
         assert!(matches!(group.try_next(), Some((_, Ok(2)))));
         assert!(group.try_next().is_none());
     });
-}
-
-#[test]
-fn detaching_all_drops_futures_and_tells_nothing() {
-    alone(
-        "group_futures::detaching_all_drops_futures_and_tells_nothing",
-        "",
-        || {
-            let (tell, told) = mpsc::channel();
-            let hook = tell.clone();
-            trefoil::on_unobserved(move |_| _ = hook.send("a failure"));
-            let mut group = TaskGroup::new();
-            let says = Says(tell, "a future");
-            group.add_future(async move {
-                let _says = says;
-                pending::<u64>().await
-            });
-            assert!(poll(group.next()).is_pending());
-            group.detach_all();
-            assert_eq!(told.try_recv(), Ok("a future"));
-            assert!(told.try_recv().is_err());
-            group.add_future(async { 5 });
-            assert_eq!(group.try_join_all().join().unwrap(), [5]);
-        },
-    );
 }

@@ -97,13 +97,6 @@ fn a_dropped_wait_cancels_what_is_tied() {
             .join_timeout(std::time::Duration::ZERO)
             .unwrap_err();
         assert_eq!(both(ends), [true; 2]);
-        let (ends, tasks) = two::<CancelOnDrop<u8>>();
-        let mut group = TaskGroup::new();
-        for task in tasks {
-            group.add(task);
-        }
-        group.detach_all();
-        assert_eq!(both(ends), [false; 2]);
         // A wait that is refused on a loop's thread drops them, too.
         let (ends, tasks) = two::<CancelOnDrop<u8>>();
         trefoil::run(async {

@@ -1,17 +1,15 @@
 //! Tasks under hostile use: user code that panics, re-enters, drops and cancels at the worst
 //! moment. Everything here has a deadline.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
-#![allow(unsafe_code)] // a waker whose clone runs code
 
 use crate::deadline;
 
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -175,50 +173,6 @@ fn user_code_that_a_group_runs_may_use_the_group() {
         );
         completer.complete(Ok(1));
         assert!(next.join().is_some());
-    });
-}
-
-/// A waker that ends a task when it is cloned, and adds to the group when it is dropped at last.
-struct EndsWhenCloned(
-    Mutex<Option<Completer<u8>>>,
-    #[expect(dead_code)] OnDropSync,
-);
-
-static ENDS_WHEN_CLONED: RawWakerVTable = RawWakerVTable::new(
-    |data| {
-        let data = data.cast::<EndsWhenCloned>();
-        // SAFETY: a waker of this table has a share, which is only lent here.
-        let this = ManuallyDrop::new(unsafe { Arc::from_raw(data) });
-        if let Some(completer) = this.0.lock().unwrap().take() {
-            completer.complete(Ok(1));
-        }
-        RawWaker::new(Arc::into_raw(Arc::clone(&this)).cast(), &ENDS_WHEN_CLONED)
-    },
-    // SAFETY: a waker of this table has a share, which it gives up.
-    |data| drop(unsafe { Arc::from_raw(data.cast::<EndsWhenCloned>()) }),
-    |_| (),
-    // SAFETY: as above.
-    |data| drop(unsafe { Arc::from_raw(data.cast::<EndsWhenCloned>()) }),
-);
-
-#[test]
-fn the_last_waker_of_a_group_that_is_detached_may_use_the_group() {
-    within_deadline(|| {
-        let mut group = TaskGroup::new();
-        let (completer, task) = Completer::new();
-        group.add(task);
-        let data = EndsWhenCloned(Mutex::new(Some(completer)), OnDropSync(group.handle()));
-        let data = Arc::into_raw(Arc::new(data)).cast();
-        // SAFETY: the share is the waker's, and the table's functions keep to the contract.
-        let consumer = unsafe { Waker::new(data, &ENDS_WHEN_CLONED) };
-        // The task ends while the waker is registered, so the group keeps the waker.
-        assert!(matches!(
-            poll(&mut group.next(), &consumer),
-            Poll::Ready(Some(_))
-        ));
-        drop(consumer);
-        group.detach_all();
-        assert_eq!(group.len(), 1, "it has added");
     });
 }
 

@@ -58,10 +58,10 @@
 //! ([`Error::TooMany`]).
 //!
 //! # Format
-//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice (or
-//! in more than 8 arrays of a usual length) as a byte string, their memory in little-endian order;
-//! then a description: a tag for each value, and the names of fields and variants. The last four
-//! bytes have the description's length; their highest bit says that the description must be used.
+//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice as a
+//! byte string, their memory in little-endian order; then a description: a tag for each value, and
+//! the names of fields and variants. The last four bytes have the description's length; their
+//! highest bit says that the description must be used.
 //!
 //! The data is read without the description only if a value cannot be read with it and nothing was
 //! left out, which is so for types that are written as one thing and read as another.
@@ -71,7 +71,6 @@
 //!
 //! The description has:
 //! - Numbers in one piece (bytes, if there are any; others, if there are many): the tag of each.
-//!   Arrays of numbers in one piece: the tag of each number, and how many an array has.
 //! - Another sequence, a tuple or a map: runs of parts with equal descriptions, each run as that
 //!   description and the number of parts; then `End`. (A million tuples of two numbers take a few
 //!   bytes.)
@@ -92,7 +91,6 @@
 struct Readme;
 
 mod limit;
-mod raw_arrays;
 mod raw_numbers;
 mod reader;
 mod undescribed;
@@ -160,15 +158,13 @@ impl Tag {
     const UNIT_VARIANT: Self = Self(24);
     const VARIANT: Self = Self(25);
     const NUMBERS: Self = Self(26);
-    const ARRAYS: Self = Self(27);
 
     /// The tag with this number.
     fn of(number: u8) -> Option<Self> {
-        (number <= Self::ARRAYS.0).then_some(Self(number))
+        (number <= Self::NUMBERS.0).then_some(Self(number))
     }
 
-    /// How many bytes of memory such a number takes, if it may be one of [`NUMBERS`](Self::NUMBERS)
-    /// or in one of [`ARRAYS`](Self::ARRAYS).
+    /// How many bytes of memory such a number takes, if it may be one of [`NUMBERS`](Self::NUMBERS).
     #[inline(always)]
     fn width(self) -> Option<usize> {
         match self {
@@ -408,7 +404,7 @@ mod tests {
     #[test]
     fn each_number_of_a_tag_has_one() {
         let tags = (0..=u8::MAX).map_while(Tag::of);
-        assert_eq!(tags.last(), Some(Tag::ARRAYS));
+        assert_eq!(tags.last(), Some(Tag::NUMBERS));
         assert_eq!(Tag::of(u8::MAX), None);
     }
 }

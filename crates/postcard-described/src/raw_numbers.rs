@@ -6,8 +6,8 @@
 //! compile time.
 //!
 //! - **E1** Types with one [`typeid::of`] differ in nothing but lifetimes.
-//! - **E2** [`Number`] is implemented here alone: for numbers of the language, and arrays of them,
-//!   which have no padding, and for which every pattern of bits is a value.
+//! - **E2** [`Number`] is implemented here alone: for numbers of the language, which have no
+//!   padding, and for which every pattern of bits is a value.
 //!
 //! Tests: below; `crates/postcard-described/tests/values.rs`.
 #![allow(unsafe_code)]
@@ -24,11 +24,9 @@ use serde::forward_to_deserialize_any;
 use super::Tag;
 
 /// Whether this machine's memory has the order of bytes that the encoding has.
-pub(crate) const IS_ALIKE: bool = cfg!(target_endian = "little");
+const IS_ALIKE: bool = cfg!(target_endian = "little");
 
-pub(crate) trait Number: Copy + 'static {}
-
-impl<N: Number, const LENGTH: usize> Number for [N; LENGTH] {}
+trait Number: Copy + 'static {}
 
 macro_rules! numbers {
     ($($tag:ident: $number:ty),*) => {
@@ -92,13 +90,13 @@ fn elements<I: Iterator, N: Number>(items: &I) -> Option<&[N]> {
     Some(numbers.as_slice())
 }
 
-pub(crate) fn bytes_of<N: Number>(numbers: &[N]) -> &[u8] {
+fn bytes_of<N: Number>(numbers: &[N]) -> &[u8] {
     // SAFETY: E2: initialised, without padding, and borrowed from `numbers`.
     unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 /// The numbers with this memory; `None`: it is not a whole number of them.
-pub(crate) fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
+fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
     if !memory.len().is_multiple_of(size_of::<N>()) {
         return None;
     }
@@ -123,7 +121,7 @@ fn reads_vectors<'de, V: Visitor<'de>, N: Number + Deserialize<'de>>() -> bool {
 
 /// The id of the visitor with which serde reads a vector of these.
 #[inline]
-pub(crate) fn visitor_of<'de, N: Deserialize<'de>>() -> Option<TypeId> {
+fn visitor_of<'de, N: Deserialize<'de>>() -> Option<TypeId> {
     Vec::<N>::deserialize(Asking).err()?.0
 }
 

@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_arrays, raw_numbers};
+use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_numbers};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -220,19 +220,14 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
     }
 
     /// Numbers, or arrays of them, that were written as their memory.
-    fn numbers(&mut self, are_arrays: bool) -> Result<Numbers<'de>> {
+    fn numbers(&mut self) -> Result<Numbers<'de>> {
         let tag = self.tag()?;
-        let length = are_arrays.then(|| self.number()).transpose()?;
         let memory: &[u8] = self.get()?;
         let width = tag.width().ok_or(postcard::Error::DeserializeBadEnum)?;
-        let width = width.checked_mul(length.unwrap_or(1));
-        let width = width.filter(|width| *width > 0 && memory.len().is_multiple_of(*width));
-        Ok(Numbers {
-            tag,
-            width: width.ok_or(postcard::Error::DeserializeBadEncoding)?,
-            length,
-            memory,
-        })
+        if !memory.len().is_multiple_of(width) {
+            return Err(Error::Codec(postcard::Error::DeserializeBadEncoding));
+        }
+        Ok(Numbers { tag, width, memory })
     }
 
     fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -304,8 +299,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                 reader.sequence(count, visitor)
             }
             Tag::TUPLE => reader.sequence(0, visitor),
-            Tag::NUMBERS => reader.numbers(false)?.visit(visitor),
-            Tag::ARRAYS => reader.numbers(true)?.visit(visitor),
+            Tag::NUMBERS => reader.numbers()?.visit(visitor),
             Tag::MAP => reader.map(visitor),
             Tag::STRUCT => {
                 let mut fields = Fields(reader, false);
@@ -418,14 +412,9 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.tag {
-            Some(tag @ (Tag::NUMBERS | Tag::ARRAYS)) => {
-                let numbers = self.reader.numbers(tag == Tag::ARRAYS)?;
-                let (tag, memory) = (numbers.tag, numbers.memory);
-                let vector = match numbers.length {
-                    None => raw_numbers::vector::<V>(tag, memory),
-                    Some(length) => raw_arrays::vector::<V>(tag, length, memory),
-                };
-                match vector {
+            Some(Tag::NUMBERS) => {
+                let numbers = self.reader.numbers()?;
+                match raw_numbers::vector::<V>(numbers.tag, numbers.memory) {
                     Some(vector) => Ok(vector),
                     None => numbers.visit(visitor),
                 }
@@ -742,13 +731,11 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Parts<'_, 'de, F, L
     }
 }
 
-/// Numbers, or arrays of them, that were written as their memory: what is left of them.
+/// Numbers that were written as their memory: what is left of them.
 struct Numbers<'de> {
     tag: Tag,
     /// How many bytes of memory one of them takes.
     width: usize,
-    /// How many numbers each array has.
-    length: Option<usize>,
     memory: &'de [u8],
 }
 
@@ -770,14 +757,13 @@ impl<'de> SeqAccess<'de> for Numbers<'de> {
             return Ok(None);
         };
         self.memory = rest;
-        let (tag, length, levels) = (self.tag, self.length, LEVELS);
-        seed.deserialize(Number {
+        let (tag, levels) = (self.tag, LEVELS);
+        let number = Number {
             tag,
-            length,
             memory,
             levels,
-        })
-        .map(Some)
+        };
+        seed.deserialize(number).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -789,10 +775,9 @@ impl<'de> SeqAccess<'de> for Numbers<'de> {
 /// recurse forever.
 const LEVELS: u8 = 64;
 
-/// One of them: a number, or an array.
+/// One of them.
 struct Number<'de> {
     tag: Tag,
-    length: Option<usize>,
     memory: &'de [u8],
     levels: u8,
 }
@@ -808,17 +793,6 @@ impl<'de> Deserializer<'de> for Number<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if let Some(length) = self.length {
-            let Self { tag, memory, .. } = self;
-            let (width, length) = (memory.len() / length, None);
-            return Numbers {
-                tag,
-                width,
-                length,
-                memory,
-            }
-            .visit(visitor);
-        }
         macro_rules! visit {
             ($($tag:ident: $number:ty, $visit:expr;)*) => {
                 match self.tag {
@@ -862,18 +836,14 @@ impl<'de> Deserializer<'de> for Number<'de> {
 
     fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.memory.first_chunk() {
-            Some(bytes) if (self.tag, self.length) == (Tag::U128, None) => {
-                visitor.visit_u128(u128::from_le_bytes(*bytes))
-            }
+            Some(bytes) if self.tag == Tag::U128 => visitor.visit_u128(u128::from_le_bytes(*bytes)),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.memory.first_chunk() {
-            Some(bytes) if (self.tag, self.length) == (Tag::I128, None) => {
-                visitor.visit_i128(i128::from_le_bytes(*bytes))
-            }
+            Some(bytes) if self.tag == Tag::I128 => visitor.visit_i128(i128::from_le_bytes(*bytes)),
             _ => self.deserialize_any(visitor),
         }
     }

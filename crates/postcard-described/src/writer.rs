@@ -6,9 +6,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::{
-    Description, Error, FEW, Limit, MANY, MUST, NAMES, Tag, is_built_in, raw_arrays, raw_numbers,
-};
+use super::{Description, Error, FEW, Limit, MANY, MUST, NAMES, Tag, is_built_in, raw_numbers};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -283,15 +281,6 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
             return Ok(items.try_for_each(|item| item.serialize(&mut self.data))?);
         }
         let alike = count.filter(|count| *count > FEW && is_built_in::<I::Item>());
-        if alike.is_some()
-            && let Some((tag, length, memory)) = raw_arrays::memory(&items, MANY)
-        {
-            self.tag(Tag::ARRAYS)?;
-            self.description.push(tag.0);
-            number(length, self.description);
-            self.must = MUST;
-            return Ok(self.data.serialize_bytes(memory)?);
-        }
         let mut parts = self.serialize_seq(count)?;
         // Of parts that have one description whatever their value is, only the first is described.
         if let Some(count) = alike

@@ -628,7 +628,7 @@ fn vectors_of_arrays_travel_in_every_place() {
     numbers_in_all_places(|n| [-(n as i128), 7]);
     numbers_in_all_places(|n| [n as f32 / 4.0, 0.5, 1.0]);
     numbers_in_all_places(|n| [-(n as f64) / 8.0; 16]);
-    numbers_in_all_places(|n| [[n as u32, 1], [2, 3]]); // one by one
+    numbers_in_all_places(|n| [[n as u32, 1], [2, 3]]);
     // As other types that look like them.
     let all = vec![[1_u32, 2, 3]; 100];
     assert_eq!(read::<Vec<(u32, u64, i8)>>(&all).unwrap(), [(1, 2, 3); 100]);
@@ -675,8 +675,6 @@ fn many_numbers_take_their_memory() {
         to_vec(&Some((numbers, 7_u8))).unwrap().len() - 8 * count
     };
     assert_eq!((length(65), length(10_000)), (16, 17));
-    let wide = to_vec(&Some((vec![[u128::MAX; 3]; 100], 7_u8))).unwrap();
-    assert_eq!(wide.len() - 4800, 17);
     let small = vec![1_u64; 64];
     assert!(to_vec(&small).unwrap().len() < 80);
     // A number that does not fit is an error, as elsewhere.

@@ -17,7 +17,6 @@ use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
 use super::Local;
 use crate::events;
 use crate::events::{READ, WRITE};
-use crate::sys::poller::Reports;
 use crate::task::panic::contain;
 
 impl Local {
@@ -47,23 +46,6 @@ impl Local {
             Some(Asked::Wait) => {}
         }
         self.wait_for_event(key, direction, number, cx);
-        Poll::Pending
-    }
-
-    /// `Ready` with those of the reports that are `wanted`, if there is one. Otherwise the task is
-    /// registered under `number`.
-    pub(crate) fn poll_reports(
-        &self,
-        key: SourceKey,
-        wanted: Reports,
-        number: u64,
-        cx: &Context<'_>,
-    ) -> Poll<Reports> {
-        let taken = self.with_half(key, Direction::Read, |half| half.take_reports(wanted));
-        match taken {
-            Some(taken) if taken != Reports::default() => return Poll::Ready(taken),
-            _ => self.wait_for_event(key, Direction::Read, number, cx),
-        }
         Poll::Pending
     }
 

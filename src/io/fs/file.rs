@@ -65,9 +65,8 @@ const LARGEST_CALL_BYTES: usize = 1024 * 1024;
 /// until something comes, and further calls wait for it. [`AsyncFd`](crate::io::AsyncFd) has no
 /// such limit.
 ///
-/// **`O_DIRECT`** (`custom_flags`) works: the memory is aligned here. The position and the length
-/// of each read and write must be multiples of the device's block (512 or 4096 bytes), or they fail
-/// with an error that says so. So `read_to_end` may fail, if the file's length is no such multiple.
+/// A file with **`O_DIRECT`** needs aligned memory: use `std::fs::File` in
+/// [`spawn_blocking`](crate::spawn_blocking).
 ///
 /// ```
 /// use std::io::SeekFrom;

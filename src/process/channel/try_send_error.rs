@@ -2,7 +2,6 @@
 //!
 //! Tests: `tests/process/channel.rs`.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::task::TaskError;
@@ -28,16 +27,19 @@ use crate::task::TaskError;
 /// assert_eq!(refused.into_inner(), "third");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
     /// There is no room now. As a [`TaskError`]: [`WouldBlock`](TaskError::WouldBlock).
+    #[error("the channel is full")]
     Full(T),
     /// All receivers are gone. As a [`TaskError`]: [`Closed`](TaskError::Closed).
+    #[error("all receivers of the channel are gone")]
     Closed(T),
     /// The item cannot be encoded, or there is no memory for it: [`Codec`](TaskError::Codec), or
     /// the panic of its `Serialize`.
-    Unsendable(T, TaskError),
+    #[error("{1}")]
+    Unsendable(T, #[source] TaskError),
 }
 
 impl<T> TrySendError<T> {
@@ -78,25 +80,6 @@ impl<T> fmt::Debug for TrySendError<T> {
             Self::Full(_) => f.write_str("Full(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
             Self::Unsendable(_, error) => write!(f, "Unsendable(.., {error:?})"),
-        }
-    }
-}
-
-impl<T> fmt::Display for TrySendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("the channel is full"),
-            Self::Closed(_) => f.write_str("all receivers of the channel are gone"),
-            Self::Unsendable(_, error) => error.fmt(f),
-        }
-    }
-}
-
-impl<T> Error for TrySendError<T> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unsendable(_, error) => Some(error),
-            _ => None,
         }
     }
 }

@@ -5,11 +5,11 @@
 //! left must be equal. The writers must hand on the same bytes in the end.
 #![cfg(not(loom))]
 
-use std::io::{self, BufRead, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Cursor, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::io::{AsyncRead, AsyncSeek, AsyncWrite};
+use futures::io::{AsyncRead, AsyncWrite};
 use proptest::prelude::*;
 use trefoil::io::{BufReader, BufWriter};
 
@@ -60,12 +60,6 @@ impl Write for Pieces {
     }
 }
 
-impl Seek for Pieces {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes.seek(to)
-    }
-}
-
 impl AsyncRead for Pieces {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -102,16 +96,6 @@ impl AsyncWrite for Pieces {
     }
 }
 
-impl AsyncSeek for Pieces {
-    fn poll_seek(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        to: SeekFrom,
-    ) -> Poll<io::Result<u64>> {
-        Poll::Ready(self.bytes.seek(to))
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Exact(usize),
@@ -119,8 +103,6 @@ enum Step {
     Line,
     /// Looks at what is buffered, and takes one byte. (How much is buffered is no promise.)
     Consume,
-    Start(u64),
-    Forward(i64),
     Text,
     Rest,
 }
@@ -156,14 +138,6 @@ async fn here(source: Pieces, capacity: usize, steps: &[Step]) -> Vec<Outcome> {
                 let result = result.map(|buffer| buffer.len().min(1));
                 reader.consume(*result.as_ref().unwrap_or(&0));
                 outcome(result, bytes, |n| n)
-            }
-            Step::Start(to) => {
-                let result = reader.seek(SeekFrom::Start(to)).await;
-                outcome(result, bytes, |at| at as usize)
-            }
-            Step::Forward(by) => {
-                let result = reader.seek(SeekFrom::Current(by)).await;
-                outcome(result, bytes, |at| at as usize)
             }
             Step::Text => {
                 let result = reader.read_to_string(&mut text).await;
@@ -207,14 +181,6 @@ fn std(source: Pieces, capacity: usize, steps: &[Step]) -> Vec<Outcome> {
                 reader.consume(*result.as_ref().unwrap_or(&0));
                 outcome(result, bytes, |n| n)
             }
-            Step::Start(to) => {
-                let result = reader.seek(SeekFrom::Start(to));
-                outcome(result, bytes, |at| at as usize)
-            }
-            Step::Forward(by) => {
-                let result = reader.seek(SeekFrom::Current(by));
-                outcome(result, bytes, |at| at as usize)
-            }
             Step::Text => {
                 let result = reader.read_to_string(&mut text);
                 outcome(result, text.into_bytes(), |n| n)
@@ -256,8 +222,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => prop_oneof![Just(b'a'), Just(b'\n'), any::<u8>()].prop_map(Step::Until),
         4 => Just(Step::Line),
         2 => Just(Step::Consume),
-        1 => (0_u64..150).prop_map(Step::Start),
-        1 => (-30_i64..30).prop_map(Step::Forward),
         1 => Just(Step::Text),
         1 => Just(Step::Rest),
     ];

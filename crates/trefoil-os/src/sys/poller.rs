@@ -55,15 +55,6 @@ impl Readiness {
     }
 }
 
-/// What an event reports besides data, room and ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reports {
-    /// Urgent data, or whatever else the source means by a priority.
-    pub priority: bool,
-    /// An error, or an entry of an error queue.
-    pub error: bool,
-}
-
 /// One set of watched descriptors, for any thread.
 #[derive(Debug)]
 pub struct Poller {
@@ -146,19 +137,15 @@ impl PollerWait {
         }
     }
 
-    /// The events of the last wait: the token, the readiness to read and to write, and the rest.
+    /// The events of the last wait: the token, and the readiness to read and to write.
     #[inline]
-    pub fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2], Reports)> {
+    pub fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2])> {
         self.found.iter().map(|event| {
             let failed = event.is_error();
             let no_read_edge = event.is_read_closed() || event.is_priority() || failed;
             let read = Readiness::new(event.is_readable(), no_read_edge);
             let write = Readiness::new(event.is_writable(), event.is_write_closed() || failed);
-            let reports = Reports {
-                priority: event.is_priority(),
-                error: failed,
-            };
-            (event.token().0, [read, write], reports)
+            (event.token().0, [read, write])
         })
     }
 }
@@ -179,8 +166,7 @@ mod tests {
         wait.wait(Some(Duration::ZERO)).unwrap();
         let writable: Vec<_> = wait.events().collect();
         let write = Readiness::new(true, false);
-        let reports = Reports::default();
-        assert_eq!(writable, [(7, [Readiness::default(), write], reports)]);
+        assert_eq!(writable, [(7, [Readiness::default(), write])]);
 
         for (pause, least) in [(300, 300), (2_300, 2_000)] {
             let start = Instant::now();
@@ -192,7 +178,7 @@ mod tests {
 
         near.write_all(b"x").unwrap();
         wait.wait(None).unwrap();
-        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _], _)| read);
+        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _])| read);
         assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
         // An event also ends a wait whose last part is waited for exactly.
@@ -202,7 +188,7 @@ mod tests {
         for timeout in [None, Some(Duration::MAX)] {
             poller.wake();
             wait.wait(timeout).unwrap();
-            let token = wait.events().next().map(|(token, ..)| token);
+            let token = wait.events().next().map(|(token, _)| token);
             assert_eq!(token, Some(WAKE_TOKEN));
         }
     }

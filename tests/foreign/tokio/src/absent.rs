@@ -3,8 +3,10 @@
 
 use std::panic::AssertUnwindSafe;
 
+pub enum Interest {}
 pub enum LocalSet {}
 pub enum Notify {}
+pub enum TcpSocket {}
 pub enum UnixSocket {}
 
 /// Of senders that reserve room for a message.

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+pub use crate::absent::Interest;
 pub use original::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,
     AsyncWriteExt, Error, ErrorKind, ReadBuf, Result, SeekFrom, copy, duplex, empty, repeat, sink,
@@ -12,7 +13,7 @@ use tokio_util::compat::{
     TokioAsyncWriteCompatExt,
 };
 use trefoil::io as ours;
-pub use trefoil::io::{Interest, Stderr, Stdin, Stdout, stderr, stdin, stdout};
+pub use trefoil::io::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 
 /// Between tokio's traits inside and outside.
 #[derive(Debug)]
@@ -50,7 +51,15 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 
 impl<R: AsyncRead + AsyncSeek + Unpin> BufReader<R> {
     pub async fn seek(&mut self, to: SeekFrom) -> Result<u64> {
-        self.0.get_mut().seek(to).await
+        let ours = self.0.get_mut();
+        let left = ours.buffer().len();
+        let to = match to {
+            SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub_unsigned(left as u64)),
+            absolute => absolute,
+        };
+        let place = futures::AsyncSeekExt::seek(ours.get_mut(), to).await?;
+        ours.consume(left);
+        Ok(place)
     }
 }
 

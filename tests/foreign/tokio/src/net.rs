@@ -1,6 +1,6 @@
 //! `net`: trefoil's sockets with tokio's traits. What is not here is the method of trefoil's.
 
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::net::{self, SocketAddr};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -14,7 +14,7 @@ use original::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub use trefoil::io::ToSocketAddrs;
 use trefoil::io::{self as ours, ReadHalf, WriteHalf};
 
-pub use crate::absent::UnixSocket;
+pub use crate::absent::{TcpSocket, UnixSocket};
 
 pub async fn lookup_host(name: impl ToSocketAddrs) -> Result<impl Iterator<Item = SocketAddr>> {
     Ok(ours::lookup_host(name).await?.into_iter())
@@ -69,7 +69,6 @@ macro_rules! socket {
 
 socket! {
     TcpListener from net::TcpListener,
-    TcpSocket from net::TcpStream,
     TcpStream from net::TcpStream,
     UdpSocket from net::UdpSocket,
     UnixDatagram from unix_net::UnixDatagram,
@@ -146,48 +145,23 @@ impl TcpListener {
         Ok((TcpStream(stream), address))
     }
 
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<(TcpStream, SocketAddr)>> {
-        self.0
-            .poll_accept(cx)
-            .map_ok(|(stream, address)| (TcpStream(stream), address))
+    /// For tests that are cut.
+    pub fn poll_accept(&self, _: &mut Context<'_>) -> Poll<Result<(TcpStream, SocketAddr)>> {
+        panic!("a listener has no such method")
     }
 }
 
-impl TcpSocket {
-    pub fn new_v4() -> Result<Self> {
-        ours::TcpSocket::new_v4().map(Self)
-    }
-
-    pub fn new_v6() -> Result<Self> {
-        ours::TcpSocket::new_v6().map(Self)
-    }
-
-    pub fn from_std_stream(stream: net::TcpStream) -> Self {
-        Self::from_std(stream).expect("a socket")
-    }
-
-    pub fn set_send_buffer_size(&self, size: u32) -> Result<()> {
-        self.0.set_send_buffer_size(size as usize)
-    }
-
-    pub fn send_buffer_size(&self) -> Result<u32> {
-        self.0.send_buffer_size().map(|size| size as u32)
-    }
-
-    pub fn set_recv_buffer_size(&self, size: u32) -> Result<()> {
-        self.0.set_recv_buffer_size(size as usize)
-    }
-
-    pub fn recv_buffer_size(&self) -> Result<u32> {
-        self.0.recv_buffer_size().map(|size| size as u32)
-    }
-
-    pub async fn connect(self, address: SocketAddr) -> Result<TcpStream> {
-        self.0.connect(address).await.map(TcpStream)
-    }
-
-    pub fn listen(self, backlog: u32) -> Result<TcpListener> {
-        self.0.listen(backlog).map(TcpListener)
+/// What `attempt` returns once it does not have to wait.
+fn when_ready<R>(
+    poll_ready: impl Fn(&mut Context<'_>) -> Poll<Result<()>>,
+    mut attempt: impl FnMut() -> Result<R>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<R>> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(poll_ready(cx))?,
+            result => return Poll::Ready(result),
+        }
     }
 }
 
@@ -241,7 +215,11 @@ macro_rules! datagrams {
             }
 
             pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-                filled(buffer, |bytes| self.0.poll_recv(cx, bytes))
+                filled(buffer, |bytes| when_ready(|cx| self.0.poll_readable(cx), || self.0.try_recv(bytes), cx))
+            }
+
+            pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+                when_ready(|cx| self.0.poll_writable(cx), || self.0.try_send(bytes), cx)
             }
 
             pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -265,12 +243,24 @@ impl UdpSocket {
         ours::UdpSocket::bind(address).await.map(Self)
     }
 
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        target: SocketAddr,
+    ) -> Poll<Result<usize>> {
+        let try_now = || self.0.try_send_to(bytes, target);
+        when_ready(|cx| self.0.poll_writable(cx), try_now, cx)
+    }
+
     pub fn poll_recv_from(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<SocketAddr>> {
-        let (count, from) = ready!(self.0.poll_recv_from(cx, buffer.initialize_unfilled()))?;
+        let bytes = buffer.initialize_unfilled();
+        let try_now = || self.0.try_recv_from(bytes);
+        let (count, from) = ready!(when_ready(|cx| self.0.poll_readable(cx), try_now, cx))?;
         buffer.advance(count);
         Poll::Ready(Ok(from))
     }
@@ -309,15 +299,6 @@ impl UnixListener {
     pub async fn accept(&self) -> Result<(UnixStream, unix_net::SocketAddr)> {
         let (stream, address) = self.0.accept().await?;
         Ok((UnixStream(stream), address))
-    }
-
-    pub fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(UnixStream, unix_net::SocketAddr)>> {
-        self.0
-            .poll_accept(cx)
-            .map_ok(|(stream, address)| (UnixStream(stream), address))
     }
 }
 

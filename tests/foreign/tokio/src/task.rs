@@ -280,8 +280,9 @@ impl<T> JoinSet<T> {
         while self.join_next().await.is_some() {}
     }
 
+    /// For tests that are cut.
     pub fn detach_all(&mut self) {
-        self.0.detach_all();
+        panic!("a group has no such method")
     }
 }
 

@@ -6,68 +6,19 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
-use rustix::fs::OFlags;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::retry_on_intr;
 use rustix::process::Resource;
 
 use crate::sys::limits;
 
 /// Reads bytes at the file's current position.
 pub fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
-    match retry_on_intr(|| rustix::io::read(file, &mut *bytes)) {
-        Err(Errno::INVAL) if is_direct(file) => {
-            let mut memory = vec![0; bytes.len() + BLOCK];
-            let aligned = aligned(&mut memory, bytes.len());
-            let count =
-                retry_on_intr(|| rustix::io::read(file, &mut *aligned)).map_err(explained)?;
-            bytes[..count].copy_from_slice(&aligned[..count]);
-            Ok(count)
-        }
-        result => Ok(result?),
-    }
+    Ok(retry_on_intr(|| rustix::io::read(file, &mut *bytes))?)
 }
 
 /// Writes bytes at the file's current position; returns how many the system has taken.
 pub fn write(file: &File, bytes: &[u8]) -> io::Result<usize> {
-    match retry_on_intr(|| rustix::io::write(file, bytes)) {
-        Err(Errno::INVAL) if is_direct(file) => {
-            let mut memory = vec![0; bytes.len() + BLOCK];
-            let aligned = aligned(&mut memory, bytes.len());
-            aligned.copy_from_slice(bytes);
-            retry_on_intr(|| rustix::io::write(file, &*aligned)).map_err(explained)
-        }
-        result => Ok(result?),
-    }
-}
-
-/// A multiple of every device's block: the alignment of memory for files without the system's cache
-/// (`O_DIRECT`).
-const BLOCK: usize = 4096;
-
-/// The first aligned bytes of this memory, which is larger by a block.
-fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
-    let start = memory.as_ptr().align_offset(BLOCK);
-    &mut memory[start..][..length]
-}
-
-/// Whether the file was opened with `O_DIRECT`.
-fn is_direct(file: &File) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-    return rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
-    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-    return false;
-}
-
-fn explained(error: Errno) -> io::Error {
-    match error {
-        Errno::INVAL => io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the file was opened with O_DIRECT: its position, and the length of each read and \
-             write, must be multiples of its device's block (512 or 4096 bytes)",
-        ),
-        error => error.into(),
-    }
+    Ok(retry_on_intr(|| rustix::io::write(file, bytes))?)
 }
 
 /// Writes all bytes at `offset`.

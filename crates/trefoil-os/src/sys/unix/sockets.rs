@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
-use rustix::io::{Errno, Result};
+use rustix::io::Result;
 #[cfg(not(target_vendor = "apple"))]
 use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
@@ -119,9 +119,6 @@ fn set_up(socket: OwnedFd) -> Result<OwnedFd> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
 }
-
-/// What a socket that does not block says when it has begun to connect.
-pub const CONNECTS: Errno = Errno::INPROGRESS;
 
 /// The address in the system's form. `None`: the socket has no name.
 pub fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {

@@ -14,7 +14,7 @@ use std::os::windows::io::{
 
 use rustix::event::PollFlags;
 use rustix::io::{Errno, Result, ioctl_fionbio};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketType};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
 use super::pair::stays;
 
@@ -48,19 +48,6 @@ pub fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<Socke
     ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
 }
-
-/// A new stream socket of this family, which does not block.
-pub fn stream(family: AddressFamily) -> Result<OwnedSocket> {
-    // The library does this for its own sockets only. A repetition is counted, and costs nothing.
-    rustix::net::wsa_startup()?;
-    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
-    let _ = stays(&socket); // a socket that children inherit is better than none
-    ioctl_fionbio(&socket, true)?;
-    Ok(socket)
-}
-
-/// What a socket that does not block says when it has begun to connect.
-pub const CONNECTS: Errno = Errno::WOULDBLOCK;
 
 /// The flags of a write that neither waits nor raises a signal: none, because our end of a stream
 /// never blocks.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures::Stream;
@@ -33,25 +34,28 @@ impl std::error::Error for TryRecvError {}
 
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(capacity);
-    (
-        Sender { sender, capacity },
-        Receiver {
-            receiver: Box::pin(receiver),
-            capacity,
-        },
-    )
+    let sender = Arc::new(sender);
+    let receiver = Receiver {
+        receiver: Box::pin(receiver),
+        senders: Arc::downgrade(&sender),
+        capacity,
+    };
+    (Sender { sender, capacity }, receiver)
 }
 
 pub fn unbounded_channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
     let (sender, receiver) = channel::unbounded();
+    let sender = Arc::new(sender);
+    let senders = Arc::downgrade(&sender);
+    let receiver = Box::pin(receiver);
     (
         UnboundedSender(sender),
-        UnboundedReceiver(Box::pin(receiver)),
+        UnboundedReceiver { receiver, senders },
     )
 }
 
 pub struct Sender<T> {
-    sender: channel::Sender<T>,
+    sender: Arc<channel::Sender<T>>,
     capacity: usize,
 }
 
@@ -87,7 +91,7 @@ impl<T> Sender<T> {
     }
 
     pub fn same_channel(&self, other: &Self) -> bool {
-        self.sender.same_channel(&other.sender)
+        Arc::ptr_eq(&self.sender, &other.sender)
     }
 
     pub fn capacity(&self) -> usize {
@@ -99,19 +103,19 @@ impl<T> Sender<T> {
     }
 
     pub fn strong_count(&self) -> usize {
-        self.sender.sender_count()
+        Arc::strong_count(&self.sender)
     }
 
     pub fn downgrade(&self) -> WeakSender<T> {
         WeakSender {
-            sender: self.sender.downgrade(),
+            sender: Arc::downgrade(&self.sender),
             capacity: self.capacity,
         }
     }
 }
 
 pub struct WeakSender<T> {
-    sender: channel::WeakSender<T>,
+    sender: Weak<channel::Sender<T>>,
     capacity: usize,
 }
 
@@ -133,7 +137,7 @@ impl<T> WeakSender<T> {
     }
 }
 
-pub struct UnboundedSender<T>(channel::Sender<T>);
+pub struct UnboundedSender<T>(Arc<channel::Sender<T>>);
 
 impl<T> Clone for UnboundedSender<T> {
     fn clone(&self) -> Self {
@@ -157,19 +161,19 @@ impl<T> UnboundedSender<T> {
     }
 
     pub fn same_channel(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn strong_count(&self) -> usize {
-        self.0.sender_count()
+        Arc::strong_count(&self.0)
     }
 
     pub fn downgrade(&self) -> WeakUnboundedSender<T> {
-        WeakUnboundedSender(self.0.downgrade())
+        WeakUnboundedSender(Arc::downgrade(&self.0))
     }
 }
 
-pub struct WeakUnboundedSender<T>(channel::WeakSender<T>);
+pub struct WeakUnboundedSender<T>(Weak<channel::Sender<T>>);
 
 impl<T> Clone for WeakUnboundedSender<T> {
     fn clone(&self) -> Self {
@@ -192,10 +196,10 @@ fn try_recv<T>(receiver: &channel::Receiver<T>) -> Result<T, TryRecvError> {
 
 /// What both receivers have.
 macro_rules! receiver {
-    ($receiver:ident, $field:tt) => {
+    ($receiver:ident) => {
         impl<T> $receiver<T> {
             pub async fn recv(&mut self) -> Option<T> {
-                self.$field.recv().await.ok()
+                self.receiver.recv().await.ok()
             }
 
             /// As docs/FROM_TOKIO.md has it.
@@ -213,36 +217,36 @@ macro_rules! receiver {
             }
 
             pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-                try_recv(&self.$field)
+                try_recv(&self.receiver)
             }
 
             #[track_caller]
             pub fn blocking_recv(&mut self) -> Option<T> {
-                self.$field.recv_blocking().ok()
+                self.receiver.recv_blocking().ok()
             }
 
             pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-                self.$field.as_mut().poll_next(cx)
+                self.receiver.as_mut().poll_next(cx)
             }
 
             pub fn close(&mut self) {
-                self.$field.close();
+                self.receiver.close();
             }
 
             pub fn is_closed(&self) -> bool {
-                self.$field.is_closed()
+                self.receiver.is_closed()
             }
 
             pub fn is_empty(&self) -> bool {
-                self.$field.is_empty()
+                self.receiver.is_empty()
             }
 
             pub fn len(&self) -> usize {
-                self.$field.len()
+                self.receiver.len()
             }
 
             pub fn sender_strong_count(&self) -> usize {
-                self.$field.sender_count()
+                self.senders.strong_count()
             }
         }
     };
@@ -251,10 +255,11 @@ macro_rules! receiver {
 pub struct Receiver<T> {
     /// Pinned, since it is a stream that has to be.
     receiver: Pin<Box<channel::Receiver<T>>>,
+    senders: Weak<channel::Sender<T>>,
     capacity: usize,
 }
 
-receiver!(Receiver, receiver);
+receiver!(Receiver);
 
 impl<T> Receiver<T> {
     pub fn capacity(&self) -> usize {
@@ -266,9 +271,12 @@ impl<T> Receiver<T> {
     }
 }
 
-pub struct UnboundedReceiver<T>(Pin<Box<channel::Receiver<T>>>);
+pub struct UnboundedReceiver<T> {
+    receiver: Pin<Box<channel::Receiver<T>>>,
+    senders: Weak<channel::Sender<T>>,
+}
 
-receiver!(UnboundedReceiver, 0);
+receiver!(UnboundedReceiver);
 
 /// Of any `T`.
 macro_rules! debug {
