@@ -1005,7 +1005,9 @@ tests! {
         ends_with(&procs, &|| drop(procs.spawn((), |()| -> () { abort() }).join()));
         ends_with(&procs, &|| drop(procs.spawn((), |()| -> () { exit(0) }).join()));
         ends_with(&procs, &|| kill(procs.worker_pids()[0]));
-        let brief = ProcessPool::builder().workers(1).max_tasks_per_worker(2).build().unwrap();
+        // (A successor that is ready would end it earlier.)
+        let brief = ProcessPool::builder().workers(1).max_tasks_per_worker(2);
+        let brief = brief.replace_first(false).build().unwrap();
         ends_with(&brief, &|| drop(brief.spawn((), drop).join()));
         // And when the pool ends.
         let child = start(&procs);
