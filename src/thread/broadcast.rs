@@ -7,15 +7,16 @@
 //! between two turns. Two workers that broadcast at the same time wait for each other, and another
 //! worker may wait for a task that broadcasts. If only the place's own thread could run a share,
 //! these would be deadlocks that the sequential program does not have. So any worker may take the
-//! share of a place whose thread is *away* (parked in a wait of this crate, ended, or refused by
-//! the system), and then acts for that place. A thread that is merely busy is waited for.
+//! share of a place whose thread is *away* (parked in a wait of this crate, ended, refused by the
+//! system, or replaced because it is stuck: `engine/standing.rs`), and then acts for that place. A
+//! thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away,
 //! into the injector. 2. It wakes each place's thread if that is asleep (`sleep`). 3. It checks the
 //! injector, and recruits as for a push. 4. A thread that goes away marks its mailbox as away, and
 //! moves its contents to the injector.
 //! 5. A thread that comes back first removes that mark. It checks its own mailbox before every
-//!    turn, and again when it goes to sleep.
+//!    turn, except after a share (they may never run out), and again when it goes to sleep.
 //! 6. A caller that is a worker runs its own share itself, and is replaced while it waits, as in
 //!    any other wait.
 //!

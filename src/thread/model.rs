@@ -48,6 +48,8 @@ pub enum Broken {
     LooksBeforeLeaving,
     /// The look of the stall monitor that has counted a runner as blocked.
     NoLookOfMonitor,
+    /// The pool may end while the stall monitor moves a mailbox to the queue.
+    NoDelayOfMonitor,
 }
 
 struct Slot {
@@ -212,6 +214,13 @@ impl Pool {
         self.queued.load(Ordering::Relaxed) > 0
     }
 
+    fn has_mail(&self) -> bool {
+        self.slots
+            .lock()
+            .iter()
+            .any(|slot| !slot.mailbox.is_empty())
+    }
+
     /// Like `Registry::resize`, when all threads exist already.
     pub fn resize(&self, width: usize) {
         self.sleep.resize(width);
@@ -233,7 +242,17 @@ impl Pool {
     /// The stall monitor takes the worker for stuck.
     pub fn mark(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
-        self.sleep.block_another(|| slot.standing.mark());
+        if self.sleep.block_another(|| slot.standing.mark()) {
+            let delays = self.broken != Broken::NoDelayOfMonitor;
+            if delays {
+                self.sleep.delay_end();
+            }
+            let shares = slot.mailbox.close(&|| slot.standing.is_marked()).len();
+            self.queued.fetch_add(shares, Ordering::Release);
+            if delays {
+                self.sleep.allow_end();
+            }
+        }
         if self.broken != Broken::NoLookOfMonitor {
             self.recheck();
         }
@@ -273,7 +292,10 @@ impl Pool {
     pub fn close(&self) {
         self.sleep.closing();
         loop {
-            if self.sleep.wait_quiet(&|| !self.has_work(), &|| ()) {
+            if self
+                .sleep
+                .wait_quiet(&|| !self.has_work() && !self.has_mail(), &|| ())
+            {
                 // A worker that was never started need not be started now.
                 if let Some(slot) = self.unborn.lock().take() {
                     slot.sleeper.wake(WakeReason::End);
@@ -358,6 +380,7 @@ impl Worker {
     /// As `Worker::moves`.
     fn moves(&self) {
         if self.slot.standing.moves() {
+            self.slot.mailbox.open();
             self.pool.sleep.unblock();
         }
     }
@@ -365,6 +388,7 @@ impl Worker {
     /// As `Worker::leaves`.
     fn leaves(&self) {
         if self.slot.standing.leaves() {
+            self.slot.mailbox.open();
             self.pool.sleep.unblock();
         }
     }

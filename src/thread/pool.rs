@@ -184,13 +184,14 @@ impl ThreadPool {
     ///
     /// Sleeping workers are woken; busy ones call `f` after their current work; spares make no
     /// call. If the caller is itself a worker of the pool, it calls `f` first and then waits for
-    /// the others. If a worker is parked in a wait of this crate, or its last thread is still
-    /// ending when the pool has become wider again, another worker makes its call, so that two
-    /// broadcasts at the same time, or one inside another, do not wait for each other. After
-    /// [`shutdown`](Self::shutdown), the caller makes all calls.
+    /// the others. If a worker is parked in a wait of this crate, or has been replaced because it
+    /// is stuck in another one, or its last thread is still ending when the pool has become wider
+    /// again, another worker makes its call, so that two broadcasts at the same time, or one inside
+    /// another, do not wait for each other. After [`shutdown`](Self::shutdown), the caller makes
+    /// all calls.
     ///
-    /// Do not hold a lock here that tasks of the pool need: a worker that is blocked on it cannot
-    /// be distinguished from a busy one.
+    /// Do not hold a lock here that tasks of the pool need: while nothing else is queued, a worker
+    /// that is blocked on it counts as a busy one.
     ///
     /// # Panics
     /// If a call panics: when all calls have ended, the other results are dropped, and the panic of

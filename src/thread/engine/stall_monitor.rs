@@ -19,7 +19,9 @@
 //!    the process must have computed for half of that, since the waiters may wait for that
 //!    computation;
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
-//!    there first.
+//!    there first;
+//! 6. marks a runner that is stuck if too many run, so that only urgent work may be begun
+//!    (`is_full`), at two looks in a row: urgent work may renew itself for ever.
 //!
 //! Any entry that is taken is progress: none is passed over for ever (`search.rs`).
 //!
@@ -81,6 +83,8 @@ struct StallMonitor {
     step: usize,
     /// How many consecutive looks found progress.
     moved: u32,
+    /// Whether only urgent work could be begun at the last look.
+    was_full: bool,
     /// The processor time of the process at the last look; and that at which the stall rule was put
     /// off, if it is.
     time: Duration,
@@ -126,6 +130,14 @@ fn stuck(registry: &Registry) -> usize {
     marked.filter(|slot| slot.standing.is_marked()).count()
 }
 
+/// Lets any worker take the shares of this place if `is_away`. The pool does not end meanwhile.
+fn close_mailbox(registry: &Arc<Registry>, slot: &Slot, is_away: &dyn Fn() -> bool) {
+    registry.sleep.delay_end();
+    registry.close_mailbox(slot, is_away);
+    registry.sleep.allow_end();
+    registry.recheck();
+}
+
 impl StallMonitor {
     fn new(registry: &Arc<Registry>) -> Self {
         let mut monitor = Self {
@@ -140,6 +152,7 @@ impl StallMonitor {
             stalls: 0,
             step: 0,
             moved: 0,
+            was_full: false,
             time: clock::of_process(),
             put_off: None,
         };
@@ -177,6 +190,7 @@ impl StallMonitor {
             } else {
                 self.look_at_queues(&registry, long, before);
             }
+            self.look_at_surplus(&registry);
             registry.sleep.grant(long + stuck(&registry) + self.stalls);
             registry.recheck();
         } else {
@@ -253,6 +267,16 @@ impl StallMonitor {
         }
     }
 
+    /// If the surplus runners are stuck, they would keep everything that is not urgent from being
+    /// begun.
+    fn look_at_surplus(&mut self, registry: &Arc<Registry>) {
+        let is_full = registry.sleep.is_full();
+        if std::mem::replace(&mut self.was_full, is_full) && is_full {
+            _ = self.look_at_clocks(registry, false);
+            self.marks_one(registry);
+        }
+    }
+
     /// One more thread is to run. Which entry of the injector it takes changes from time to time:
     /// `turns`.
     fn one_more(&mut self, registry: &Arc<Registry>, turns: &[Next]) {
@@ -278,6 +302,7 @@ impl StallMonitor {
             let clock = slot.call.clock();
             let wants = clock.is_some_and(|(clock, _)| clock.wants_to_run() == Some(true));
             if !wants && registry.sleep.block_another(|| slot.standing.mark()) {
+                close_mailbox(registry, slot, &|| slot.standing.is_marked());
                 return true;
             }
         }
@@ -346,7 +371,7 @@ impl StallMonitor {
             if sample.waits {
                 waiting += 1;
                 new += usize::from(slot.call.mark_waiting(sample.call));
-                registry.close_mailbox(slot, &|| slot.call.is_in(sample.call));
+                close_mailbox(registry, slot, &|| slot.call.is_in(sample.call));
             } else if before.is_some_and(|before| before.call == sample.call) {
                 computing += 1;
             } else {

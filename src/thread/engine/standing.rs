@@ -7,7 +7,8 @@
 //! another thread takes its place. When the worker looks for work again, parks or sleeps, it takes
 //! the mark away, and counts as a runner again. It may do so at once: so the monitor adds it to the
 //! blocked ones before it marks it, and subtracts it from the runners afterwards
-//! (`SleepState::block_another`), and neither number is ever too small.
+//! (`SleepState::block_another`), and neither number is ever too small. While a worker is marked,
+//! its mailbox is closed, as that of one that is away: other workers act for its place.
 //!
 //! Tests: `tests/thread/noise.rs`, `tests/thread/stuck.rs`; loom models in
 //! `tests/trefoil-checks/tests/pool.rs`.

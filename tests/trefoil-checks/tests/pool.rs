@@ -450,6 +450,40 @@ fn a_worker_that_moves_again_is_counted_once() {
     explore(|| mark_vs_end(Broken::No));
 }
 
+/// A share lies in the mailbox of a worker that is taken for stuck and moves again, while the pool
+/// ends.
+fn mark_vs_share(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let worker = pool.worker(false);
+    pool.deliver(0);
+    let ran = Arc::new(Plain::new(0));
+    let theirs = Arc::clone(&ran);
+    let run = move || _ = theirs.fetch_add(1, SeqCst);
+    let thread = thread::spawn(move || worker.work(run, || false));
+    let monitored = Arc::clone(&pool);
+    let monitor = thread::spawn(move || monitored.mark(0));
+    pool.close();
+    monitor.join().unwrap();
+    thread.join().unwrap();
+    assert_eq!(ran.load(SeqCst), 1, "the share was run");
+}
+
+#[test]
+fn the_share_of_a_worker_that_moves_again_is_run() {
+    explore(|| mark_vs_share(Broken::No));
+}
+
+#[test]
+fn the_models_catch_a_monitor_that_lets_the_pool_end() {
+    must_fail_with("no_delay_of_a_monitor", "the share was run");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_monitor_that_lets_the_pool_end"]
+fn no_delay_of_a_monitor() {
+    loom::model(|| mark_vs_share(Broken::NoDelayOfMonitor));
+}
+
 #[test]
 fn the_models_catch_a_monitor_that_does_not_look() {
     must_fail("no_look_of_a_monitor");

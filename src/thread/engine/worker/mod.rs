@@ -155,14 +155,21 @@ impl Worker {
     /// This thread, which counts as running, moves from now on; see `standing.rs`.
     pub(in crate::thread) fn moves(&self) {
         if self.slot().standing.moves() {
-            self.registry.sleep.unblock();
+            self.stood();
         }
     }
 
     /// This thread, which counts as running, is about to sleep, or to park in a wait.
     pub(in crate::thread) fn leaves(&self) {
         if self.slot().standing.leaves() {
-            self.registry.sleep.unblock();
+            self.stood();
         }
+    }
+
+    /// This thread was marked, and is not any more.
+    #[cold]
+    fn stood(&self) {
+        self.slot().mailbox.open();
+        self.registry.sleep.unblock();
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Search {
     random: Cell<u32>,
     /// How many times this thread has looked for work.
     searches: Cell<u32>,
+    /// Whether the last search began with its mailbox, and found a share there.
+    had_share: Cell<bool>,
     fairness: Cell<Fairness>,
     /// Where in the list of slots this thread has stolen a task last.
     victim: Cell<Option<usize>>,
@@ -66,6 +68,7 @@ impl Search {
             seen: RefCell::new(None),
             random: Cell::new((slot as u32).wrapping_mul(0x9E37_79B9) ^ chaos::victims(slot) | 1),
             searches: Cell::new(0),
+            had_share: Cell::new(false),
             fairness: Cell::default(),
             victim: Cell::new(None),
         }
@@ -113,11 +116,12 @@ impl Worker {
         let search = self.search.searches.get().wrapping_add(1);
         self.search.searches.set(search);
         let mailbox = &self.slot().mailbox;
-        // Shares may never run out, either.
-        let own_share = match search.is_multiple_of(FAIRNESS) {
+        // Shares may never run out, either: never two in a row, if there is something else.
+        let own_share = match self.search.had_share.take() {
             true => None,
             false => mailbox.take(),
         };
+        self.search.had_share.set(own_share.is_some());
         let found = match own_share {
             Some(share) => Some(share),
             None if self.registry.sleep.is_full() => self.registry.injector.pop_urgent(),

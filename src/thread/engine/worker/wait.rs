@@ -155,8 +155,8 @@ impl Worker {
         if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
-        self.registry().close_mailbox(self.slot(), &|| true);
         self.leaves();
+        self.registry().close_mailbox(self.slot(), &|| true);
         self.registry().block();
     }
 
