@@ -3,27 +3,28 @@
 //!
 //! `docs/internals/decisions/waiting.md` has the reasons, and what was measured.
 //! - *Poll*, for [`POLL_FOR`]: if nobody else computes, the other side answers within a few
-//!   microseconds, and no system call is needed. If there is one processor for both sides, each
-//!   look *yields* it, which costs less than to sleep and to be woken. A worker polls if the caller
+//!   microseconds, and no system call is needed. If the other side ran on this processor, each look
+//!   *yields* that, which costs less than to sleep and to be woken. A worker polls if the caller
 //!   did before.
 //! - *Sleep* otherwise, at once, until the other side wakes this one. A thread that sleeps keeps
 //!   its claim to a processor: the kernel runs it as soon as it is woken, whatever else computes.
 //!   One that polls or yields has used up its claim, and gives way for whole time slices.
 //!
-//! Nobody polls for a while after one of these, and twice as long each time that it happens again
-//! within [`CALM`]:
-//! - A poll was *interrupted*: two of its looks lie further apart than [`SLICE`], so another
-//!   program has computed on this processor.
-//! - Two polls in a row were *in the way*: they ended before the worker had begun, so it waits for
-//!   this processor. (One is no sign: a processor that has gone to sleep takes its time to wake.)
+//! A caller polls if the last answer is not older than [`POLL_FOR`], so that the worker may still
+//! poll, too. Otherwise the worker sleeps, and may be woken on this processor: a poll would be in
+//! its way.
+//!
+//! Nobody polls for a while after a poll was *interrupted*, and twice as long each time that this
+//! happens again within [`CALM`]: two of its looks lie further apart than [`SLICE`], so another
+//! program has computed on this processor.
 //!
 //! Tests: below; `tests/process/speed.rs`.
 
 use std::time::Duration;
 
-use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{hint, thread};
-use crate::sys::{processors, ticks};
+use crate::sys::ticks;
 
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
 pub(crate) const POLL_FOR: u64 = 50 * ticks::MICROSECOND;
@@ -44,28 +45,20 @@ const CALM: u64 = 100_000 * ticks::MICROSECOND;
 /// Whether polling pays for this process, on this machine, now.
 #[derive(Debug)]
 pub(crate) struct PollPolicy {
-    /// There is one processor for both sides.
-    yields: bool,
-    /// The last poll was in the way.
-    was_in_the_way: AtomicBool,
     /// Until when nobody polls.
     pauses_until: AtomicU64,
     /// How long the last pause was.
     pause: AtomicU64,
+    /// When the last call was answered.
+    answered: AtomicU64,
 }
 
 impl PollPolicy {
-    /// That of the machine as it is now.
     pub(crate) fn new() -> Self {
-        Self::with(processors::by_affinity())
-    }
-
-    fn with(processors: usize) -> Self {
         Self {
-            yields: processors < 2,
-            was_in_the_way: AtomicBool::new(false),
             pauses_until: AtomicU64::new(0),
             pause: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -79,9 +72,23 @@ impl PollPolicy {
             looks: ticks::Looks::new(POLL_FOR),
             last: now,
             polls,
-            in_vain: false,
-            has_ended: false,
+            yields: false,
         }
+    }
+
+    /// Begins to wait for the answer to a call.
+    #[inline]
+    pub(crate) fn begin_call(&self) -> Polling {
+        let mut polling = self.begin();
+        let answered = self.answered.load(Ordering::Relaxed);
+        polling.polls &= polling.last.saturating_sub(answered) < POLL_FOR;
+        polling
+    }
+
+    /// A call was answered.
+    #[inline]
+    pub(crate) fn answered(&self) {
+        self.answered.store(ticks::now(), Ordering::Relaxed);
     }
 
     #[cold]
@@ -104,16 +111,16 @@ pub(crate) struct Polling {
     looks: ticks::Looks,
     last: u64,
     polls: bool,
-    /// It has looked for as long as it may.
-    in_vain: bool,
-    /// What it has shown is known (`conclude`).
-    has_ended: bool,
+    /// The other side ran on this processor.
+    yields: bool,
 }
 
 impl Polling {
-    /// Whether it is worth while to look more than once before the thread sleeps.
+    /// Whether it is worth while to look more than once before the thread sleeps. `shares`: whether
+    /// the other side ran on this thread's processor.
     #[inline]
-    pub(crate) fn polls(&self) -> bool {
+    pub(crate) fn polls(&mut self, shares: impl FnOnce() -> bool) -> bool {
+        self.yields = self.polls && shares();
         self.polls
     }
 
@@ -123,7 +130,7 @@ impl Polling {
         if !self.polls {
             return false;
         }
-        if policy.yields {
+        if self.yields {
             thread::yield_now();
         } else {
             hint::spin_loop();
@@ -140,23 +147,7 @@ impl Polling {
             policy.interrupted(now);
             return false;
         }
-        self.in_vain = self.looks.are_over_at(now);
-        !self.in_vain
-    }
-
-    /// Called by a caller that looks no more: it has its answer, or falls asleep. (Only
-    /// the first counts.) `has_begun`: whether its worker is awake and has the call.
-    #[inline]
-    pub(crate) fn conclude(&mut self, policy: &PollPolicy, has_begun: impl FnOnce() -> bool) {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return;
-        }
-        let in_the_way = self.in_vain && !has_begun();
-        if policy.was_in_the_way.load(Ordering::Relaxed) != in_the_way {
-            policy.was_in_the_way.store(in_the_way, Ordering::Relaxed);
-        } else if in_the_way {
-            policy.interrupted(self.last);
-        }
+        !self.looks.are_over_at(now)
     }
 }
 
@@ -165,39 +156,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_processor_is_yielded() {
-        let policy = PollPolicy::with(1);
+    fn a_shared_processor_is_yielded() {
+        let policy = PollPolicy::new();
         let mut one = policy.begin();
-        assert!(policy.yields && one.polls());
+        assert!(one.polls(|| true) && one.yields);
         while one.goes_on(&policy) {}
-        let paused = policy.pauses_until.load(Ordering::Relaxed) > 0;
-        assert!(
-            one.in_vain != paused,
-            "its time is over, or a program took the processor"
-        );
+        assert!(policy.begin().polls(|| false) || policy.pauses_until.load(Ordering::Relaxed) > 0);
     }
 
     #[test]
-    fn two_polls_in_the_way_are_followed_by_a_pause() {
-        let policy = PollPolicy::with(2);
-        let poll = |looks: bool, has_begun: bool| {
-            let mut one = policy.begin();
-            let mut now = one.last;
-            while looks && one.may_go_on(&policy, now) {
-                now += POLL_FOR / 4;
-            }
-            one.conclude(&policy, || has_begun);
-            policy.pauses_until.load(Ordering::Relaxed) > 0
-        };
-        assert!(!poll(true, false), "one is no sign");
-        assert!(!poll(false, false), "an answer");
-        assert!(!poll(true, false) && !poll(true, true), "a long item");
-        assert!(!poll(true, false) && poll(true, false));
+    fn a_caller_polls_if_its_calls_follow_one_another() {
+        let policy = PollPolicy::new();
+        assert!(!policy.begin_call().polls, "the first");
+        policy.answered();
+        let answered = policy.answered.load(Ordering::Relaxed);
+        let next = policy.begin_call();
+        assert_eq!(next.polls, next.last - answered < POLL_FOR);
+        policy
+            .answered
+            .store(answered - POLL_FOR, Ordering::Relaxed);
+        assert!(!policy.begin_call().polls, "after a pause");
     }
 
     #[test]
     fn an_interruption_is_followed_by_a_pause_and_the_next_by_a_longer_one() {
-        let policy = PollPolicy::with(2);
+        let policy = PollPolicy::new();
         let mut one = policy.begin();
         let mut last = 0;
         for _ in 0..12 {
@@ -207,7 +190,7 @@ mod tests {
             let pause = until - now;
             assert!((FIRST_PAUSE..=LONGEST_PAUSE).contains(&pause));
             assert!(pause == 2 * last || pause == LONGEST_PAUSE || last == 0);
-            assert!(!policy.begin().polls(), "the pause");
+            assert!(!policy.begin().polls, "the pause");
             (last, one.last) = (pause, until);
         }
         assert_eq!(last, LONGEST_PAUSE);
@@ -219,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_poll_ends() {
-        let policy = PollPolicy::with(2);
+        let policy = PollPolicy::new();
         let mut one = policy.begin();
         while one.goes_on(&policy) {}
-        assert!(!one.polls());
+        assert!(!one.polls);
     }
 }

@@ -54,10 +54,10 @@ use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::pages::caller_word::CallerWord;
 use crate::process::pages::gate::{GATES, Gate};
 use crate::process::pages::raw_arena::Arena;
-use crate::process::pages::shared_ring::SharedRing;
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 #[cfg(not(loom))]
 use crate::sys::futex;
+use crate::sys::processors;
 #[cfg(feature = "backtrace")]
 use trefoil_os::host::crash_notes::{CrashNotes, CrashPages};
 use trefoil_os::host::mapping::{Access, Mapping};
@@ -88,6 +88,7 @@ struct LedgerHead {
     base: AtomicU64,
     length: AtomicU64,
     marked: AtomicU64,
+    ran_on: AtomicU32,
     parent: Words,
     copy: CopyNote,
 }
@@ -128,7 +129,17 @@ struct Words {
     known: AtomicU64,
     read: AtomicU64,
     wakes: AtomicU32,
-    polls: AtomicU32,
+    polls_on: AtomicU32,
+}
+
+/// A processor as a word: that on which this thread runs, if the system says so. Never 0.
+fn this_processor() -> u32 {
+    processors::current().map_or(u32::MAX, |number| number as u32 + 1)
+}
+
+/// Whether a thread that was on that processor was on this one.
+fn is_here(processor: u32) -> bool {
+    processor != u32::MAX && processor == this_processor()
 }
 
 /// A flag of `read`: the parent is reading more.
@@ -200,10 +211,16 @@ impl Front {
         self.head().parent.wakes.load(Ordering::Acquire)
     }
 
-    /// Whether the last caller polled.
+    /// Whether the last caller polled. (A hint.)
     #[inline]
     pub(crate) fn caller_polls(&self) -> bool {
-        self.head().parent.polls.load(Ordering::Relaxed) != 0 // a hint
+        self.head().parent.polls_on.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether that was on this thread's processor. (A hint.)
+    #[inline]
+    pub(crate) fn caller_polls_here(&self) -> bool {
+        is_here(self.head().parent.polls_on.load(Ordering::Relaxed))
     }
 
     /// The worker sleeps until it is woken once more than `wakes` times, or for this long.
@@ -318,9 +335,10 @@ impl Ledger {
         }
     }
 
-    /// Whether the worker is awake, and has read all frames in the ring. (A hint.)
-    pub(crate) fn is_at_work(&self) -> bool {
-        SharedRing::new(self.ring()).is_at_work()
+    /// Whether the worker ended its last frame on this thread's processor. (A hint.)
+    #[inline]
+    pub(crate) fn worker_ran_here(&self) -> bool {
+        is_here(self.head().ran_on.load(Ordering::Relaxed))
     }
 
     /// Counts something that was sent to the worker.
@@ -329,11 +347,12 @@ impl Ledger {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
-    /// Records whether the caller polls.
+    /// Records whether the caller polls, and on which processor.
     #[inline]
     pub(crate) fn set_caller_polls(&self, polls: bool) {
-        let word = &self.head().parent.polls;
-        word.store(polls.into(), Ordering::Relaxed); // a hint
+        let processor = if polls { this_processor() } else { 0 };
+        let word = &self.head().parent.polls_on;
+        word.store(processor, Ordering::Relaxed); // a hint
     }
 
     /// Wakes the worker, if it sleeps. What it is to find was written before.
@@ -426,6 +445,13 @@ impl Pages {
     pub(crate) fn commit(&self, length: usize) {
         // Release: the bytes are written before they count, at any instant.
         self.head().length.store(length as u64, Ordering::Release);
+    }
+
+    /// A frame ends on this processor.
+    #[inline]
+    pub(crate) fn runs_here(&self) {
+        let ran_on = &self.head().ran_on;
+        ran_on.store(this_processor(), Ordering::Relaxed); // a hint
     }
 
     /// Whether the parent knows all complete results, sent or not.

@@ -121,12 +121,6 @@ impl SharedRing<'_> {
         }
     }
 
-    /// Whether the worker is awake, and has read all frames. (A hint.)
-    pub(crate) fn is_at_work(&self) -> bool {
-        let word = |at: usize| self.0[at].load(Ordering::Relaxed);
-        word(ASLEEP) == 0 && word(HEAD) == word(TAIL)
-    }
-
     /// Writes `tail` once more, before a `Nudge`.
     pub(crate) fn remind(&self, tail: u64) {
         self.0[TAIL].store(tail, Ordering::Release);

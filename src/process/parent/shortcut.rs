@@ -79,11 +79,11 @@ impl PoolState {
             return;
         }
         let policy = &self.poll_policy;
-        let mut polling = policy.begin();
-        let polls = polling.polls();
+        let mut polling = policy.begin_call();
         let Some((slot, ledger, mut known)) = self.sole(id, &mut polling, done) else {
             return;
         };
+        let polls = polling.polls(|| ledger.worker_ran_here());
         let patient = deadline.is_none();
         let latest = Instant::now() + SLEEP_FOR;
         let until = deadline.map_or(latest, |deadline| deadline.min(latest));
@@ -102,14 +102,11 @@ impl PoolState {
             if done() {
                 break;
             }
-            if !polling.goes_on(policy) {
-                polling.conclude(policy, || ledger.is_at_work());
-                if !sleeps(caller, id, until) {
-                    break;
-                }
+            if !polling.goes_on(policy) && !sleeps(caller, id, until) {
+                break;
             }
         }
-        polling.conclude(policy, || true);
+        policy.answered();
         if caller.leave(id.number(), done()) && ledger.has_unsent(known) {
             self.hear_rest(slot);
         }

@@ -4,8 +4,7 @@
 //! it rounds half a processor down. `num_cpus` knows physical cores. (It reads the quota of the
 //! process's own group, too, and rounds up: never less than what `std` says.)
 //!
-//! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails. `sched_getcpu` takes
-//!   nothing.
+//! - **Y32** `sched_getcpu` takes nothing.
 //!
 //! Tests: below; `tests/thread/resize.rs::a_process_that_may_use_one_processor_has_one_worker`,
 //! `tests/process/pool.rs::a_width_can_leave_processors_free`.
@@ -21,26 +20,6 @@ pub fn logical() -> usize {
 /// The kernel reports how many cores the machine has, not how many of them the affinity allows.
 pub fn physical() -> usize {
     num_cpus::get_physical().min(logical()).max(1)
-}
-
-/// How many processors this thread's affinity allows. (On other systems: the logical ones.)
-#[cfg(target_os = "linux")]
-pub fn by_affinity() -> usize {
-    // SAFETY: Y32: a set is an array of integers.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: Y32: a local variable, with its size.
-    let error = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
-    match error {
-        // SAFETY: Y32: it counts the bits of the set.
-        0 => (unsafe { libc::CPU_COUNT(&set) }) as usize,
-        _ => usize::MAX,
-    }
-}
-
-/// How many processors this thread may use: the logical ones.
-#[cfg(not(target_os = "linux"))]
-pub fn by_affinity() -> usize {
-    logical()
 }
 
 /// The processor on which this thread runs, which may be another one the next moment. `None`: the

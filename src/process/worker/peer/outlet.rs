@@ -150,6 +150,7 @@ impl Outlet {
     /// A frame has ended: wakes the caller that waits for its results, if there is one.
     #[inline]
     pub(crate) fn answer(&self) -> Answered {
+        self.pages.runs_here();
         self.pages.caller().answer(caller_word::wake)
     }
 

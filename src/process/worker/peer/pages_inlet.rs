@@ -117,7 +117,7 @@ impl PagesInlet {
     /// Looks for the next frame for a moment, if that pays.
     fn polls(&mut self) -> bool {
         let mut polling = self.poll_policy.begin();
-        let polls = polling.polls() && self.front.caller_polls();
+        let polls = polling.polls(|| self.front.caller_polls_here()) && self.front.caller_polls();
         let mut is_empty = self.received.tidy();
         while polls && is_empty && !self.finds_frame() && polling.goes_on(&self.poll_policy) {
             is_empty = !self.receives();
