@@ -54,8 +54,10 @@ pub mod refused;
 #[cfg(feature = "event-loop")]
 pub mod slack;
 pub mod stack;
+#[cfg(feature = "inspect")]
 pub mod static_ref;
 pub mod ticks;
+#[cfg(feature = "inspect")]
 pub mod wake_signal;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]

@@ -36,6 +36,7 @@ pub fn signal_name(signal: i32) -> Option<String> {
 }
 
 /// The number of the signal with this name, which may lack its `SIG`.
+#[cfg(feature = "inspect")]
 pub fn signal_number(name: &str) -> Option<i32> {
     let short = |name: &str| name.strip_prefix("SIG").unwrap_or(name).to_owned();
     let wanted = short(name);
