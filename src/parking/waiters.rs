@@ -306,7 +306,7 @@ impl Listener<'_> {
     }
 
     /// Gives the notification that it has received to another waiter.
-    pub(crate) fn pass_on(self) {
+    pub(crate) fn pass_on(&self) {
         debug_assert!(self.has_ended);
         self.waiters.pass_on(self.key);
     }

@@ -19,6 +19,8 @@
 //! that releases the lock first; `tests/sync/sync.rs::a_condition_is_met_under_its_lock`,
 //! `tests/trefoil-checks/tests/cancel_safety.rs::a_condition_passes_its_notification_on`.
 
+use std::mem;
+
 #[cfg(not(loom))]
 use super::MutexGuard;
 use super::wait_list::WaitList;
@@ -76,9 +78,9 @@ impl Condvar {
         let mut listener = self.list.waiters.listen();
         drop(guard);
         waiting(&mut listener, self.list.at(Access::Turn)).await;
-        let unused = Unused(Some(listener));
+        let unused = Unused(listener);
         let guard = lock().await;
-        unused.use_it();
+        mem::forget(unused);
         guard
     }
 
@@ -88,9 +90,9 @@ impl Condvar {
         let mut listener = self.list.waiters.listen();
         drop(guard);
         listener.wait(None, self.list.at(Access::Turn), "Condvar::wait");
-        let unused = Unused(Some(listener));
+        let unused = Unused(listener);
         let guard = lock();
-        unused.use_it();
+        mem::forget(unused);
         guard
     }
 }
@@ -104,20 +106,12 @@ impl Default for Condvar {
 
 debug!(impl Condvar, self, waiters = self.list.waiters);
 
-/// A notification that was received but not used yet.
-struct Unused<'a>(Option<Listener<'a>>);
-
-impl Unused<'_> {
-    fn use_it(mut self) {
-        self.0 = None;
-    }
-}
+/// A notification that was received but not used yet: who uses it forgets this.
+struct Unused<'a>(Listener<'a>);
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
-        if let Some(listener) = self.0.take() {
-            listener.pass_on();
-        }
+        self.0.pass_on();
     }
 }
 
