@@ -2,8 +2,8 @@
 //!
 //! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one handler
 //!    on top of the previous one.
-//! 2. The handler counts the signal, raises a flag if that was asked for ([`raise_on`]), rings the
-//!    bell, and calls the previous handler.
+//! 2. The handler counts the signal, sets bits of a word if that was asked for (`raised_bits`),
+//!    rings the bell, and calls the previous handler.
 //! 3. A [`Subscription`] has a listener of the bell, which a loop watches, and the last count that
 //!    it has seen. So each subscription learns of each signal, on any number of loops, and signals
 //!    that come faster than they are taken become one.
@@ -24,7 +24,7 @@
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: it uses the atomics of this
-//!   file and its flag, and rings, which is one `write` to a non-blocking descriptor; it leaves
+//!   file and its word, and rings, which is one `write` to a non-blocking descriptor; it leaves
 //!   `errno` as it was. (The handler that it calls was installed for the same signal.)
 //! - **Y51** The bell that a handler has read from a slot stays open until the handler has left
 //!   `RUNNING`: a thread that takes it out of the slot waits, after that, until `RUNNING` was zero.
@@ -59,8 +59,6 @@ struct HandlerSlot {
     count: AtomicU64,
     /// The descriptor of the bell; -1: there is none.
     bell: AtomicI32,
-    /// Whether a signal raises the flag of [`raise_on`].
-    raises: AtomicBool,
     /// Whether our handler is installed, perhaps below the host's.
     is_installed: AtomicBool,
     /// The previous handler, with [`TAKES_INFO`] if it takes all three arguments, and its flags.
@@ -84,7 +82,6 @@ static SLOTS: [HandlerSlot; SIGNALS] = [const {
     HandlerSlot {
         count: AtomicU64::new(0),
         bell: AtomicI32::new(-1),
-        raises: AtomicBool::new(false),
         is_installed: AtomicBool::new(false),
         before: AtomicU64::new(0),
         flags: AtomicI32::new(0),
@@ -214,18 +211,38 @@ pub fn to_send(signum: c_int) -> io::Result<rustix::process::Signal> {
     Ok(unsafe { rustix::process::Signal::from_raw_unchecked(signum) })
 }
 
-/// What a signal sets, and which bits of it.
-static FLAG: PerProcess<(&AtomicU64, u64)> = PerProcess::new();
+#[cfg(feature = "inspect")]
+pub use raised_bits::raise_on;
 
-/// From now on, and in forked children, too, this signal sets these bits of the word, which is the
-/// same in each call.
-pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Result<()> {
-    let subscription = Subscription::new(signum)?; // an error if there is no such signal
-    FLAG.inherit_or_init(|| (word, bits));
-    if !SLOTS[signum as usize].raises.swap(true, SeqCst) {
-        std::mem::forget(subscription); // the handler stays
+/// Bits of a word that signals set.
+#[cfg(feature = "inspect")]
+mod raised_bits {
+    use super::*;
+
+    static RAISING: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
+
+    /// The word, and which bits of it.
+    static FLAG: PerProcess<(&AtomicU64, u64)> = PerProcess::new();
+
+    /// From now on, and in forked children, too, this signal sets these bits of the word, which is
+    /// the same in each call.
+    pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Result<()> {
+        let subscription = Subscription::new(signum)?; // an error if there is no such signal
+        FLAG.inherit_or_init(|| (word, bits));
+        if !RAISING[signum as usize].swap(true, SeqCst) {
+            std::mem::forget(subscription); // the handler stays
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// A handler runs for this signal.
+    pub(super) fn raise(signum: c_int) {
+        if RAISING[signum as usize].load(SeqCst)
+            && let Some((word, bits)) = FLAG.inherited()
+        {
+            word.fetch_or(*bits, SeqCst);
+        }
+    }
 }
 
 /// Installs our handler on top of `before`, the present action.
@@ -327,11 +344,8 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     };
     RUNNING.fetch_add(1, SeqCst);
     slot.count.fetch_add(1, SeqCst);
-    if slot.raises.load(SeqCst)
-        && let Some((word, bits)) = FLAG.inherited()
-    {
-        word.fetch_or(*bits, SeqCst);
-    }
+    #[cfg(feature = "inspect")]
+    raised_bits::raise(signum);
     let bell = slot.bell.load(SeqCst);
     if bell >= 0 {
         // SAFETY: Y51: the bell is open until this handler has left `RUNNING`.
