@@ -29,15 +29,15 @@ use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::known_root::RootWaker;
 use super::operation_budget::{Budget, Share};
 use super::reactor::Reactor;
-use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
+use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::slow_poll::{Root, TaskInfo, Watched};
 use super::stats::LoopStats;
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
-use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::parking::marker::OwnedLoop;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
@@ -59,8 +59,7 @@ pub(crate) struct Local {
     /// Entries that are ready to run. `None` stands for the root future, and is there at most once.
     ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
-    /// The waker of root futures, once tasks are kept track of.
-    counted: OnceCell<Arc<CountedWaker>>,
+    pub(super) root_waker: RootWaker,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
     pub(super) table: RefCell<TaskTable>,
@@ -98,7 +97,7 @@ impl Local {
             shared: Arc::new(SharedLoop::new(&poller, &parker, hook)),
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
-            counted: OnceCell::new(),
+            root_waker: RootWaker::default(),
             brought: Cell::default(),
             table: RefCell::default(),
             is_special: Cell::new(watched.is_some()),
@@ -231,19 +230,6 @@ impl Local {
                 ready.push_back(None);
             }
         }
-    }
-
-    /// The waker whose clones are counted, for the root future with this number.
-    pub(super) fn counted_waker(&self, root: u64) -> &Arc<CountedWaker> {
-        let make = || {
-            Arc::new(CountedWaker {
-                shared: self.shared.clone(),
-                root: AtomicU64::new(0),
-            })
-        };
-        let waker = self.counted.get_or_init(make);
-        waker.root.store(root, Ordering::Relaxed);
-        waker
     }
 
     /// Whether the root future is queued, or something has come from another thread.

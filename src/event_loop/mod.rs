@@ -87,6 +87,11 @@
 mod builder;
 pub(crate) mod entered_loop;
 mod handle;
+#[cfg(feature = "inspect")]
+mod known_root;
+#[cfg(not(feature = "inspect"))]
+#[path = "no_known_root.rs"]
+mod known_root;
 mod limits;
 mod local;
 /// The inbox, for the models in `tests/trefoil-checks/`.

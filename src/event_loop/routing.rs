@@ -16,9 +16,7 @@ use rustix::fd::BorrowedFd;
 
 use super::entered_loop;
 use super::reactor::{Direction, SourceKey};
-use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
-use crate::events;
-use crate::loom::atomic::Ordering;
+use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
 
@@ -66,18 +64,6 @@ impl Wake for SharedLoop {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_root();
-    }
-}
-
-/// The same where its clones are counted.
-impl Wake for CountedWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        events::woken(self.root.load(Ordering::Relaxed));
-        self.shared.wake_root();
     }
 }
 

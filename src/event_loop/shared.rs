@@ -35,7 +35,7 @@ use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
 use super::stats::LoopCounts;
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Parker, Unparker};
 use crate::parking::marker;
 use crate::sys::poller::Poller;
@@ -84,13 +84,6 @@ pub(super) enum Note {
 
 // A panic of user code leaves no part of a loop half changed.
 impl RefUnwindSafe for SharedLoop {}
-
-/// The waker of a loop's root futures while tasks are kept track of: its clones are counted.
-pub(super) struct CountedWaker {
-    pub(super) shared: Arc<SharedLoop>,
-    /// The number of the root future.
-    pub(super) root: AtomicU64,
-}
 
 impl SharedLoop {
     pub(super) fn new(poller: &Arc<Poller>, parker: &Parker, hook: Option<Hook>) -> Self {

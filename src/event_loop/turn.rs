@@ -37,24 +37,21 @@ use std::io;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::entered_loop;
+use super::known_root::KnownRoot;
 use super::limits::{BATCH, CLOSE_TIMEOUT};
 use super::local::Local;
-use super::shared::CountedWaker;
 use super::slow_poll::Root;
 use super::time_slice::TimeSlice;
 use crate::events;
-use crate::events::Wakers;
-use crate::events::{Ending, Kind};
-use crate::loom::atomic::{Ordering, fence};
-use crate::parking::{marker, park};
+use crate::events::Ending;
+use crate::parking::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
+use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
 use crate::timer::ask_again;
 
 /// Turns the loop until `future`, its root future, is ready. The caller has entered the loop.
@@ -66,11 +63,8 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
     if let Some(clock) = local.virtual_clock() {
         clock.end_wait();
     }
-    let root = KnownRoot::new(local, number);
-    let waker = match root.counted {
-        Some(counted) => Waker::from(counted.clone()),
-        None => Waker::from(local.shared.clone()),
-    };
+    let root = KnownRoot::new(&local.root_waker, &local.shared, number);
+    let waker = root.waker(&local.shared);
     let mut cx = Context::from_waker(&waker);
     // This is dropped first, because its destructors are code of this loop, and may spawn (L6).
     let mut future = pin!(future);
@@ -83,7 +77,7 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
         if is_due {
             turns.slice.count(1);
             local.poll_begins(0, Some(Root { id, site }));
-            root.poll_begins(number, site);
+            root.poll_begins(site);
             let panicked = EndPoll(local, number);
             let polled = future.as_mut().poll(&mut cx);
             std::mem::forget(panicked);
@@ -94,7 +88,8 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
                 }
                 Poll::Pending => {
                     local.put_root_last();
-                    root.poll_ends(local, number);
+                    root.poll_ends(|| local.may_poll_root());
+                    local.poll_ends(0, false);
                 }
             }
         }
@@ -117,64 +112,6 @@ impl Drop for EndPoll<'_> {
 fn end_poll(local: &Local, root: u64, how: Ending) {
     events::ended(root, how);
     local.poll_ends(0, true);
-}
-
-/// The root future, if its wakers are counted, so that it is known what it waits for. Its mark is
-/// reset when this is dropped.
-struct KnownRoot<'a> {
-    counted: Option<&'a Arc<CountedWaker>>,
-    mark_before: marker::Mark,
-}
-
-impl<'a> KnownRoot<'a> {
-    fn new(local: &'a Local, root: u64) -> Self {
-        let is_known = events::keeps_locks();
-        let counted = is_known.then(|| local.counted_waker(root));
-        let mark = |waker: &Arc<CountedWaker>| marker::replace_root(Arc::as_ptr(waker).cast());
-        Self {
-            counted,
-            mark_before: counted.map_or(std::ptr::null(), mark),
-        }
-    }
-
-    /// The root future's poll begins.
-    #[inline(always)]
-    fn poll_begins(&self, root: u64, site: &'static Location<'static>) {
-        if events::is_on() {
-            let _ = awaited::take_last(); // that of another future
-            events::begun(root, site, Kind::Root);
-        }
-    }
-
-    /// The root future's poll has ended, and it waits.
-    #[inline(always)]
-    fn poll_ends(&self, local: &Local, root: u64) {
-        if events::is_on() {
-            self.report_paused(local, root);
-        }
-        local.poll_ends(0, false);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_paused(&self, local: &Local, root: u64) {
-        let wakers = self.counted.map_or(0, Arc::strong_count);
-        fence(Ordering::Acquire); // with the drop of a waker, which has queued it before
-        let wakers = match wakers {
-            // This one, that of the loop, and another.
-            3 if !local.may_poll_root() => Wakers::One,
-            _ => Wakers::Many,
-        };
-        events::paused(root, awaited::last(), wakers);
-    }
-}
-
-impl Drop for KnownRoot<'_> {
-    fn drop(&mut self) {
-        if self.counted.is_some() {
-            marker::replace_root(self.mark_before);
-        }
-    }
 }
 
 /// Turns the loop once, without waiting. Returns true if there is more to do.

@@ -17,6 +17,7 @@ struct ThreadMarks {
     task: Cell<Mark>,
     runs_loop: Cell<Mark>,
     /// The data of the counted waker of the loop's root future.
+    #[cfg(feature = "inspect")]
     root: Cell<Mark>,
     wait: Cell<Mark>,
     #[cfg(feature = "inspect")]
@@ -31,6 +32,7 @@ per_thread! {
     static HERE: ThreadMarks = ThreadMarks {
         task: Cell::new(ptr::null()),
         runs_loop: Cell::new(ptr::null()),
+        #[cfg(feature = "inspect")]
         root: Cell::new(ptr::null()),
         wait: Cell::new(ptr::null()),
         #[cfg(feature = "inspect")]
@@ -81,6 +83,7 @@ pub(crate) fn replace(mark: Mark) -> Mark {
 }
 
 /// Sets the data of the counted waker of the root future; returns the previous one.
+#[cfg(feature = "inspect")]
 pub(crate) fn replace_root(mark: Mark) -> Mark {
     replace_in(|here| &here.root, mark)
 }
@@ -91,8 +94,13 @@ pub(crate) fn waker() -> Mark {
     if !task.is_null() {
         return task;
     }
-    let root = get(|here| &here.root);
-    if root.is_null() { current_loop() } else { root }
+    #[cfg(feature = "inspect")]
+    if let root = get(|here| &here.root)
+        && !root.is_null()
+    {
+        return root;
+    }
+    current_loop()
 }
 
 /// The mark of the innermost wait that this thread is inside.
