@@ -28,6 +28,7 @@ pub(super) mod reading;
 pub(super) mod results;
 mod retry;
 pub(super) mod running_hook;
+pub(super) mod slot_id;
 
 use std::any::TypeId;
 use std::collections::VecDeque;

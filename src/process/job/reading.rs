@@ -6,6 +6,7 @@
 //! Tests: `tests/process/callers.rs`.
 
 use crate::process::job::job_id::JobId;
+use crate::process::job::slot_id::SlotId;
 use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -182,7 +183,7 @@ pub(crate) struct Reading {
     /// What accompanied the first of them.
     pub(crate) decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
-    pub(crate) sender: Option<(usize, Arc<()>)>,
+    pub(crate) sender: Option<(SlotId, Arc<()>)>,
     /// The items of their frame, if a hook gets those that fail.
     pub(crate) piece: Option<Piece>,
 }

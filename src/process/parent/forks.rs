@@ -16,8 +16,8 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 
 use crate::process::job::reading::Forked;
+use crate::process::job::slot_id::SlotId;
 use crate::process::pages::raw_ledger::Ledger;
-use crate::process::sched::slot_id::SlotId;
 use crate::sys::pipe_end::PipeEnd;
 use crate::task::WorkerExit;
 

@@ -24,7 +24,7 @@ use crate::events::Question;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Job;
-use crate::process::sched::slot_id::SlotId;
+use crate::process::job::slot_id::SlotId;
 use crate::process::sched::{Feed, Stop};
 use crate::sys::bell::{self, Bell};
 use crate::sys::fork;

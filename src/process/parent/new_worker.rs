@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::driver::{Driver, PoolState};
 use super::link::Link;
-use crate::process::sched::slot_id::SlotId;
+use crate::process::job::slot_id::SlotId;
 use crate::task::WorkerExit;
 
 impl Driver {

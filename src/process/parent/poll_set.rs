@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
 use super::link::Link;
-use crate::process::sched::slot_id::SlotId;
+use crate::process::job::slot_id::SlotId;
 use crate::sys::bell::Bell;
 use crate::sys::poll::poll_patiently;
 

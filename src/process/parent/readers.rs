@@ -216,8 +216,8 @@ impl Driver {
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
-            && let Some((worker, hold)) = reading.sender.take()
-            && let Some(link) = &mut self.links[worker]
+            && let Some((slot, hold)) = reading.sender.take()
+            && let Some(link) = &mut self.links[slot.0]
             && Arc::ptr_eq(&link.extras.hold, &hold)
         {
             drop(hold);

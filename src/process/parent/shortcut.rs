@@ -47,10 +47,10 @@ use super::mailbox::Mail;
 use crate::loom::MutexGuard;
 use crate::loom::hint;
 use crate::parking::park;
+use crate::process::job::slot_id::SlotId;
 use crate::process::pages::caller_word::{self, CallerWord};
 use crate::process::pages::poll_policy::{Polling, SLEEP_FOR};
 use crate::process::pages::raw_ledger::Ledger;
-use crate::process::sched::slot_id::SlotId;
 
 /// Whether callers do any of the driver's work.
 const IS_ON: bool = true;

@@ -12,7 +12,7 @@ use super::driver::{Driver, PoolState, is_a_driver};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::events::{self, AskWorkers, Question};
-use crate::process::sched::slot_id::SlotId;
+use crate::process::job::slot_id::SlotId;
 use crate::sys::sockets::Stream;
 use trefoil_os::host::activity::peak_memory;
 

@@ -6,9 +6,9 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use super::frame_control::Cancel;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{Action, rules};
+use crate::process::job::slot_id::SlotId;
 use crate::process::wire::Frame;
 
 /// Asks a plain worker to begin no more items of a frame; `cancel`: also marks the running

@@ -10,65 +10,70 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
+use std::time::Instant;
+
 use super::sent_frame::SentFrame;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{finish, retry, rules, shutdown, succession};
 use crate::events::{self, Trouble};
 use crate::process::job::Job;
 use crate::process::job::item_id::ItemId;
 use crate::process::job::job_id::INITIALIZE;
+use crate::process::job::slot_id::SlotId;
 use crate::task::{Cause, TaskError, WorkerExit};
 
-/// Worker `slot` is gone, and all its output has been received. `broken`: it broke the
-/// protocol, so nothing is known of what it ran.
-pub(super) fn died(sched: &mut Sched, slot: SlotId, exit: &WorkerExit, broken: bool) {
-    let worker = &mut sched.workers[slot];
-    let counts = exit.pid != 0 && !worker.was_dismissed();
-    if counts {
-        sched.counters.stats.lock().died += 1;
-    }
-    let (mut frames, mut running) = (Vec::new(), false);
-    for frame in worker.frames.take_all() {
-        let begun = if broken { frame.end } else { frame.begun() };
-        running |= frame.done < begun && frame.job != INITIALIZE;
-        frames.push((begun, frame));
-    }
-    if let (true, false, Some((begun, front))) =
-        (exit.cause == Cause::Allocation, running, frames.first_mut())
-        && front.wanted
-        && front.done < front.end
-    {
-        // An argument that was too large to be received counts as running. (The kernel may have
-        // killed it for what others have allocated.)
-        *begun += 1;
-        running = true;
-    }
-    if running {
-        worker.bears_fruit();
-    }
-    events::worker_died(worker.pid());
-    if counts && exit.cause != Cause::Pool {
-        events::noticed(Trouble::WorkerDied);
-    }
-    let killed = rules::shows_nothing(sched, exit);
-    sched.workers[slot].died(killed, sched.now);
-    succession::has_died(sched, slot);
-    for (begun, mut frame) in frames.into_iter().rev() {
-        if frame.wanted {
-            lost(sched, &frame, begun, exit);
+impl Sched {
+    /// Worker `slot` is gone, and all its output has been received. `broken`: it broke the
+    /// protocol, so nothing is known of what it ran.
+    pub(crate) fn died(&mut self, slot: SlotId, exit: &WorkerExit, broken: bool, now: Instant) {
+        self.now = now;
+        let worker = &mut self.workers[slot];
+        let counts = exit.pid != 0 && !worker.was_dismissed();
+        if counts {
+            self.counters.stats.lock().died += 1;
         }
-        if let Some(piece) = frame.take_again() {
-            retry::run_again(sched, frame.job, piece);
+        let (mut frames, mut running) = (Vec::new(), false);
+        for frame in worker.frames.take_all() {
+            let begun = if broken { frame.end } else { frame.begun() };
+            running |= frame.done < begun && frame.job != INITIALIZE;
+            frames.push((begun, frame));
         }
-    }
-    if sched.policy.one_process.is_some() && !sched.jobs.all().any(Job::is_read) {
-        // The unfinished items of a `Process` will never end.
-        shutdown::break_down(sched, &TaskError::WorkerDied(Box::new(exit.clone())));
-    } else if let Some(error) = died_too_often(sched, exit, counts) {
-        shutdown::break_down(sched, &error);
-    } else if rules::is_hopeless(sched, slot) {
-        shutdown::give_up(sched, exit);
+        if let (true, false, Some((begun, front))) =
+            (exit.cause == Cause::Allocation, running, frames.first_mut())
+            && front.wanted
+            && front.done < front.end
+        {
+            // An argument that was too large to be received counts as running. (The kernel may have
+            // killed it for what others have allocated.)
+            *begun += 1;
+            running = true;
+        }
+        if running {
+            worker.bears_fruit();
+        }
+        events::worker_died(worker.pid());
+        if counts && exit.cause != Cause::Pool {
+            events::noticed(Trouble::WorkerDied);
+        }
+        let killed = rules::shows_nothing(self, exit);
+        self.workers[slot].died(killed, self.now);
+        succession::has_died(self, slot);
+        for (begun, mut frame) in frames.into_iter().rev() {
+            if frame.wanted {
+                lost(self, &frame, begun, exit);
+            }
+            if let Some(piece) = frame.take_again() {
+                retry::run_again(self, frame.job, piece);
+            }
+        }
+        if self.policy.one_process.is_some() && !self.jobs.all().any(Job::is_read) {
+            // The unfinished items of a `Process` will never end.
+            shutdown::break_down(self, &TaskError::WorkerDied(Box::new(exit.clone())));
+        } else if let Some(error) = died_too_often(self, exit, counts) {
+            shutdown::break_down(self, &error);
+        } else if rules::is_hopeless(self, slot) {
+            shutdown::give_up(self, exit);
+        }
     }
 }
 

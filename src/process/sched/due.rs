@@ -20,12 +20,12 @@
 
 use std::time::Instant;
 
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::{Stage, Worker};
 use super::{
     Action, How, place, retry, rules, shutdown, start, succession, take_back, take_over, timeouts,
 };
+use crate::process::job::slot_id::SlotId;
 
 /// Something that is done when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,30 +102,46 @@ impl Next {
     }
 }
 
-/// Time has passed, or something has happened: does whatever is due.
-pub(super) fn tick(sched: &mut Sched) {
-    while let Some((at, due)) = next_due(sched)
-        && at <= sched.now
-    {
-        let mut asked = due.asks(sched);
-        asked.retain(|slot| !sched.heard.contains(slot));
-        if !asked.is_empty() {
-            sched
-                .actions
-                .extend(asked.iter().copied().map(Action::Hear));
-            sched.heard.extend(asked);
-            return; // the next call goes on
+impl Sched {
+    /// Time has passed, or something has happened: does whatever is due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.now = now;
+        while let Some((at, due)) = next_due(self)
+            && at <= self.now
+        {
+            let mut asked = due.asks(self);
+            asked.retain(|slot| !self.heard.contains(slot));
+            if !asked.is_empty() {
+                self.actions.extend(asked.iter().copied().map(Action::Hear));
+                self.heard.extend(asked);
+                return; // the next call goes on
+            }
+            fire(self, due);
         }
-        fire(sched, due);
+        self.heard.clear();
+        self.count_busy();
     }
-    sched.heard.clear();
-    sched.count_busy();
+
+    /// When `tick` has something to do, if nothing happens earlier.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        next_due(self).map(|(at, _)| at)
+    }
+}
+
+/// When the time of a job is over.
+fn job_ends_at(sched: &Sched) -> Option<Instant> {
+    sched.jobs.next_end().map(|(at, _)| at)
+}
+
+/// Whether a job must end, because its time is over.
+pub(super) fn ends_a_job(sched: &Sched) -> bool {
+    job_ends_at(sched).is_some_and(|at| at <= sched.now)
 }
 
 /// What is due next.
 pub(super) fn next_due(sched: &Sched) -> Option<(Instant, Due)> {
     let mut next = Next(None);
-    next.add(sched.jobs.next_end().map(|(at, _)| at), Due::LateJob);
+    next.add(job_ends_at(sched), Due::LateJob);
     next.add(sched.jobs.resume_at(), Due::PauseIsOver);
     next.add(sched.stop.and_then(|stop| stop.limit), Due::PoolLimit);
     next.add(rules::shrinks_at(sched), Due::Shrink);

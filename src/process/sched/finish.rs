@@ -6,7 +6,8 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/callers.rs`.
 
-use super::slot_id::SlotId;
+use std::time::Instant;
+
 use super::state::Sched;
 use super::{cancel, failed_items, rules};
 use crate::process::job::Job;
@@ -14,18 +15,55 @@ use crate::process::job::item_id::ItemId;
 use crate::process::job::job_id::JobId;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::process::job::results::Values;
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::chunk::Piece;
 use crate::task::TaskError;
 
-/// The error of an item is complete, as far as possible. Returns a job that this thread must end.
-pub(super) fn reported(sched: &mut Sched, item: ItemId, error: TaskError) -> Option<Box<Job>> {
-    if let Some(job) = sched.jobs.get_mut(item.job) {
-        job.has_failed_at(item.at);
+impl Sched {
+    /// The error of an item is complete, as far as possible. Returns a job that this thread must
+    /// end.
+    pub(crate) fn reported(
+        &mut self,
+        item: ItemId,
+        error: TaskError,
+        now: Instant,
+    ) -> Option<Box<Job>> {
+        self.now = now;
+        if let Some(job) = self.jobs.get_mut(item.job) {
+            job.has_failed_at(item.at);
+        }
+        self.taker.begin();
+        item_ends(self, item, error);
+        end_or_queue(self, item.job);
+        self.taker.end()
     }
-    sched.taker.begin();
-    item_ends(sched, item, error);
-    end_or_queue(sched, item.job);
-    sched.taker.end()
+
+    /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
+    /// that the decoding thread must end.
+    pub(crate) fn decoded(
+        &mut self,
+        reading: &Reading,
+        part: DecodedPart,
+        now: Instant,
+    ) -> (Option<Values>, Option<Box<Job>>) {
+        self.now = now;
+        let id = reading.job;
+        if let Some(job) = self.jobs.get_mut(id).filter(|_| reading.is_over()) {
+            job.has_read(reading.first);
+        }
+        self.taker.begin();
+        let unwanted = add_values(self, id, part, reading.piece.clone());
+        end_or_queue(self, id);
+        (unwanted, self.taker.end())
+    }
+
+    /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
+    pub(crate) fn finished(&mut self, id: JobId) -> Option<Box<Job>> {
+        self.jobs.get_mut(id)?.hand_over(false);
+        self.taker.begin();
+        end_or_queue(self, id);
+        self.taker.end()
+    }
 }
 
 /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
@@ -58,23 +96,6 @@ pub(super) fn add_values(
         item_error(sched, ItemId { job: id, at }, error, piece);
     }
     unwanted
-}
-
-/// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
-/// that the decoding thread must end.
-pub(super) fn decoded(
-    sched: &mut Sched,
-    reading: &Reading,
-    part: DecodedPart,
-) -> (Option<Values>, Option<Box<Job>>) {
-    let id = reading.job;
-    if let Some(job) = sched.jobs.get_mut(id).filter(|_| reading.is_over()) {
-        job.has_read(reading.first);
-    }
-    sched.taker.begin();
-    let unwanted = add_values(sched, id, part, reading.piece.clone());
-    end_or_queue(sched, id);
-    (unwanted, sched.taker.end())
 }
 
 /// An item has ended in `error`, by itself. `piece`: the items of its frame, if a hook may get it.
@@ -182,14 +203,6 @@ pub(super) fn end_or_queue(sched: &mut Sched, id: JobId) {
         let drop = |values| Chore::Drop(result_type, values);
         sched.chores.extend(job.finish().map(drop));
     }
-}
-
-/// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
-pub(super) fn finished(sched: &mut Sched, id: JobId) -> Option<Box<Job>> {
-    sched.jobs.get_mut(id)?.hand_over(false);
-    sched.taker.begin();
-    end_or_queue(sched, id);
-    sched.taker.end()
 }
 
 /// Items of a job that were not begun end in `error`, and no more are added.

@@ -3,7 +3,7 @@
 use crate::process::job::job_id::JobId;
 use std::sync::Arc;
 
-use super::slot_id::SlotId;
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::task::TaskError;
 

@@ -14,13 +14,13 @@
 //! Tests: `src/process/sched/simulated.rs`,
 //! `tests/process/pool.rs::no_item_waits_behind_a_long_one`, `tests/process/callers.rs`.
 
-use super::sent_frame::{FrameDraft, UNKNOWN_COST};
-use super::slot_id::SlotId;
+use super::sent_frame::{FrameFacts, UNKNOWN_COST};
 use super::state::Sched;
 use super::workers::Worker;
 use super::{rules, send};
 use crate::process::job::Job;
 use crate::process::job::job_id::JobId;
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 
 /// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
@@ -141,24 +141,23 @@ fn send_next(sched: &mut Sched, next: Placed) {
         None if options.until.is_some() => u64::MAX,
         None => 0,
     };
-    let draft = FrameDraft {
-        job: id,
-        code: job.work.code,
-        piece: if sched.policy.one_process.is_some() {
-            // It is never sent again, and should not keep its attachments open.
-            piece.without_bytes()
-        } else {
-            piece.clone()
-        },
+    let kept = if sched.policy.one_process.is_some() {
+        // It is never sent again, and should not keep its attachments open.
+        piece.without_bytes()
+    } else {
+        piece.clone()
+    };
+    let mut facts = FrameFacts {
         cost,
         brief: !goes_alone && worker.frames.are_brief_with(cost, sched.now),
         wanted: true,
         each: job.work.each,
         goes_alone,
         limit,
-        check_at: options.timeout.map(|timeout| sched.now + timeout),
+        ..FrameFacts::new(id, job.work.code, kept, sched.now)
     };
+    facts.watch.check_at = options.timeout.map(|timeout| sched.now + timeout);
     rules::before_frame(sched, slot, id);
-    send::send_frame(sched, slot, draft, piece);
+    send::send_frame(sched, slot, facts, piece);
     sched.jobs.enqueue(id, false, sched.now);
 }

@@ -8,17 +8,17 @@
 
 use crate::process::job::job_id::INITIALIZE;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::back_off::StartFailure;
 use super::sent_frame::SentFrame;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::Stage;
 use super::{cancel, finish, retire, retry, rules, shutdown, start, take_back, timeouts};
 use crate::events;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Forked, Reading};
 use crate::process::job::results::{self, DecodingThread};
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::{Broken, CodecOf, Event, Record};
@@ -26,108 +26,122 @@ use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
 use trefoil_os::host::image::image;
 
-/// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
-/// `owner`: a shared buffer with these bytes, if a reference to it may be kept instead of a
-/// copy.
-pub(super) fn receive(
-    sched: &mut Sched,
-    worker: SlotId,
-    bytes: &[u8],
-    owner: Option<&Arc<Vec<u8>>>,
-    extras: &mut Extras,
-) -> Result<usize, Broken> {
-    let mut used = 0;
-    loop {
-        let values = values(sched, worker, (bytes, used), owner, extras)?;
-        if values > 0 {
-            used += values;
-            continue;
-        }
-        let Some((record, length)) = Record::decode(&bytes[used..])? else {
-            return Ok(used);
-        };
-        match record {
-            Record::Hello { copy } if copy == image().name().as_bytes() => {
-                start::hello(sched, worker);
+impl Sched {
+    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
+    /// `owner`: a shared buffer with these bytes, if a reference to it may be kept instead of a
+    /// copy.
+    pub(crate) fn receive(
+        &mut self,
+        worker: SlotId,
+        bytes: &[u8],
+        owner: Option<&Arc<Vec<u8>>>,
+        extras: &mut Extras,
+        now: Instant,
+    ) -> Result<usize, Broken> {
+        self.now = now;
+        let mut used = 0;
+        loop {
+            let values = values(self, worker, (bytes, used), owner, extras)?;
+            if values > 0 {
+                used += values;
+                continue;
             }
-            Record::Hello { .. } => shutdown::failed_to_start(sched, worker, StartFailure::Foreign),
-            Record::Descriptors(list) => extras.claim(&list),
-            Record::Copy { of, bytes } => {
-                extras.copies.part(of, bytes);
-                if extras.copies.are_too_many() {
-                    return Err(Broken);
+            let Some((record, length)) = Record::decode(&bytes[used..])? else {
+                return Ok(used);
+            };
+            match record {
+                Record::Hello { copy } if copy == image().name().as_bytes() => {
+                    start::hello(self, worker);
                 }
+                Record::Hello { .. } => {
+                    shutdown::failed_to_start(self, worker, StartFailure::Foreign)
+                }
+                Record::Descriptors(list) => extras.claim(&list),
+                Record::Copy { of, bytes } => {
+                    extras.copies.part(of, bytes);
+                    if extras.copies.are_too_many() {
+                        return Err(Broken);
+                    }
+                }
+                Record::Lent(list) => extras.lending.set(list)?,
+                Record::End {
+                    sequence,
+                    begun,
+                    nanos,
+                } => frame_end(self, worker, sequence, begun, nanos)?,
+                Record::Panic { message, place } => {
+                    extras.forget(); // what was sent ahead of the result that it failed to send
+                    let place =
+                        place.map(|(file, line, column)| PanicLocation::new(file, line, column));
+                    let name = self.worker_name(worker);
+                    item_failed(self, worker, Panic::remote(message, place, name).into())?;
+                }
+                Record::Codec { of, detail } => {
+                    extras.forget();
+                    let error = name_codec_error(self, worker, of, detail);
+                    item_failed(self, worker, error)?;
+                }
+                Record::Late { nanos } => {
+                    extras.forget();
+                    item_late(self, worker, Duration::from_nanos(nanos))?;
+                }
+                Record::Begun => item_begins(self, worker)?,
+                Record::Recalled { sequence, end } => {
+                    take_back::give_back(self, worker, sequence, end)?;
+                }
+                Record::Taken => rules::opened(self, worker),
+                Record::Direct => extras.is_direct = true,
+                Record::Event(event) => pass_on_event(self, worker, &event, extras),
+                #[cfg(feature = "inspect")]
+                Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
+                #[cfg(not(feature = "inspect"))]
+                Record::Tree { .. } => {} // nobody has asked
+                Record::Retire { asked } => retire::worker_retires(self, worker, asked),
+                Record::Heavy => retire::worker_is_heavy(self, worker),
+                Record::Forked {
+                    request,
+                    pid,
+                    is_final,
+                    why,
+                } => extras.forked.push(Forked {
+                    request,
+                    made: if pid > 0 {
+                        Ok(pid)
+                    } else {
+                        Err((why.to_owned(), is_final))
+                    },
+                }),
             }
-            Record::Lent(list) => extras.lending.set(list)?,
-            Record::End {
-                sequence,
-                begun,
-                nanos,
-            } => frame_end(sched, worker, sequence, begun, nanos)?,
-            Record::Panic { message, place } => {
-                extras.forget(); // what was sent ahead of the result that it failed to send
-                let place =
-                    place.map(|(file, line, column)| PanicLocation::new(file, line, column));
-                let name = sched.worker_name(worker);
-                item_failed(sched, worker, Panic::remote(message, place, name).into())?;
-            }
-            Record::Codec { of, detail } => {
-                extras.forget();
-                let error = name_codec_error(sched, worker, of, detail);
-                item_failed(sched, worker, error)?;
-            }
-            Record::Late { nanos } => {
-                extras.forget();
-                item_late(sched, worker, Duration::from_nanos(nanos))?;
-            }
-            Record::Begun => item_begins(sched, worker)?,
-            Record::Recalled { sequence, end } => {
-                take_back::give_back(sched, worker, sequence, end)?;
-            }
-            Record::Taken => rules::opened(sched, worker),
-            Record::Direct => extras.is_direct = true,
-            Record::Event(event) => pass_on_event(sched, worker, &event, extras),
-            #[cfg(feature = "inspect")]
-            Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
-            #[cfg(not(feature = "inspect"))]
-            Record::Tree { .. } => {} // nobody has asked
-            Record::Retire { asked } => retire::worker_retires(sched, worker, asked),
-            Record::Heavy => retire::worker_is_heavy(sched, worker),
-            Record::Forked {
-                request,
-                pid,
-                is_final,
-                why,
-            } => extras.forked.push(Forked {
-                request,
-                made: if pid > 0 {
-                    Ok(pid)
-                } else {
-                    Err((why.to_owned(), is_final))
-                },
-            }),
+            used += length;
         }
-        used += length;
     }
-}
 
-/// Takes the whole events at the front of `bytes`, from a worker's pipe for them, and returns
-/// how many bytes these are.
-pub(super) fn receive_events(
-    sched: &Sched,
-    worker: SlotId,
-    bytes: &[u8],
-    extras: &mut Extras,
-) -> Result<usize, Broken> {
-    let mut used = 0;
-    while let Some((record, length)) = Record::decode(&bytes[used..])? {
-        let Record::Event(event) = record else {
-            return Err(Broken);
-        };
-        pass_on_event(sched, worker, &event, extras);
-        used += length;
+    /// Takes the whole events at the front of `bytes`, from a worker's pipe for them, and returns
+    /// how many bytes these are.
+    pub(crate) fn receive_events(
+        &self,
+        worker: SlotId,
+        bytes: &[u8],
+        extras: &mut Extras,
+    ) -> Result<usize, Broken> {
+        let mut used = 0;
+        while let Some((record, length)) = Record::decode(&bytes[used..])? {
+            let Record::Event(event) = record else {
+                return Err(Broken);
+            };
+            pass_on_event(self, worker, &event, extras);
+            used += length;
+        }
+        Ok(used)
     }
-    Ok(used)
+
+    /// The worker's socket has taken some bytes. A plain worker may not have received yet what was
+    /// sent after these, so its answer gets more time.
+    pub(crate) fn takes(&mut self, slot: SlotId, now: Instant) {
+        self.now = now;
+        let by = self.now + self.policy.patience;
+        self.workers[slot].has_taken(self.now, by);
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -214,7 +228,7 @@ fn values(
             decoding: extras.decoding(&owner[from..]),
             bytes: owner,
             at: from,
-            sender: Some((slot.0, extras.hold.clone())),
+            sender: Some((slot, extras.hold.clone())),
             piece: reports.then(|| frame.piece.clone()),
         }));
     }
@@ -312,7 +326,7 @@ fn frame_end(
         return Err(Broken);
     }
     events::answered(worker.pid(), sequence, begun, nanos);
-    let (function, id) = (frame.function, frame.job);
+    let (function, id) = (frame.code.function, frame.job);
     let prepares = worker.stage() == Stage::Preparing && id == INITIALIZE;
     worker.has_served(begun);
     worker.spare_for(sequence);
@@ -341,11 +355,4 @@ fn item_begins(sched: &mut Sched, slot: SlotId) -> Result<(), Broken> {
         cancel::cancel_running(sched, slot, 0);
     }
     Ok(())
-}
-
-/// The worker's socket has taken some bytes. A plain worker may not have received yet what was
-/// sent after these, so its answer gets more time.
-pub(super) fn takes(sched: &mut Sched, slot: SlotId) {
-    let by = sched.now + sched.policy.patience;
-    sched.workers[slot].has_taken(sched.now, by);
 }

@@ -9,29 +9,34 @@
 //!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 
-use super::slot_id::SlotId;
+use std::time::Instant;
+
 use super::state::Sched;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{Stage, Worker};
 use super::{shutdown, take_back};
+use crate::process::job::slot_id::SlotId;
 use crate::task::panic::Panic;
 use crate::task::{TaskError, WorkerExit};
 
-/// The process `pid`, if it is a worker, is to end: another takes its place.
-pub(super) fn replace(sched: &mut Sched, pid: u32) {
-    let is_it = |worker: &Worker| worker.pid() == pid && !worker.stage().is_down();
-    let Some(slot) = sched.workers.find(is_it) else {
-        return;
-    };
-    let worker = &mut sched.workers[slot];
-    let goes_on = sched.policy.replace_first
-        && sched.policy.one_process.is_none()
-        && sched.stop.is_none()
-        && worker.stage() == Stage::Ready;
-    if goes_on {
-        worker.must_leave();
-    } else {
-        sched.kill_worker(slot);
+impl Sched {
+    /// The process `pid`, if it is a worker, is to end: another takes its place.
+    pub(crate) fn replace(&mut self, pid: u32, now: Instant) {
+        self.now = now;
+        let is_it = |worker: &Worker| worker.pid() == pid && !worker.stage().is_down();
+        let Some(slot) = self.workers.find(is_it) else {
+            return;
+        };
+        let worker = &mut self.workers[slot];
+        let goes_on = self.policy.replace_first
+            && self.policy.one_process.is_none()
+            && self.stop.is_none()
+            && worker.stage() == Stage::Ready;
+        if goes_on {
+            worker.must_leave();
+        } else {
+            self.kill_worker(slot);
+        }
     }
 }
 

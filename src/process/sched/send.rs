@@ -2,26 +2,26 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
-use super::sent_frame::FrameDraft;
-use super::slot_id::SlotId;
+use super::sent_frame::FrameFacts;
 use super::state::Sched;
 use super::{Action, rules};
 use crate::chaos;
 use crate::events;
 use crate::process::job::job_id::INITIALIZE;
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::{BatchHead, Frame};
 
-/// Sends a frame with the items of `piece`. (Those of the draft may lack their bytes.)
-pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, piece: Piece) {
-    let id = draft.job;
+/// Sends a frame with the items of `piece`. (Those of the facts may lack their bytes.)
+pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, facts: FrameFacts, piece: Piece) {
+    let id = facts.job;
     let worker = &mut sched.workers[slot];
     let batch = BatchHead {
         sequence: worker.frames.next_sequence(),
-        code: draft.code,
+        code: facts.code,
         count: piece.len() as u64,
-        limit: draft.limit,
-        brief: draft.brief,
+        limit: facts.limit,
+        brief: facts.brief,
         ends: piece.has_ends(),
         context: rules::context_of(worker, id),
     };
@@ -31,7 +31,7 @@ pub(super) fn send_frame(sched: &mut Sched, slot: SlotId, draft: FrameDraft, pie
         let starts = |at| u64::from(job.starts(at));
         (sched.chaos).plan(job.chaos, batch.sequence, items, starts)
     });
-    (worker.frames).push(draft, worker.control.gates.clone(), sched.now);
+    (worker.frames).push(facts, worker.control.gates.clone(), sched.now);
     let pool = sched.counters.pool;
     events::sent(
         pool,

@@ -54,31 +54,12 @@ impl Recall {
     }
 }
 
-/// What is decided of a frame before it is sent.
-pub(super) struct FrameDraft {
-    pub(super) job: JobId,
-    pub(super) code: CodeRef,
-    /// Its items, perhaps without their bytes.
-    pub(super) piece: Piece,
-    /// How many nanoseconds it should take; [`UNKNOWN_COST`] if that is not known.
-    pub(super) cost: u64,
-    /// See [`FrameFacts::brief`], and so on.
-    pub(super) brief: bool,
-    pub(super) wanted: bool,
-    pub(super) each: bool,
-    pub(super) goes_alone: bool,
-    /// How many nanoseconds each item may take, which the worker measures; 0: nothing is measured.
-    pub(super) limit: u64,
-    /// When to check whether its first item has run for too long.
-    pub(super) check_at: Option<Instant>,
-}
-
-/// What is known of a frame that was sent. All may read it; [`SentFrame`] alone changes it.
+/// What is known of a frame. All may read it; once it was sent, [`SentFrame`] alone changes it.
 pub(crate) struct FrameFacts {
     pub(super) sequence: u64,
     pub(super) job: JobId,
-    /// The function of its items, for the cost estimates.
-    pub(super) function: u64,
+    pub(super) code: CodeRef,
+    /// Its items, perhaps without their bytes.
     pub(super) piece: Piece,
     /// How many results have come.
     pub(super) done: u32,
@@ -96,9 +77,36 @@ pub(crate) struct FrameFacts {
     pub(super) each: bool,
     /// Whether its one item, or the context, has ends of channels (`ends`).
     pub(super) goes_alone: bool,
+    /// How many nanoseconds each item may take, which the worker measures; 0: nothing is measured.
+    pub(super) limit: u64,
     pub(super) recall: Recall,
     pub(super) sent: Instant,
     pub(super) watch: Watch,
+}
+
+impl FrameFacts {
+    /// A frame with these items that is sent now, and whose results nobody wants. What it costs is
+    /// not known.
+    pub(super) fn new(job: JobId, code: CodeRef, piece: Piece, now: Instant) -> Self {
+        Self {
+            sequence: 0,
+            job,
+            code,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            answered_at: None,
+            cost: UNKNOWN_COST,
+            brief: false,
+            wanted: false,
+            each: false,
+            goes_alone: false,
+            limit: 0,
+            recall: Recall::NotAsked,
+            sent: now,
+            watch: Watch::default(),
+        }
+    }
 }
 
 /// A frame that has been sent and whose `End` has not come.
@@ -142,34 +150,8 @@ impl Deref for SentFrame {
 }
 
 impl SentFrame {
-    /// A frame with this number, for the worker with these gates.
-    pub(super) fn new(
-        draft: FrameDraft,
-        sequence: u64,
-        gates: Front,
-        seal: u64,
-        now: Instant,
-    ) -> Self {
-        let facts = FrameFacts {
-            sequence,
-            job: draft.job,
-            function: draft.code.function,
-            end: draft.piece.len() as u32,
-            piece: draft.piece,
-            done: 0,
-            answered_at: None,
-            cost: draft.cost,
-            brief: draft.brief,
-            wanted: draft.wanted,
-            each: draft.each,
-            goes_alone: draft.goes_alone,
-            recall: Recall::NotAsked,
-            sent: now,
-            watch: Watch {
-                check_at: draft.check_at,
-                ..Watch::default()
-            },
-        };
+    /// The frame, for the worker with these gates.
+    pub(super) fn new(facts: FrameFacts, gates: Front, seal: u64) -> Self {
         Self {
             facts,
             gates,

@@ -19,7 +19,7 @@ use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
 use super::frame_control::FrameControl;
-use super::sent_frame::{FrameDraft, SentFrame, travels};
+use super::sent_frame::{FrameFacts, SentFrame, travels};
 use crate::process::limits::{MOST_MOVES, RESULTS_WAIT, TAKE_OVER_AFTER};
 use crate::process::pages::gate::GATES;
 use crate::process::pages::raw_ledger::Front;
@@ -64,10 +64,10 @@ impl SentFrames {
     }
 
     /// A frame is sent, to the worker with these gates: opens its gate.
-    pub(super) fn push(&mut self, draft: FrameDraft, gates: Front, now: Instant) {
-        let sequence = self.next_sequence;
-        let seal = self.seals.hash_one(sequence) | 1;
-        let frame = SentFrame::new(draft, sequence, gates, seal, now);
+    pub(super) fn push(&mut self, mut facts: FrameFacts, gates: Front, now: Instant) {
+        facts.sequence = self.next_sequence;
+        let seal = self.seals.hash_one(facts.sequence) | 1;
+        let frame = SentFrame::new(facts, gates, seal);
         self.next_sequence += 1;
         frame.open();
         if self.frames.is_empty() {
@@ -227,7 +227,7 @@ impl SentFrames {
         frames.map(|(position, frame)| {
             let front = u32::from(position == 0);
             let waits = frame.end.saturating_sub(frame.begun().max(front));
-            (frame.function, waits)
+            (frame.code.function, waits)
         })
     }
 }

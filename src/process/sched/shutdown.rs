@@ -10,11 +10,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use std::time::Instant;
+
 use super::back_off::StartFailure;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::{Stage, Worker};
 use super::{Action, How, Stop, finish, take_back};
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};
 use crate::task::{TaskError, WorkerExit};
 
@@ -59,11 +61,31 @@ pub(super) fn stop(sched: &mut Sched, stop: Stop) {
     }
 }
 
-/// Whether everything has ended and every worker is gone.
-pub(super) fn is_over(sched: &Sched) -> bool {
-    let mut workers = sched.workers.iter();
-    let is_empty = sched.stop.is_some() && sched.jobs.is_empty();
-    is_empty && workers.all(|worker| worker.stage().is_down())
+impl Sched {
+    /// Begins the end of the pool.
+    pub(crate) fn stop(&mut self, by: Stop, now: Instant) {
+        self.now = now;
+        stop(self, by);
+    }
+
+    /// No worker can ever be had, as this error says: everything fails, now and later.
+    pub(crate) fn break_down(&mut self, error: &TaskError, now: Instant) {
+        self.now = now;
+        break_down(self, error);
+    }
+
+    /// A worker will not reach `init`.
+    pub(crate) fn failed_to_start(&mut self, slot: SlotId, why: StartFailure, now: Instant) {
+        self.now = now;
+        failed_to_start(self, slot, why);
+    }
+
+    /// Whether everything has ended and every worker is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut workers = self.workers.iter();
+        let is_empty = self.stop.is_some() && self.jobs.is_empty();
+        is_empty && workers.all(|worker| worker.stage().is_down())
+    }
 }
 
 /// Whether a worker has nothing left to do: it gets no more items, or the pool ends. (If it is

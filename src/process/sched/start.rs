@@ -3,20 +3,25 @@
 //! Tests: `src/process/sched/simulated.rs`,
 //! `tests/process/host.rs::workers_that_cannot_be_replaced_fail_what_waits`.
 
+use std::time::Instant;
+
 use super::frame_control::FrameControl;
-use super::sent_frame::{FrameDraft, UNKNOWN_COST};
-use super::slot_id::SlotId;
+use super::sent_frame::FrameFacts;
 use super::state::Sched;
 use super::workers::Stage;
 use super::{rules, send, succession, take_back};
 use crate::process::job::job_id::INITIALIZE;
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::chunk::Piece;
 
-/// Worker `slot` has a process, which has not said hello yet.
-pub(super) fn started(sched: &mut Sched, slot: SlotId, pid: u32, control: FrameControl) {
-    sched.counters.stats.lock().started += 1;
-    let is_far = sched.policy.starts_far;
-    sched.workers[slot].starts(pid, control, is_far, sched.now);
+impl Sched {
+    /// Worker `slot` has a process, which has not said hello yet.
+    pub(crate) fn started(&mut self, slot: SlotId, pid: u32, control: FrameControl, now: Instant) {
+        self.now = now;
+        self.counters.stats.lock().started += 1;
+        let is_far = self.policy.starts_far;
+        self.workers[slot].starts(pid, control, is_far, self.now);
+    }
 }
 
 /// Worker `slot` has said hello, and runs the right build.
@@ -37,19 +42,8 @@ pub(super) fn prepare(sched: &mut Sched, slot: SlotId) {
         return is_ready(sched, slot);
     };
     let piece = Piece::whole(initializer.chunk, 0);
-    let draft = FrameDraft {
-        job: INITIALIZE,
-        code: initializer.code,
-        piece: piece.clone(),
-        cost: UNKNOWN_COST,
-        brief: false,
-        wanted: false, // by no job
-        each: false,
-        goes_alone: false,
-        limit: 0,
-        check_at: None,
-    };
-    send::send_frame(sched, slot, draft, piece);
+    let facts = FrameFacts::new(INITIALIZE, initializer.code, piece.clone(), sched.now);
+    send::send_frame(sched, slot, facts, piece);
 }
 
 /// Worker `slot` has run all initializers.

@@ -25,9 +25,9 @@
 //!
 //! Tests: `src/process/sched/simulated/sim_succession.rs`, `tests/process/replaced.rs`.
 
-use super::slot_id::SlotId;
 use super::state::{Sched, WorkerSlots};
 use super::workers::{Stage, Worker};
+use crate::process::job::slot_id::SlotId;
 
 /// How many starts before its end a worker's successor is asked for.
 const AHEAD: u32 = 2;

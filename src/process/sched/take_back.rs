@@ -6,11 +6,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
+use std::time::Instant;
+
 use super::frame_control::Back;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::{cancel, finish};
 use crate::process::job::job_id::INITIALIZE;
+use crate::process::job::slot_id::SlotId;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 use crate::task::TaskError;
@@ -36,6 +38,14 @@ fn come_back(sched: &mut Sched, slot: SlotId, position: usize, piece: Piece) {
     sched.workers[slot].has_given_back(&sched.policy);
     sched.jobs.enqueue(id, true, sched.now);
     finish::settle(sched, slot, position);
+}
+
+impl Sched {
+    /// Takes back all items that a worker has not begun.
+    pub(crate) fn take_all_back(&mut self, slot: SlotId, now: Instant) {
+        self.now = now;
+        take_all_back(self, slot);
+    }
 }
 
 /// Takes back all items that a worker has not begun: the step before it is killed for what the

@@ -6,10 +6,10 @@
 
 use std::time::Instant;
 
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::take_back;
 use super::workers::{Worker, earlier};
+use crate::process::job::slot_id::SlotId;
 
 /// When an idle worker may take over items of another: there is one that none of those will
 /// get which were asked for, and another has had its time.

@@ -40,13 +40,13 @@ use std::time::{Duration, Instant};
 
 use super::frame_control::Stall;
 use super::sent_frame::SentFrame;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::{PlannedKill, Worker, earlier};
 use super::{cancel, failed_items, finish, take_back};
 use crate::events::{self, Trouble};
 use crate::process::job::Job;
 use crate::process::job::item_id::ItemId;
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::process::pages::gate::MOST_REPORTING;
 use crate::task::{Late, TaskError};

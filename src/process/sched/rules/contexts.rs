@@ -6,16 +6,10 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 use crate::process::job::job_id::JobId;
+use crate::process::job::slot_id::SlotId;
 use crate::process::sched::Action;
-use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
-use crate::process::sched::workers::Worker;
 use crate::process::wire::Frame;
-
-/// Whether a worker has the context of the job `id`, or will have it.
-pub(in crate::process::sched) fn has(worker: &Worker, id: JobId) -> bool {
-    worker.has_context(id)
-}
 
 /// Sends worker `slot` the context of the job `id`, if there is one that the worker lacks.
 pub(in crate::process::sched) fn send_context(sched: &mut Sched, slot: SlotId, id: JobId) {

@@ -23,9 +23,9 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::{ONE_MORE_WORKER, ONE_MORE_WORKER_HERE};
 use crate::process::sched::policy::Elastic;
-use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::sched::succession;
 use crate::process::sched::take_back;
@@ -259,21 +259,24 @@ pub(in crate::process::sched) fn is_hopeless(sched: &Sched, slot: SlotId) -> boo
 
 /// Whether a death shows nothing of the program, because the worker was killed. On a cluster each
 /// attempt takes long, and workers that need too much memory are killed.
-pub(super) fn shows_nothing(sched: &Sched, exit: &WorkerExit) -> bool {
+pub(in crate::process::sched) fn shows_nothing(sched: &Sched, exit: &WorkerExit) -> bool {
     let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
     killed && !(sched.policy.elastic.is_some() && sched.policy.starts_far)
 }
 
-/// From now on there are from `least` to `most` workers.
-pub(in crate::process::sched) fn set_workers(sched: &mut Sched, least: usize, most: usize) {
-    if sched.stop.is_some() {
-        return;
+impl Sched {
+    /// From now on there are from `least` to `most` workers.
+    pub(crate) fn set_workers(&mut self, least: usize, most: usize, now: Instant) {
+        self.now = now;
+        if self.stop.is_some() {
+            return;
+        }
+        for number in succession::width(&self.workers)..most {
+            self.workers.add(Worker::new(number, self.now));
+        }
+        self.policy.elastic = Some(Elastic { least, most });
+        send_surplus_away(self);
     }
-    for number in succession::width(&sched.workers)..most {
-        sched.workers.add(Worker::new(number, sched.now));
-    }
-    sched.policy.elastic = Some(Elastic { least, most });
-    send_surplus_away(sched);
 }
 
 /// If more workers serve the pool than it should have, some get no more items, and leave.

@@ -10,15 +10,15 @@
 use crate::process::job::job_id::{INITIALIZE, JobId};
 use std::time::Instant;
 
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::sent_frame::SentFrame;
-use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::state::Sched;
 use crate::process::wire::Frame;
 
 /// Until when a worker must have read a frame with ends whose items were all taken back: it closes
 /// the ends then, and other processes wait for that.
-pub(crate) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
+pub(in crate::process::sched) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
     (frame.goes_alone && frame.end == 0).then(|| now + ENDS_LIMIT)
 }
 
@@ -36,7 +36,7 @@ pub(in crate::process::sched) fn forget_ends(sched: &mut Sched, slot: SlotId, jo
 }
 
 /// The worker has opened the ends of its item, so the copies here are closed (W26).
-pub(in crate::process::sched) fn on_taken(sched: &Sched, slot: SlotId) {
+pub(in crate::process::sched) fn opened(sched: &Sched, slot: SlotId) {
     let Some(frame) = sched.workers[slot].frames.front() else {
         return;
     };

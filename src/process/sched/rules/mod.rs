@@ -18,20 +18,18 @@ mod elastic;
 mod ends;
 
 use crate::process::job::job_id::JobId;
-use std::time::Instant;
 
-use super::sent_frame::SentFrame;
-use super::slot_id::SlotId;
 use super::state::Sched;
 use super::workers::Worker;
 use crate::process::job::Job;
+use crate::process::job::slot_id::SlotId;
 use crate::process::limits::FRAME_BYTES;
 use crate::process::value::chunk::Piece;
-use crate::task::WorkerExit;
 
 pub(super) use self::elastic::{
-    is_hopeless, send_surplus_away, set_workers, shrink, shrinks_at, size, wanted_from,
+    is_hopeless, send_surplus_away, shows_nothing, shrink, shrinks_at, size, wanted_from,
 };
+pub(super) use self::ends::{close_by, opened};
 
 /// Whether these items of a job go alone, to an idle worker.
 pub(super) fn go_alone(job: &Job, items: Option<&Piece>) -> bool {
@@ -40,7 +38,7 @@ pub(super) fn go_alone(job: &Job, items: Option<&Piece>) -> bool {
 
 /// Whether the next item of a job is large for this worker, with what it must be sent before.
 pub(super) fn is_heavy(worker: &Worker, id: JobId, job: &Job) -> bool {
-    job.is_heavy(contexts::has(worker, id), FRAME_BYTES)
+    job.is_heavy(worker.has_context(id), FRAME_BYTES)
 }
 
 /// A worker is about to get a frame of the job `id`.
@@ -51,21 +49,11 @@ pub(super) fn before_frame(sched: &mut Sched, slot: SlotId, id: JobId) {
 
 /// The number of the context that belongs to a frame of the job `id`; 0: none.
 pub(super) fn context_of(worker: &Worker, id: JobId) -> u64 {
-    if contexts::has(worker, id) {
+    if worker.has_context(id) {
         id.number()
     } else {
         0
     }
-}
-
-/// A worker has opened what came with its item.
-pub(super) fn opened(sched: &Sched, slot: SlotId) {
-    ends::on_taken(sched, slot);
-}
-
-/// Until when a worker must have read a frame whose items were all taken back.
-pub(super) fn close_by(frame: &SentFrame, now: Instant) -> Option<Instant> {
-    ends::close_by(frame, now)
 }
 
 /// A job has ended.
@@ -73,9 +61,4 @@ pub(super) fn after_job(sched: &mut Sched, id: JobId, job: &Job) {
     if job.work.context().is_some() {
         contexts::forget_context(sched, id);
     }
-}
-
-/// Whether a death shows nothing of the program, so that another worker is started soon.
-pub(super) fn shows_nothing(sched: &Sched, exit: &WorkerExit) -> bool {
-    elastic::shows_nothing(sched, exit)
 }

@@ -14,15 +14,16 @@ use self::costs::Costs;
 use self::job_taker::JobTaker;
 use self::jobs::Jobs;
 pub(in crate::process::sched) use self::slots::WorkerSlots;
+use super::back_off::StartFailure;
 use super::orders::Action;
 use super::policy::{FOR_EVER, How, Policy, Stop};
-use super::slot_id::SlotId;
 use super::stats::Counters;
 use super::workers::Worker;
 use crate::chaos;
 use crate::process::job::Job;
 use crate::process::job::item_id::ItemId;
 use crate::process::job::reading::Chore;
+use crate::process::job::slot_id::SlotId;
 use crate::process::wire::Frame;
 use crate::task::{TaskError, TaskReport};
 use trefoil_os::host::shared_clock::Epoch;
@@ -96,6 +97,46 @@ impl Sched {
     /// Whether there is such a job.
     pub(in crate::process) fn has(&self, id: JobId) -> bool {
         self.jobs.has(id)
+    }
+
+    /// The error that everything fails with, if the pool has broken down.
+    pub(in crate::process) fn failure(&self) -> Option<&TaskError> {
+        self.broken.as_ref()
+    }
+
+    /// The worker of this place, with what the driver may know of it.
+    pub(in crate::process) fn worker(&self, slot: SlotId) -> &Worker {
+        &self.workers[slot]
+    }
+
+    /// How many slots there are.
+    pub(in crate::process) fn slots(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Worker `slot` has done something, so its death will not be fruitless.
+    pub(in crate::process) fn bears_fruit(&mut self, slot: SlotId) {
+        self.workers[slot].bears_fruit();
+    }
+
+    /// Worker `slot`, which is about to be reported as dead, could not start.
+    pub(in crate::process) fn cannot_start(&mut self, slot: SlotId, why: StartFailure) {
+        self.workers[slot].cannot_start(why);
+    }
+
+    /// A slot that was given up is tried again.
+    pub(in crate::process) fn try_again(&mut self, slot: SlotId, now: Instant) {
+        let worker = &self.workers[slot];
+        if worker.stage().is_down() && worker.is_given_up() {
+            let next = Worker::new(worker.number(), now);
+            self.workers.replace(slot, next);
+        }
+    }
+
+    /// Kills worker `slot`, unless it has no process or was killed.
+    pub(in crate::process) fn kill(&mut self, slot: SlotId, now: Instant) {
+        self.now = now;
+        self.kill_worker(slot);
     }
 
     /// Counts the workers that have items of calls which have not been answered.

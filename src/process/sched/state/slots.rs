@@ -11,8 +11,8 @@ use std::ops::{Index, IndexMut};
 use std::slice::Iter;
 use std::time::Instant;
 
+use crate::process::job::slot_id::SlotId;
 use crate::process::sched::policy::Policy;
-use crate::process::sched::slot_id::SlotId;
 use crate::process::sched::workers::Worker;
 
 /// The slots of a pool.
