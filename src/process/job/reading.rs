@@ -25,6 +25,7 @@ use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
 use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope::{self, Decoding};
+use crate::process::wire::ForkAnswer;
 #[cfg(feature = "backtrace")]
 use crate::task::TaskError;
 use crate::task::panic;
@@ -97,14 +98,6 @@ impl Naming {
     }
 }
 
-/// A fork server's answer to a request: the process id of the worker that it has made, or why it
-/// could not, and whether it never can.
-#[derive(Debug)]
-pub(crate) struct Forked {
-    pub(crate) request: u64,
-    pub(crate) made: Result<u32, (String, bool)>,
-}
-
 /// What accompanies a worker's records: descriptors, and lent memory.
 #[derive(Default)]
 pub(crate) struct Extras {
@@ -124,7 +117,7 @@ pub(crate) struct Extras {
     #[cfg(feature = "inspect")]
     pub(crate) tree: Option<(Box<str>, Box<str>)>,
     /// What a fork server has answered.
-    pub(crate) forked: Vec<Forked>,
+    pub(crate) forked: Vec<ForkAnswer>,
     /// Held by other threads while they decode from memory that the worker has lent.
     pub(crate) hold: Arc<()>,
 }

@@ -32,14 +32,13 @@ use super::driver::Driver;
 use super::forks::{Sent, Waiting};
 use super::link::Link;
 use super::start_child::{pin_to, variables_of};
-use crate::process::job::reading::Forked;
 use crate::process::job::slot_id::SlotId;
 use crate::process::launch::launched::{Born, Newborn, Started, stream};
 use crate::process::sched::How;
 use crate::process::sched::back_off::StartFailure;
 use crate::process::sched::workers::Stage;
 use crate::process::value::attachments::AttachedFile;
-use crate::process::wire::Frame;
+use crate::process::wire::{ForkAnswer, ForkOrder, Frame};
 use crate::sys::child::Id;
 use crate::task::panic::{self, Panic};
 use crate::task::{TaskError, WorkerExit};
@@ -71,13 +70,16 @@ impl Driver {
         }
         let bytes = |text: std::ffi::OsString| text.into_encoded_bytes();
         let variables = variables_of(number, &self.settings)?.into_iter();
-        Ok(Waiting {
-            id: slot,
-            processors: processors.into_iter().map(|one| one as u64).collect(),
+        let order = ForkOrder {
+            request: 0,
+            index: number as u64,
+            captures: self.settings.stdout.is_captured(),
+            processors,
             variables: variables
                 .map(|(name, value)| (bytes(name), bytes(value)))
                 .collect(),
-        })
+        };
+        Ok(Waiting { id: slot, order })
     }
 
     /// Does the server's work, and what follows from it. False: nothing did.
@@ -88,24 +90,24 @@ impl Driver {
         let now = Instant::now();
         server.turn();
         let mut some = false;
-        for Forked { request, made } in std::mem::take(&mut server.forks.answers) {
-            let Some(sent) = self.forks.answered(request) else {
+        for answer in std::mem::take(&mut server.forks.answers) {
+            let Some(sent) = self.forks.answered(answer.request) else {
                 continue; // it is the server that breaks the protocol
             };
-            if made.is_ok() {
+            if answer.pid > 0 {
                 server.sched.bears_fruit(SlotId(0));
             }
             some = true;
-            self.has_forked(sent, made, now);
+            self.has_forked(sent, answer, now);
         }
         let link = server.links[0].as_ref();
         if self
             .forks
             .were_sent_to_another(link.and_then(|link| link.peer.ledger().cloned()))
-            && let Some((sent, pid)) = self.forks.server_ended()
+            && let Some((sent, answer)) = self.forks.server_ended()
         {
             some = true;
-            self.has_forked(sent, Ok(pid), now);
+            self.has_forked(sent, answer, now);
         }
         if let (Some(error), None) = (server.sched.failure(), self.sched.failure()) {
             self.sched.break_down(error, now);
@@ -134,7 +136,7 @@ impl Driver {
     }
 
     /// Asks the server for the worker of a slot.
-    fn send_request(&mut self, server: &mut Self, slot: Waiting) -> io::Result<()> {
+    fn send_request(&mut self, server: &mut Self, mut slot: Waiting) -> io::Result<()> {
         let Some(link) = &mut server.links[0] else {
             self.forks.waiting.push_back(slot); // it is about to be noticed
             return Ok(());
@@ -143,20 +145,14 @@ impl Driver {
         let (stderr, their_error) = sibling::pipe()?;
         let mut files = vec![sibling::to_send(theirs)?, their_error];
         let mut output = None;
-        if self.settings.stdout.is_captured() {
+        if slot.order.captures {
             let (ours, theirs) = sibling::pipe()?;
             files.push(theirs);
             output = Some(ours);
         }
         self.forks.count += 1;
-        let number = self.forks.count;
-        let frame = Frame::Fork {
-            request: number,
-            index: self.sched.worker(slot.id).number() as u64,
-            captures: output.is_some(),
-            processors: slot.processors.clone(),
-            variables: slot.variables.clone(),
-        };
+        slot.order.request = self.forks.count;
+        let frame = Frame::Fork(slot.order.clone());
         let files = files.into_iter().map(AttachedFile::new).collect();
         link.peer.ask_to_fork(files, &frame);
         link.send();
@@ -164,7 +160,7 @@ impl Driver {
             self.forks.ledger = link.peer.ledger().cloned();
         }
         self.forks.sent.push_back(Sent {
-            number,
+            number: self.forks.count,
             slot: Some(slot),
             socket: ours.into(),
             stderr,
@@ -174,26 +170,22 @@ impl Driver {
     }
 
     /// The server has made the worker of a request, or could not.
-    fn has_forked(&mut self, sent: Sent, made: Result<u32, (String, bool)>, now: Instant) {
-        let refused = |why: String| Err(io::Error::other(why));
-        let started = match made {
-            Ok(pid) => match Id::from_raw(pid.cast_signed()) {
-                Some(id) => Ok(Started {
-                    child: Newborn(Some(Born::Forked(id))),
-                    socket: sent.socket,
-                    kept: None,
-                    pid,
-                    output: sent.output,
-                    stderr: Some(sent.stderr),
-                }),
-                None => refused("its fork server has named no process".to_owned()),
-            },
-            Err((why, true)) => {
+    fn has_forked(&mut self, sent: Sent, answer: ForkAnswer, now: Instant) {
+        let started = match Id::from_raw(answer.pid.cast_signed()) {
+            Some(id) => Ok(Started {
+                child: Newborn(Some(Born::Forked(id))),
+                socket: sent.socket,
+                kept: None,
+                pid: answer.pid,
+                output: sent.output,
+                stderr: Some(sent.stderr),
+            }),
+            None if answer.is_final => {
                 let name = "fork server".to_owned();
-                let error = Panic::remote(why, None, name).into();
+                let error = Panic::remote(answer.why, None, name).into();
                 return self.sched.break_down(&error, now);
             }
-            Err((why, false)) => refused(why),
+            None => Err(io::Error::other(answer.why)),
         };
         // (A worker that nobody wants is killed as it is dropped.)
         let Some(Waiting { id, .. }) = sent.slot else {

@@ -15,17 +15,16 @@ use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 
-use crate::process::job::reading::Forked;
 use crate::process::job::slot_id::SlotId;
 use crate::process::pages::raw_ledger::Ledger;
+use crate::process::wire::{ForkAnswer, ForkOrder};
 use crate::sys::pipe_end::PipeEnd;
 use crate::task::WorkerExit;
 
 /// A slot that waits for the server, and what its worker gets besides.
 pub(super) struct Waiting {
     pub(super) id: SlotId,
-    pub(super) processors: Vec<u64>,
-    pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) order: ForkOrder,
 }
 
 /// A request that has been sent, and our ends.
@@ -48,7 +47,7 @@ pub(super) struct Forks {
     /// The pages of the server that they were sent to: it notes there what it makes.
     pub(super) ledger: Option<Arc<Ledger>>,
     /// In the server's own driver: what it has answered, and how it has ended last.
-    pub(super) answers: Vec<Forked>,
+    pub(super) answers: Vec<ForkAnswer>,
     pub(super) last_exit: Option<WorkerExit>,
 }
 
@@ -75,12 +74,21 @@ impl Forks {
     }
 
     /// The server is gone: what was sent to it and not answered waits again, before all others,
-    /// except the request whose worker it had made before it ended. That one, and its process id.
-    pub(super) fn server_ended(&mut self) -> Option<(Sent, u32)> {
+    /// except the request whose worker it had made before it ended. That one, and its answer.
+    pub(super) fn server_ended(&mut self) -> Option<(Sent, ForkAnswer)> {
         let ledger = self.ledger.take();
         let first = self.sent.front();
         let made = first.and_then(|first| ledger?.copy_note().of(first.number));
-        let made = made.and_then(|pid| Some((self.sent.pop_front()?, pid)));
+        let made = made.and_then(|pid| {
+            let sent = self.sent.pop_front()?;
+            Some((
+                sent,
+                ForkAnswer {
+                    pid,
+                    ..ForkAnswer::default()
+                },
+            ))
+        });
         while let Some(sent) = self.sent.pop_back() {
             if let Some(slot) = sent.slot {
                 self.waiting.push_front(slot);

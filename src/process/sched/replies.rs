@@ -16,7 +16,7 @@ use super::state::Sched;
 use super::workers::Stage;
 use super::{cancel, finish, retire, retry, rules, shutdown, start, take_back, timeouts};
 use crate::events;
-use crate::process::job::reading::{Chore, DecodedPart, Extras, Forked, Reading};
+use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::job::results::{self, DecodingThread};
 use crate::process::job::slot_id::SlotId;
 use crate::process::value::codec::codec_error;
@@ -98,19 +98,7 @@ impl Sched {
                 Record::Tree { .. } => {} // nobody has asked
                 Record::Retire { asked } => retire::worker_retires(self, worker, asked),
                 Record::Heavy => retire::worker_is_heavy(self, worker),
-                Record::Forked {
-                    request,
-                    pid,
-                    is_final,
-                    why,
-                } => extras.forked.push(Forked {
-                    request,
-                    made: if pid > 0 {
-                        Ok(pid)
-                    } else {
-                        Err((why.to_owned(), is_final))
-                    },
-                }),
+                Record::Forked(answer) => extras.forked.push(answer),
             }
             used += length;
         }

@@ -214,22 +214,51 @@ pub(crate) struct CopyHead {
     pub(crate) kind: u8,
 }
 
+/// What a worker learns first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// The worker's place in its pool.
+    pub(crate) index: u64,
+    /// How much memory the worker may have; 0: there is no limit.
+    pub(crate) memory: u64,
+    /// The worker may write core files.
+    pub(crate) cores: bool,
+    /// The descriptors of the pages come with this frame.
+    pub(crate) has_pages: bool,
+    /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.
+    pub(crate) events: u8,
+}
+
+/// Make worker `index`. Its stream, its standard error and, if that is captured, its standard output
+/// are the descriptors that come with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ForkOrder {
+    pub(crate) request: u64,
+    pub(crate) index: u64,
+    pub(crate) captures: bool,
+    /// The processors that it may use; none: all that the server may use.
+    pub(crate) processors: Vec<usize>,
+    /// What its environment has besides the server's.
+    pub(crate) variables: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A fork server's answer: the worker that was asked for is a child of the parent now, with this
+/// process id. 0: it could not be made, because of `why`; and if `is_final`, none ever can.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ForkAnswer {
+    pub(crate) request: u64,
+    pub(crate) pid: u32,
+    pub(crate) is_final: bool,
+    pub(crate) why: String,
+}
+
 /// A message of a parent to its worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Welcome {
         /// The name of its copy of this crate (`host::image`).
         copy: &'a [u8],
-        /// The worker's place in its pool.
-        index: u64,
-        /// How much memory the worker may have; 0: there is no limit.
-        memory: u64,
-        /// The worker may write core files.
-        cores: bool,
-        /// The descriptors of the pages come with this frame.
-        has_pages: bool,
-        /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.
-        events: u8,
+        terms: Terms,
     },
     /// A context, for the items of later batches.
     Context {
@@ -277,17 +306,8 @@ pub(crate) enum Frame<'a> {
     Tree,
     /// What is to happen to items of the next batch (`crate::chaos`).
     Chaos(Vec<[u64; 3]>),
-    /// To a fork server: make worker `index`. Its stream, its standard error and, if that is
-    /// captured, its standard output come with the first byte.
-    Fork {
-        request: u64,
-        index: u64,
-        captures: bool,
-        /// The processors that it may use; none: all that the server may use.
-        processors: Vec<u64>,
-        /// What its environment has besides the server's.
-        variables: Vec<(Vec<u8>, Vec<u8>)>,
-    },
+    /// To a fork server. The descriptors of [`ForkOrder`] come with the first byte.
+    Fork(ForkOrder),
 }
 
 /// The most arrays that a value can be encoded without: as many as a worker lends at a time if it
@@ -358,14 +378,8 @@ pub(crate) enum Record<'a> {
     Late {
         nanos: u64,
     },
-    /// From a fork server: the worker that was asked for is a child of the parent now, with this
-    /// process id. 0: it could not be made, because of `why`; and if `is_final`, none ever can.
-    Forked {
-        request: u64,
-        pid: u32,
-        is_final: bool,
-        why: &'a str,
-    },
+    /// From a fork server.
+    Forked(ForkAnswer),
     /// The worker holds too much memory and wants to be replaced, but not so much that it could not
     /// run more items until then.
     Heavy,
@@ -497,7 +511,7 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, index, memory, cores, has_pages, events },
+    0 Welcome { copy, terms },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },
@@ -511,7 +525,7 @@ kinds! { Frame:
     11 Keep(numbers),
     12 Tree,
     13 Chaos(plan),
-    14 Fork { request, index, captures, processors, variables },
+    14 Fork(order),
 }
 
 kinds! { Record:
@@ -530,7 +544,7 @@ kinds! { Record:
     13 Event(event),
     14 Tree { text, json },
     15 Late { nanos },
-    16 Forked { request, pid, is_final, why },
+    16 Forked(answer),
     17 Heavy,
 }
 
@@ -556,6 +570,9 @@ fields! {
     BatchHead { sequence, code, count, limit, brief, ends, context }
     CodeRef { trampoline, function }
     CopyHead { id, length, kind }
+    Terms { index, memory, cores, has_pages, events }
+    ForkOrder { request, index, captures, processors, variables }
+    ForkAnswer { request, pid, is_final, why }
     Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
 }
 

@@ -28,12 +28,12 @@ fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
         Record::Direct,
-        Record::Forked {
+        Record::Forked(ForkAnswer {
             request: 300,
             pid: 77_000,
             is_final: false,
-            why: "no",
-        },
+            why: "no".to_owned(),
+        }),
         Record::Tree {
             text: "process 1, 0 tasks",
             json: "{}",
@@ -160,12 +160,14 @@ fn frames_come_out_as_they_went_in() {
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
         Frame::Welcome {
-            cores: true,
-            index: 3,
             copy,
-            memory,
-            has_pages: true,
-            events: 3,
+            terms: Terms {
+                cores: true,
+                index: 3,
+                memory,
+                has_pages: true,
+                events: 3,
+            },
         },
         Frame::Recall {
             sequence: 300,
@@ -179,13 +181,13 @@ fn frames_come_out_as_they_went_in() {
         Frame::Home,
         Frame::Tree,
         Frame::Chaos(vec![[1, 2, 3 << 32 | 4]]),
-        Frame::Fork {
+        Frame::Fork(ForkOrder {
             request: 300,
             index: 2,
             captures: true,
             processors: vec![0, 300],
             variables: vec![(b"A".to_vec(), b"\xff".to_vec())],
-        },
+        }),
         Frame::Bye,
     ] {
         let bytes = frame.head(0);

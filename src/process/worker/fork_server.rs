@@ -35,7 +35,7 @@ use super::parent_stream::{FIRST_FD, ParentStream, Received};
 use super::peer::{Inlet, Server, meet_as_server};
 use crate::process::limits::ALONE_WITHIN;
 use crate::process::value::attachments::AttachedFile;
-use crate::process::wire::Record;
+use crate::process::wire::{ForkAnswer, ForkOrder, Record};
 use trefoil_os::host::affinity::pin;
 use trefoil_os::host::itself::is_alone;
 use trefoil_os::host::sibling;
@@ -58,31 +58,27 @@ pub(super) fn serve(received: Received, output: ParentStream) -> io::Result<Seat
     let mut kept = Kept::default();
     loop {
         let order = work(&mut inlet, &mut state, &mut kept);
-        let request = order.request;
-        match carry_out(&order, &state) {
+        let (pid, why, is_final) = match carry_out(&order.0, &state) {
             Ok(None) => return become_worker(order, (inlet, state, server)),
-            Ok(Some(pid)) => answer(&mut state, request, pid, ("", false)),
-            Err((why, is_final)) => answer(&mut state, request, 0, (&why, is_final)),
-        }
+            Ok(Some(pid)) => (pid, String::new(), false),
+            Err((why, is_final)) => (0, why, is_final),
+        };
+        state.outlet.announce(&Record::Forked(ForkAnswer {
+            request: order.0.request,
+            pid,
+            is_final,
+            why,
+        }));
     }
 }
 
-fn answer(state: &mut Serving, request: u64, pid: u32, (why, is_final): (&str, bool)) {
-    state.outlet.announce(&Record::Forked {
-        request,
-        pid,
-        is_final,
-        why,
-    });
-}
-
 /// Makes the copy. Returns its process id, and in the copy `None`.
-fn carry_out(order: &Order, state: &Serving) -> Result<Option<u32>, Refusal> {
+fn carry_out(order: &ForkOrder, state: &Serving) -> Result<Option<u32>, Refusal> {
     wait_until_alone().map_err(|why| (why, true))?;
     sibling::flush_streams();
-    let processors: Vec<usize> = order.processors.iter().map(|one| *one as usize).collect();
+    let processors = &order.processors;
     // (While it lives this thread runs there, and so does what it makes, for ever.)
-    let pinned = (!processors.is_empty()).then(|| pin(&processors));
+    let pinned = (!processors.is_empty()).then(|| pin(processors));
     let index = order.index;
     let pinned = pinned.transpose().map_err(|error| {
         let cannot = "cannot be pinned to the processors";
@@ -123,12 +119,12 @@ fn wait_until_alone() -> Result<(), String> {
 }
 
 /// In the copy: closes what is the server's, and takes what is the worker's.
-fn become_worker(order: Order, server: (Inlet, Serving, Server)) -> io::Result<Seat> {
+fn become_worker((order, come): Order, server: (Inlet, Serving, Server)) -> io::Result<Seat> {
     let (inlet, mut state, descriptors) = server;
     let actor = state.actor.take();
     drop((inlet, state, descriptors));
     let find = |number: u64| -> io::Result<Arc<AttachedFile>> {
-        order.come.find(number).map_err(io::Error::other)
+        come.find(number).map_err(io::Error::other)
     };
     let [stream, error, output] = NUMBERS;
     sibling::use_as_error(find(error)?)?;

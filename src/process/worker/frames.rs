@@ -22,18 +22,11 @@ use crate::process::value::copies::Copies;
 use crate::process::value::lent_arrays::{Missing, View};
 use crate::process::value::mapped::Mapped;
 use crate::process::value::scope::{self, Decoding};
-use crate::process::wire::{BatchHead, Frame, Reader, Record};
+use crate::process::wire::{BatchHead, ForkOrder, Frame, Reader, Record};
 use trefoil_os::host::image::image;
 
 /// What the parent asks for, and what came with it.
-pub(super) struct Order {
-    pub(super) request: u64,
-    pub(super) index: u64,
-    pub(super) captures: bool,
-    pub(super) processors: Vec<u64>,
-    pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) come: Descriptors,
-}
+pub(super) type Order = (ForkOrder, Descriptors);
 
 /// The descriptors of a request, as it numbers them: the stream, standard error, standard output.
 pub(super) const NUMBERS: [u64; 3] = [0, 1, 2];
@@ -83,22 +76,9 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving, kept: &mut Kept) -> O
             }
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
-            Frame::Fork {
-                request,
-                index,
-                captures,
-                processors,
-                variables,
-            } => {
-                let come = inlet.claim(&NUMBERS[..2 + usize::from(captures)], &Copies::default());
-                return Order {
-                    request,
-                    index,
-                    captures,
-                    processors,
-                    variables,
-                    come,
-                };
+            Frame::Fork(order) => {
+                let numbers = &NUMBERS[..2 + usize::from(order.captures)];
+                return (order, inlet.claim(numbers, &Copies::default()));
             }
             Frame::Context { id, bytes } => {
                 let bytes = Reader(bytes).bytes().unwrap_or_default();

@@ -33,7 +33,7 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::lent_arrays::{SharedBuffer, View};
 #[cfg(not(loom))]
 use crate::process::value::permits::AllPermits;
-use crate::process::wire::Frame;
+use crate::process::wire::{Frame, Terms};
 use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::refused::failed;
@@ -114,11 +114,13 @@ impl Peer {
     ) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
-            index: index as u64,
-            memory: settings.memory.unwrap_or(0),
-            cores: settings.cores,
-            has_pages: self.pages.is_some(),
-            events: level,
+            terms: Terms {
+                index: index as u64,
+                memory: settings.memory.unwrap_or(0),
+                cores: settings.cores,
+                has_pages: self.pages.is_some(),
+                events: level,
+            },
         };
         let mut all = self
             .pages

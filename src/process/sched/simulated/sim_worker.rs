@@ -113,7 +113,7 @@ impl World {
             | Frame::Release(_)
             | Frame::Nudge
             | Frame::Tree
-            | Frame::Fork { .. }
+            | Frame::Fork(_)
             | Frame::Home => unreachable!(),
             Frame::Chaos(_) => {} // accidents are this simulation's own business
         }

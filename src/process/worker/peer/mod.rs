@@ -35,7 +35,7 @@ use crate::process::observe::send_events;
 use crate::process::pages::raw_ledger::Pages;
 use crate::process::value::attachments::{AttachedFile, Descriptors};
 use crate::process::value::copies::Copies;
-use crate::process::wire::{Frame, Record};
+use crate::process::wire::{Frame, Record, Terms};
 use crate::sys::refused::refused;
 use crate::task::panic;
 #[cfg(feature = "backtrace")]
@@ -107,20 +107,20 @@ pub(super) fn meet(
     output: ParentStream,
     is_one: bool,
 ) -> io::Result<Parts> {
-    let welcome = welcome(&mut received)?;
-    let _ = INDEX.set(welcome.index as usize);
-    if !welcome.has_pages {
-        let (inlet, outlet, calls) = on_stream(received, output, is_one, welcome.level)?;
-        return Ok((inlet, outlet, calls, welcome.limit, None));
+    let terms = welcome(&mut received)?;
+    let _ = INDEX.set(terms.index as usize);
+    if !terms.has_pages {
+        let (inlet, outlet, calls) = on_stream(received, output, is_one, terms.events)?;
+        return Ok((inlet, outlet, calls, terms.memory, None));
     }
-    let (parts, server) = on_pages(received, output, welcome.level, true)?;
+    let (parts, server) = on_pages(received, output, terms.events, true)?;
     let (inlet, outlet, (calls, canceller)) = parts;
     let Server { bell, lifeline } = server;
     std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
     let socket = inlet.received.stream.try_clone()?.into_descriptor();
     let watcher: Watcher = Box::new(move || pages_inlet::watch(&socket, &bell, &canceller));
     let inlet = Inlet(InletPath::Pages(inlet));
-    Ok((inlet, outlet, calls, welcome.limit, Some(watcher)))
+    Ok((inlet, outlet, calls, terms.memory, Some(watcher)))
 }
 
 /// What a fork server keeps open for its parent: both close in its copies.
@@ -134,44 +134,24 @@ pub(super) fn meet_as_server(
     mut received: Received,
     output: ParentStream,
 ) -> io::Result<(Inlet, Outlet, Calls, Server)> {
-    let welcome = welcome(&mut received)?;
-    let (parts, server) = on_pages(received, output, welcome.level, false)?;
+    let terms = welcome(&mut received)?;
+    let (parts, server) = on_pages(received, output, terms.events, false)?;
     let (inlet, outlet, (calls, _)) = parts;
     Ok((Inlet(InletPath::Pages(inlet)), outlet, calls, server))
 }
 
-/// What the first frame says.
-struct Welcome {
-    index: u64,
-    has_pages: bool,
-    limit: u64,
-    level: u8,
-}
-
 /// Waits for the first frame.
-fn welcome(received: &mut Received) -> io::Result<Welcome> {
+fn welcome(received: &mut Received) -> io::Result<Terms> {
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let (length, _) = received.wait_for_frame();
     let own_copy = image().name().as_bytes();
     match whole(received.consume(length)) {
-        Frame::Welcome {
-            copy,
-            index,
-            memory,
-            cores,
-            has_pages,
-            events,
-        } if copy == own_copy => {
-            if !cores {
+        Frame::Welcome { copy, terms } if copy == own_copy => {
+            if !terms.cores {
                 leave_no_core();
             }
-            Ok(Welcome {
-                index,
-                has_pages,
-                limit: memory,
-                level: events,
-            })
+            Ok(terms)
         }
         _ => Err(io::Error::other(
             "the parent's first message is not a welcome",
