@@ -63,14 +63,7 @@ macro_rules! end {
             }
         }
 
-        impl<T> std::fmt::Debug for $name<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name))
-                    .field("len", &self.len())
-                    .field("capacity", &self.capacity())
-                    .finish_non_exhaustive()
-            }
-        }
+        debug!(impl<T> $name<T>, self, len = self.len(), capacity = self.capacity());
 
         /// Works only inside an argument or a result of a call into another process; elsewhere it
         /// is an error.

@@ -10,7 +10,8 @@
 //!
 //! A job ends when no item that matters waits or is in a sent frame.
 //!
-//! Whether, when and how often an item runs again: `retry`. The options of a call: `options`.
+//! How often an item runs again, and after what pause: `attempted`, `pause` here; when,
+//! `sched::retry`. The options of a call: `options`.
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
@@ -26,12 +27,11 @@ pub(super) mod job_id;
 mod options;
 pub(super) mod reading;
 pub(super) mod results;
-mod retry;
 pub(super) mod running_hook;
 pub(super) mod slot_id;
 
 use std::any::TypeId;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,6 @@ use crate::events::Items;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, panic};
 use results::{CallTypes, Sink, Values};
-use retry::Retries;
 use running_hook::RunningHook;
 
 pub(crate) use options::CallOptions;
@@ -201,17 +200,10 @@ struct Unusual {
     failing: u64,
     /// A thread is to end it that may drop its values.
     is_handed_over: bool,
-    retries: Retries,
-}
-
-impl Unusual {
-    const NONE: Self = Self {
-        failure: None,
-        readings: Vec::new(),
-        failing: 0,
-        is_handed_over: false,
-        retries: Retries::NONE,
-    };
+    /// Items that pause before they run again, and are kept elsewhere (`sched::retry`).
+    paused: Vec<usize>,
+    /// How often items were started that have cost a worker, or too much time.
+    starts: HashMap<usize, u32>,
 }
 
 impl Job {
@@ -258,13 +250,8 @@ impl Job {
         if self.cancelled {
             return Some((0, &TaskError::Cancelled));
         }
-        let (index, error) = self.unusual().failure.as_ref()?;
+        let (index, error) = self.unusual.as_ref()?.failure.as_ref()?;
         Some((*index, error))
-    }
-
-    fn unusual(&self) -> &Unusual {
-        static NONE: Unusual = Unusual::NONE;
-        self.unusual.as_deref().unwrap_or(&NONE)
     }
 
     /// The item at this index has failed, and a thread completes its error.
@@ -283,7 +270,7 @@ impl Job {
 
     /// Whether all that has not ended of it are items that have failed.
     pub(crate) fn only_fails(&self) -> bool {
-        let failing = self.unusual().failing;
+        let failing = self.unusual.as_ref().map_or(0, |own| own.failing);
         failing > 0 && self.sealed && self.pending <= failing
     }
 
@@ -303,7 +290,7 @@ impl Job {
 
     /// Whether a thread does that for some item.
     pub(crate) fn is_read(&self) -> bool {
-        !self.unusual().readings.is_empty()
+        (self.unusual.as_ref()).is_some_and(|own| !own.readings.is_empty())
     }
 
     /// Whether a thread is to end it that may drop its values.
@@ -343,30 +330,38 @@ impl Job {
     /// started again.
     pub(crate) fn attempted(&mut self, index: usize) -> bool {
         let most = self.work.options.retry;
-        most > 0 && self.retries().attempted(index, most)
+        if most == 0 {
+            return false;
+        }
+        let starts = &mut self.unusual.get_or_insert_default().starts;
+        let starts = starts.entry(index).or_default();
+        *starts = starts.saturating_add(1);
+        *starts <= most
     }
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
-        self.unusual().retries.starts(index)
+        let starts = self.unusual.as_ref().and_then(|own| own.starts.get(&index));
+        starts.copied().unwrap_or(0)
     }
 
     /// The item at `index` will be retried. Returns the pause before that.
     pub(crate) fn pause(&mut self, index: usize) -> Duration {
-        let backoff = self.work.options.backoff;
-        self.retries().pause(index, backoff)
+        let before = self.starts(index).saturating_sub(1);
+        let paused = &mut self.unusual.get_or_insert_default().paused;
+        if !paused.contains(&index) {
+            paused.push(index);
+        }
+        let times = 1u32.checked_shl(before).unwrap_or(u32::MAX);
+        self.work.options.backoff.saturating_mul(times)
     }
 
     /// The pause of an item is over.
     pub(crate) fn resume(&mut self, piece: Piece) {
-        if self.unusual.is_some() {
-            self.retries().resume(piece.first());
+        if let Some(unusual) = &mut self.unusual {
+            unusual.paused.retain(|at| *at != piece.first());
         }
         self.put_back(piece);
-    }
-
-    fn retries(&mut self) -> &mut Retries {
-        &mut self.unusual.get_or_insert_default().retries
     }
 
     fn wanted(&self, piece: Piece) -> Option<Piece> {
@@ -425,8 +420,9 @@ impl Job {
         for piece in self.waiting.iter() {
             first = first.min(piece.first());
         }
-        let paused = &self.unusual().retries.paused;
-        paused.iter().for_each(|at| first = first.min(*at));
+        for at in self.unusual.iter().flat_map(|own| &own.paused) {
+            first = first.min(*at);
+        }
         (first < usize::MAX).then_some(first)
     }
 
@@ -452,12 +448,13 @@ impl Job {
 
     /// Whether every result that matters has arrived.
     pub(crate) fn is_settled(&self) -> bool {
-        let (limit, unusual) = (self.limit(), self.unusual());
+        let (limit, unusual) = (self.limit(), self.unusual.as_deref());
+        let is_handed_over = unusual.is_some_and(|own| own.is_handed_over);
+        let comes = |own: &Unusual| own.readings.iter().chain(&own.paused).any(|at| *at < limit);
         self.wanted_frames == 0
             && self.waiting.first.is_none()
-            && (self.sealed && !unusual.is_handed_over || self.has_failed())
-            && unusual.readings.iter().all(|first| *first >= limit)
-            && unusual.retries.paused.iter().all(|at| *at >= limit)
+            && (self.sealed && !is_handed_over || self.has_failed())
+            && !unusual.is_some_and(comes)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

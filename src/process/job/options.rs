@@ -5,7 +5,7 @@
 //! | option | where |
 //! |---|---|
 //! | `timeout`, `within` | `sched/timeouts.rs`; an item that reports itself: `sched/replies.rs` |
-//! | `retry`, `retry_on_timeout`, `backoff` | `job/retry.rs`, `sched/retry.rs` |
+//! | `retry`, `retry_on_timeout`, `backoff` | `job/mod.rs`, `sched/retry.rs` |
 //! | `chunk`, `priority` | `sched/place.rs`, `sched/state/jobs.rs` |
 //! | `counter` | `Job`, as results are counted |
 //! | `context` | `sched/rules/contexts.rs` |

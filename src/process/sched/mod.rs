@@ -11,7 +11,7 @@
 //! | `policy`, `orders`, `stats` | settings; what goes in and out; counters |
 //! | `sent_frame`, `frame_control`, `back_off` | a frame; what a worker can be told, on each path; pauses after deaths |
 //! | `sent_frames`, `workers` | owners: the frames of a worker; a worker, its stages and times |
-//! | `state/` | owners: the slots (`slots`), the jobs, their queue and their times (`jobs`), costs, who completes a task (`job_taker`), actions |
+//! | `state/` | owners: the slots (`slots`), the jobs, their queue and their times (`jobs`), costs, actions |
 //! | `succession` | who replaces whom |
 //! | `rules/` | rules of single features, and the moments at which they are asked |
 //! | `cancel`, `failed_items`, `finish` | the running item is unwanted; errors that are completed elsewhere; an item and its job end |

@@ -1,4 +1,8 @@
-//! Items that pause before a retry. (Whether one is retried: `job/retry.rs`.)
+//! Items that pause before a retry. (Whether one is retried: `Job::attempted`.)
+//!
+//! An item whose worker died goes back to the front of the job, if it may be retried, perhaps after
+//! a pause that doubles each time; its job goes before the others of its priority. Its time limit
+//! begins anew (`sched::timeouts`); the one of `within` does not.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 

@@ -29,7 +29,7 @@
 //!
 //! The grace, and how long a worker may be silent: `limits`. How a worker measures its item:
 //! `worker/batch.rs`. What the caller gets: `src/task/late.rs`. Whether the item runs again:
-//! `times_out` here, and `job/retry.rs`.
+//! `times_out` here, and `Job::attempted`.
 //!
 //! [`Record::Late`]: crate::process::wire::Record::Late
 //!

@@ -6,7 +6,6 @@
 //! Tests: `tests/process/permits.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -204,11 +203,9 @@ impl<'de> Deserialize<'de> for Permits {
     }
 }
 
-impl fmt::Debug for Permits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permits")
-            .field("name", &self.0.name)
-            .field("available", &self.available())
-            .finish_non_exhaustive()
-    }
-}
+debug!(
+    impl Permits,
+    self,
+    name = self.0.name,
+    available = self.available()
+);

@@ -1,7 +1,6 @@
 //! What the scheduler knows. (Who decides with it: the other files of `sched`.)
 
 mod costs;
-mod job_taker;
 mod jobs;
 mod slots;
 
@@ -11,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::costs::Costs;
-use self::job_taker::JobTaker;
 use self::jobs::Jobs;
 pub(in crate::process::sched) use self::slots::WorkerSlots;
 use super::back_off::StartFailure;
@@ -55,7 +53,9 @@ pub(crate) struct Sched {
     pub(in crate::process) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(in crate::process) deferred_job: Option<Box<Job>>,
-    pub(in crate::process::sched) taker: JobTaker,
+    /// While a thread hands something over: the job that has ended with it. That thread completes
+    /// it, without the engine's lock, because that runs code of the user's.
+    pub(in crate::process::sched) for_thread: Option<Vec<Box<Job>>>,
 }
 
 impl Sched {
@@ -85,7 +85,7 @@ impl Sched {
             chores: Vec::new(),
             lost: None,
             deferred_job: None,
-            taker: JobTaker::default(),
+            for_thread: None,
         }
     }
 
