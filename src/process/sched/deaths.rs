@@ -62,7 +62,7 @@ impl Sched {
             if frame.wanted {
                 lost(self, &frame, begun, exit);
             }
-            if let Some(piece) = frame.take_again() {
+            if let Some(piece) = frame.watch().again.take() {
                 retry::run_again(self, frame.job, piece);
             }
         }

@@ -217,7 +217,7 @@ fn fire(sched: &mut Sched, due: Due) {
         Due::Kill(slot) => timeouts::kill_overdue(sched, slot),
         Due::Check(slot, position) => {
             let next = timeouts::check_timeout(sched, slot, position);
-            sched.workers[slot].frames[position].is_checked_at(next);
+            sched.workers[slot].frames[position].watch().check_at = next;
         }
         Due::MissingEnd(slot) => {
             take_back::take_all_back(sched, slot);

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::back_off::StartFailure;
-use super::sent_frame::SentFrame;
 use super::state::Sched;
 use super::workers::Stage;
 use super::{cancel, finish, retire, retry, rules, shutdown, start, take_back, timeouts};
@@ -322,7 +321,7 @@ fn frame_end(
     finish::settle(sched, slot, 0);
     let frames = &mut sched.workers[slot].frames;
     let again = frames.front_mut();
-    let again = again.and_then(SentFrame::take_again);
+    let again = again.and_then(|frame| frame.watch().again.take());
     frames.pop(sched.now);
     if let Some(piece) = again {
         retry::run_again(sched, id, piece);

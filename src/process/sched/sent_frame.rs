@@ -299,29 +299,9 @@ impl SentFrame {
         self.facts.recall.extend(by);
     }
 
-    /// Its worker should be killed because of it: since when that is so.
-    pub(super) fn overdue_since(&mut self, now: Instant) -> Instant {
-        *self.facts.watch.overdue.get_or_insert(now)
-    }
-
-    /// When to check next whether an item has run for too long.
-    pub(super) fn is_checked_at(&mut self, at: Option<Instant>) {
-        self.facts.watch.check_at = at;
-    }
-
-    /// Its item reports a panic, and the whole call has so much more time for that.
-    pub(super) fn reports_for(&mut self, more: Duration) {
-        self.facts.watch.reported += more;
-    }
-
-    /// This item has timed out, and runs again once the frame has ended.
-    pub(super) fn leaves_again(&mut self, item: Piece) {
-        self.facts.watch.again = Some(item);
-    }
-
-    /// The frame ends: the item that runs again.
-    pub(super) fn take_again(&mut self) -> Option<Piece> {
-        self.facts.watch.again.take()
+    /// What checks of its time have shown.
+    pub(super) fn watch(&mut self) -> &mut Watch {
+        &mut self.facts.watch
     }
 
     /// How many items another worker may take over.

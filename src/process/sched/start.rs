@@ -56,11 +56,7 @@ fn is_ready(sched: &mut Sched, slot: SlotId) {
     if sched.broken.is_some() {
         return worker.gets_no_more();
     }
-    if must_wait {
-        worker.waits();
-    } else {
-        worker.serves();
-    }
+    worker.is_ready(must_wait);
     rules::send_surplus_away(sched);
 }
 

@@ -75,7 +75,7 @@ pub(super) fn kill_overdue(sched: &mut Sched, slot: SlotId) {
         return;
     };
     let frame = &mut worker.frames[position];
-    let overdue = frame.overdue_since(sched.now);
+    let overdue = *frame.watch().overdue.get_or_insert(sched.now);
     let runs = frame.end == 0 || worker.control.may_run(frame);
     if worker.frames.run_others(sequence) && sched.now < overdue + sched.policy.patience {
         // A worker runs one frame at a time, so the end of this frame is on its way: check
@@ -181,7 +181,7 @@ pub(super) fn check_timeout(sched: &mut Sched, slot: SlotId, position: usize) ->
         if again {
             job.pause(item.at);
             let next = frame.done as usize;
-            frame.leaves_again(frame.piece.part(next, next + 1));
+            frame.watch().again = Some(frame.piece.part(next, next + 1));
         }
         cancel::cancel_running(sched, slot, position);
     }
@@ -248,7 +248,7 @@ fn reports_panic(sched: &mut Sched, id: JobId, at: Instant) -> bool {
     let Some(job) = job.filter(|_| !more.is_zero()) else {
         return false;
     };
-    frame.reports_for(more);
+    frame.watch().reported += more;
     job.work.options.until = Some(at + more);
     sched.jobs.ends_at(id, at + more);
     true

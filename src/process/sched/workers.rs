@@ -219,14 +219,13 @@ impl Worker {
         now.saturating_duration_since(self.asked_at)
     }
 
-    /// It is ready, and the one that it replaces runs an item: it waits for that.
-    pub(super) fn waits(&mut self) {
-        self.stage = Stage::Waiting;
-    }
-
-    /// It is ready, and gets items.
-    pub(super) fn serves(&mut self) {
-        self.stage = Stage::Ready;
+    /// It is ready, and gets items, unless it `must_wait` for the one that it replaces.
+    pub(super) fn is_ready(&mut self, must_wait: bool) {
+        self.stage = if must_wait {
+            Stage::Waiting
+        } else {
+            Stage::Ready
+        };
     }
 
     /// It has waited until the one that it replaces ran nothing: it gets items from now on.

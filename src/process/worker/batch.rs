@@ -65,7 +65,7 @@ pub(crate) struct Serving {
 impl Serving {
     pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
         Self {
-            reports: Some(PanicReports::new((*outlet.pages).clone())),
+            reports: Some(PanicReports::new((*outlet.pages).clone(), memory.is_some())),
             memory,
             ..Self::of_server(outlet, calls)
         }

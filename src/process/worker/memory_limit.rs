@@ -17,7 +17,7 @@
 //!    its own count. The kernel counts those by looking at each page, so that is done only where
 //!    they may be too many: since the last count there were so many page faults, and so much more
 //!    became resident.
-//! 5. While a panic is reported there is no limit: a backtrace needs memory. If it gets none, the
+//! 5. While a panic is reported there is no limit (`panic_report`): a backtrace needs memory. If it gets none, the
 //!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
 //!    backtraces.
 //!
@@ -28,12 +28,10 @@
 //! Tests: `tests/process/limits.rs`.
 
 use std::io;
-use std::panic;
 use std::time::{Duration, Instant};
 
-use crate::loom::Mutex;
 use trefoil_os::host::own_memory;
-use trefoil_os::host::private_memory::{self, Allowance, Meter};
+use trefoil_os::host::private_memory::{self, Meter};
 
 /// Items that follow one another this closely share one reading.
 const CLOSE: Duration = Duration::from_micros(50);
@@ -67,7 +65,6 @@ impl MemoryLimit {
         };
         let (_, data) = memory.meter.read().ok_or(io::ErrorKind::InvalidData)?;
         memory.allow(data)?;
-        lift_for_panics();
         Ok(memory)
     }
 
@@ -149,28 +146,4 @@ impl OwnMemory {
         };
         bytes
     }
-}
-
-/// Installs a panic hook that removes the limit while the previous hook runs.
-fn lift_for_panics() {
-    /// How many threads report a panic, and what the limit was before the first of them.
-    type Lifted = (u32, Option<Allowance>);
-    let lifted: Mutex<Lifted> = Mutex::new((0, None));
-    let others = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        let mut first = lifted.lock();
-        first.0 += 1;
-        if first.0 == 1 {
-            first.1 = private_memory::lift();
-        }
-        drop(first);
-        others(info);
-        let mut last = lifted.lock();
-        last.0 -= 1;
-        if last.0 == 0
-            && let Some(before) = last.1.take()
-        {
-            private_memory::restore(before);
-        }
-    }));
 }
