@@ -35,6 +35,7 @@ use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::WorkerStdout;
 use crate::process::parent::worker_process::{Own, WorkerProcess};
 use crate::process::sched::How;
+use crate::process::value::chunk::Chunk;
 use crate::process::value::portable::Portable;
 use crate::process::worker::raw_call::code_of;
 use crate::process::{PoolError, ProcessPool, ProcessPoolBuilder};
@@ -318,7 +319,7 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let chunk = settings.chunk().sending_ahead();
+        let chunk = Chunk::new(settings.plain).sending_ahead(); // nothing is lent to it
         let call = encode(&mut arg, code_of(f), chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());

@@ -26,7 +26,6 @@ use crate::process::limits::{GRACE, IDLE_TIMEOUT, PATIENCE};
 use crate::process::observe::forward_events::EventListener;
 use crate::process::sched::Policy;
 use crate::process::sched::policy::Elastic;
-use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 #[cfg(not(loom))]
 use crate::process::value::permits::AllPermits;
@@ -120,11 +119,6 @@ pub(crate) struct Settings {
 const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
 
 impl Settings {
-    /// An empty chunk whose large arrays are not lent to workers.
-    pub(crate) fn chunk(&self) -> Chunk {
-        Chunk::new(self.plain)
-    }
-
     /// What a launcher must run.
     pub(crate) fn program(&self) -> Program {
         Program {

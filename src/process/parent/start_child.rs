@@ -32,11 +32,7 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
     let mut command = Command::new(&program);
     process_group::prepare(&mut command);
     let name = settings.own.as_ref().map_or("", |own| &*own.name);
-    let invitation = if settings.serves_forks {
-        invitation::fork_server(settings.depth)
-    } else {
-        invitation::variable(settings.depth, name)
-    };
+    let invitation = invitation::variable(settings.depth, settings.serves_forks, name);
     let mut all = settings.variables.clone();
     all.extend(variables_of(index, settings)?);
     command

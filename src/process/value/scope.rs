@@ -291,19 +291,15 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 
 /// The attachment with the sender's number `id`, while the value that it came with is decoded.
 pub(crate) fn attached(id: u64) -> Result<Arc<AttachedFile>, String> {
-    match with_decoding(|own| own.descriptors.find(id).map_err(reason::set)) {
-        Some(found) => found,
-        None => Err(NO_VALUE.to_owned()),
-    }
+    with_decoding(|own| own.descriptors.find(id).map_err(reason::set))
+        .unwrap_or_else(|| Err(NO_VALUE.to_owned()))
 }
 
 /// The descriptor with the sender's number `id`, which nobody else gets, while the value that it
 /// came with is decoded.
 pub(super) fn take(id: u64) -> Result<(SlowClose, Taken), String> {
-    match with_decoding(|own| own.descriptors.take(id).map_err(reason::set)) {
-        Some(taken) => taken,
-        None => Err(NO_VALUE.to_owned()),
-    }
+    with_decoding(|own| own.descriptors.take(id).map_err(reason::set))
+        .unwrap_or_else(|| Err(NO_VALUE.to_owned()))
 }
 
 /// Gives a descriptor back that was taken, if its value is decoded still; otherwise closes it.

@@ -107,14 +107,10 @@ fn parse(value: &str) -> Option<Invitation> {
 /// In place of the descriptors of a stream: the process is a fork server.
 const FORKS: &str = "fork";
 
-/// The value of the variable for a fork server.
-pub(crate) fn fork_server(depth: u32) -> String {
-    text(depth, std::process::id(), FORKS, "")
-}
-
-/// The value of the variable for a worker on this machine.
-pub(crate) fn variable(depth: u32, name: &str) -> String {
-    text(depth, std::process::id(), "", name)
+/// The value of the variable for a process on this machine: a worker, or a server that `forks`.
+pub(crate) fn variable(depth: u32, forks: bool, name: &str) -> String {
+    let stream = if forks { FORKS } else { "" };
+    text(depth, std::process::id(), stream, name)
 }
 
 fn text(depth: u32, parent: u32, stream: &str, name: &str) -> String {
@@ -156,13 +152,13 @@ mod tests {
     #[test]
     fn an_invitation_is_read_as_it_was_written() {
         for name in ["", "A", "a, b,"] {
-            let read = parse(&variable(3, name)).unwrap();
+            let read = parse(&variable(3, false, name)).unwrap();
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!((read.name.as_str(), read.stream), (name, None));
             assert!(!read.is_of_another_build());
             assert!(read.is_ours() && !read.forks);
         }
-        let server = parse(&fork_server(3)).unwrap();
+        let server = parse(&variable(3, true, "")).unwrap();
         assert_eq!((server.depth, server.parent), (4, std::process::id()));
         assert!(server.is_ours() && server.forks && !server.is_launched());
         for discards in [false, true] {

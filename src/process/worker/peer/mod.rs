@@ -113,20 +113,19 @@ pub(super) fn meet(
         let (inlet, outlet, calls) = on_stream(received, output, is_one, terms.events)?;
         return Ok((inlet, outlet, calls, terms.memory, None));
     }
-    let (parts, server) = on_pages(received, output, terms.events, true)?;
-    let (inlet, outlet, (calls, canceller)) = parts;
-    let Server { bell, lifeline } = server;
-    std::mem::forget(lifeline); // it must stay open, and nothing else (`host::lifeline`)
-    let socket = inlet.received.stream.try_clone()?.into_descriptor();
+    let socket = received.stream.try_clone()?.into_descriptor();
+    let (inlet, outlet, calls, server) = on_pages(received, output, terms.events, true)?;
+    std::mem::forget(server.lifeline); // it must stay open, and nothing else (`host::lifeline`)
+    let (bell, canceller) = (server.bell, server.canceller);
     let watcher: Watcher = Box::new(move || pages_inlet::watch(&socket, &bell, &canceller));
-    let inlet = Inlet(InletPath::Pages(inlet));
     Ok((inlet, outlet, calls, terms.memory, Some(watcher)))
 }
 
-/// What a fork server keeps open for its parent: both close in its copies.
+/// What a fork server keeps open for its parent, and closes in its copies; and what cancels calls.
 pub(super) struct Server {
     bell: Arc<AttachedFile>,
     lifeline: Arc<AttachedFile>,
+    canceller: Canceller,
 }
 
 /// The same for a fork server: it has pages, and no watcher.
@@ -135,9 +134,7 @@ pub(super) fn meet_as_server(
     output: ParentStream,
 ) -> io::Result<(Inlet, Outlet, Calls, Server)> {
     let terms = welcome(&mut received)?;
-    let (parts, server) = on_pages(received, output, terms.events, false)?;
-    let (inlet, outlet, (calls, _)) = parts;
-    Ok((Inlet(InletPath::Pages(inlet)), outlet, calls, server))
+    on_pages(received, output, terms.events, false)
 }
 
 /// Waits for the first frame.
@@ -186,15 +183,12 @@ fn on_stream(
                 && send(&stream, record, &[]).is_ok()
         });
     }
-    let mut outlet = Outlet::on_stream(output, pages, lock);
+    let mut outlet = Outlet::new(output, pages, Some(lock));
     if is_direct {
         outlet.record(&Record::Direct.bytes());
     }
     Ok((Inlet(InletPath::Stream(inlet, Vec::new())), outlet, calls))
 }
-
-/// What is on the pages, what cancels its calls included.
-type OnPages = (PagesInlet, Outlet, (Calls, Canceller));
 
 /// Sets up the pages, whose descriptors came with the first frame.
 fn on_pages(
@@ -202,23 +196,27 @@ fn on_pages(
     output: ParentStream,
     _level: u8,
     sleeps_on_word: bool,
-) -> io::Result<(OnPages, Server)> {
+) -> io::Result<(Inlet, Outlet, Calls, Server)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let find = |number| come.find(number).map_err(io::Error::other);
     let (memory, bell, lifeline) = (find(0)?, find(1)?, find(2)?);
-    let server = Server { bell, lifeline };
     let pages = Pages::map(&*memory)?;
     #[cfg(feature = "backtrace")]
     note_crashes((*pages).clone());
-    let calls = watched_calls(&pages);
+    let (calls, canceller) = watched_calls(&pages);
     let inlet = PagesInlet::new(received, (*pages).clone(), sleeps_on_word);
     panic::install_hook();
     #[cfg(feature = "tracing")]
     if let Ok(pipe) = come.find(3) {
         send_events::start_with_pipe(_level, pipe)?;
     }
-    let outlet = Outlet::on_pages(output, pages);
-    Ok(((inlet, outlet, calls), server))
+    let outlet = Outlet::new(output, pages, None);
+    let server = Server {
+        bell,
+        lifeline,
+        canceller,
+    };
+    Ok((Inlet(InletPath::Pages(inlet)), outlet, calls, server))
 }
 
 /// The calls of this process, and what cancels them.

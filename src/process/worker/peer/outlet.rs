@@ -65,24 +65,13 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// The outlet of a plain worker, which has `pages` of its own; others that send to the stream
-    /// hold this lock.
-    pub(super) fn on_stream(stream: ParentStream, pages: Pages, lock: Arc<Mutex<()>>) -> Self {
-        Self::new(stream, pages, Some(lock), Encoding::bytes())
-    }
-
-    /// That of a worker whose `pages` its parent sees, too.
-    pub(super) fn on_pages(stream: ParentStream, pages: Pages) -> Self {
-        let encoding = Encoding::lending(Arc::new(SharedBuffer::over(pages.arena())));
-        Self::new(stream, pages, None, encoding)
-    }
-
-    fn new(
-        stream: ParentStream,
-        pages: Pages,
-        plain: Option<Arc<Mutex<()>>>,
-        mut encoding: Box<Encoding>,
-    ) -> Self {
+    /// The outlet of a worker with these pages, which its parent sees, too. A plain worker has pages
+    /// of its own; others that send to the stream hold the lock `plain`.
+    pub(super) fn new(stream: ParentStream, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
+        let mut encoding = match plain {
+            Some(_) => Encoding::bytes(),
+            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
+        };
         encoding.sends_ahead = true;
         Self {
             stream,
