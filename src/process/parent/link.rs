@@ -50,7 +50,7 @@ use crate::process::limits::LEAVE_LIMIT;
 use crate::process::observe::trees::Trees;
 #[cfg(test)]
 use crate::process::pages::raw_ledger::Ledger;
-use crate::process::sched::verdict::{Evidence, Killed, Memory};
+use crate::process::sched::verdict::{CLOSED, Evidence, KILLED, Memory};
 use crate::process::value::attachments::AttachedFile;
 use crate::reaper::STATUS_IS_LOST;
 use crate::sys::child::{self, Handle, Signal, is_lost};
@@ -98,8 +98,8 @@ pub(crate) struct Link {
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     pub(crate) records: Records,
-    /// Whether the pool has killed it.
-    killed: Option<Killed>,
+    /// Why the pool has killed it, if it has.
+    killed: Option<&'static str>,
     /// Why it must die, for the error: the first reason counts.
     pub(crate) note: Option<String>,
     /// It must die: the driver has the scheduler kill it in its next turn.
@@ -319,7 +319,7 @@ impl Link {
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
         self.has_computed();
-        self.killed.get_or_insert(Killed::Asked);
+        self.killed.get_or_insert(KILLED);
         if self.child.kill() && !self.is_launched() {
             return;
         }
@@ -358,7 +358,7 @@ impl Link {
 
     /// Kills a worker that cannot send any more, and has not ended by itself in time.
     pub(crate) fn finish_off(&mut self) {
-        self.killed.get_or_insert(Killed::Closed);
+        self.killed.get_or_insert(CLOSED);
         if self.child.process.is_some() && !self.child.signal(Signal::KILL) {
             self.cut();
         }

@@ -56,8 +56,6 @@ pub(crate) struct FrameControl {
     has_pages: bool,
     /// On the stream: other processes may pass on what is sent, and may lose the worker.
     is_forwarded: bool,
-    /// On the stream: when the socket last took some bytes, which an answer may follow.
-    took_at: Option<Instant>,
 }
 
 impl FrameControl {
@@ -67,7 +65,6 @@ impl FrameControl {
             gates: Front::own(),
             has_pages: false,
             is_forwarded,
-            took_at: None,
         }
     }
 
@@ -77,7 +74,6 @@ impl FrameControl {
             gates,
             has_pages: true,
             is_forwarded: false,
-            took_at: None,
         }
     }
 
@@ -190,13 +186,13 @@ impl FrameControl {
         then
     }
 
-    /// Its socket has taken some bytes.
-    pub(super) fn has_taken(&mut self, now: Instant) {
-        self.took_at = (!self.has_pages).then_some(now);
-    }
-
-    /// When it last received some bytes that an answer may follow.
-    pub(super) fn took_at(&self) -> Option<Instant> {
-        self.took_at
+    /// Since when the worker has had its first frame, which became that `since` then: on the stream
+    /// not before the socket last took some bytes.
+    pub(super) fn has_front_since(&self, since: Instant, moved_at: Instant) -> Instant {
+        if self.has_pages {
+            since
+        } else {
+            since.max(moved_at)
+        }
     }
 }

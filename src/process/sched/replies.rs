@@ -127,7 +127,7 @@ impl Sched {
     pub(crate) fn takes(&mut self, slot: SlotId, now: Instant) {
         self.now = now;
         let by = self.now + self.policy.patience;
-        self.workers[slot].has_taken(self.now, by);
+        self.workers[slot].frames.moved(self.now, by);
     }
 }
 

@@ -234,13 +234,12 @@ impl SentFrames {
 
 /// Which times they have.
 impl SentFrames {
-    /// When another worker may take over what has not begun; `took_at`: when this one last received
-    /// some bytes. A large frame takes long to arrive, also at another worker; so does one with
-    /// many copies. So a piece that was taken back before it began is left to the next worker for
-    /// eight times as long: otherwise idle workers could take it from one another for ever, and
-    /// none would begin it.
-    pub(super) fn stealable_at(&self, took_at: Option<Instant>) -> Instant {
-        let since = took_at.map_or(self.front_since, |took| took.max(self.front_since));
+    /// When another worker may take over what has not begun. A large frame takes long to arrive, also
+    /// at another worker; so does one with many copies. So a piece that was taken back before it
+    /// began is left to the next worker for eight times as long: otherwise idle workers could take
+    /// it from one another for ever, and none would begin it.
+    pub(super) fn stealable_at(&self, control: &FrameControl) -> Instant {
+        let since = control.has_front_since(self.front_since, self.moved_at);
         let front = self.frames.front();
         let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
             return since + TAKE_OVER_AFTER;

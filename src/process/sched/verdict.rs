@@ -28,26 +28,11 @@ use crate::task::{Cause, WorkerExit};
 
 const SIGKILL: i32 = 9;
 
-/// Why the pool has killed a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Killed {
-    /// The scheduler has asked for it.
-    Asked,
-    /// Its stream had ended, and the process lived on.
-    Closed,
-}
-
-impl Killed {
-    fn note(self) -> &'static str {
-        match self {
-            Self::Asked => "its pool killed it",
-            Self::Closed => {
-                "it closed its connection to the pool (by `exec`, or with its descriptors) and \
-                 lived on, so its pool killed it"
-            }
-        }
-    }
-}
+/// Why the pool has killed a worker: the scheduler has asked for it.
+pub(crate) const KILLED: &str = "its pool killed it";
+/// Why the pool has killed a worker: its stream had ended, and the process lived on.
+pub(crate) const CLOSED: &str = "it closed its connection to the pool (by `exec`, or with its \
+    descriptors) and lived on, so its pool killed it";
 
 /// What is known of memory, from the worker itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +52,8 @@ pub(crate) enum Memory {
 /// found out.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    pub(crate) killed: Option<Killed>,
+    /// Why its pool has killed it.
+    pub(crate) killed: Option<&'static str>,
     pub(crate) memory: Memory,
     /// It was a child of this process, and had not said hello.
     pub(crate) was_starting: bool,
@@ -105,7 +91,7 @@ pub(crate) fn verdict(
         .note
         .take()
         .or_else(|| evidence.failed_start.map(|why| why.to_string()))
-        .or_else(|| of_pool.map(|killed| killed.note().to_owned()))
+        .or_else(|| of_pool.map(str::to_owned))
         .or_else(|| (evidence.was_starting && is_unwanted).then(not_begun))
         .or_else(|| (evidence.memory == Memory::InitializersKeep).then(|| keeps.to_owned()));
     if let Some(note) = &evidence.note {
@@ -126,8 +112,8 @@ mod tests {
 
     #[test]
     fn each_cause_has_its_evidence() {
-        let asked = Some(Killed::Asked);
-        let closed = Some(Killed::Closed);
+        let asked = Some(KILLED);
+        let closed = Some(CLOSED);
         // The code and the signal, the pool's kill, what it says of memory, the kernel's kills.
         let table = [
             ((None, None), None, NONE, 0, Cause::Itself, ""),
@@ -193,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_note_is_the_most_precise_one() {
-        let killed = |was_starting, late, note: Option<&str>, by: Option<Killed>| {
+        let killed = |was_starting, late, note: Option<&str>, by: Option<&'static str>| {
             let evidence = Evidence {
                 killed: by,
                 was_starting,
@@ -204,7 +190,7 @@ mod tests {
             (exit.signal, exit.note) = (KILL, note.map(str::to_owned));
             verdict(exit, &evidence, || false).note
         };
-        let (asked, late) = (Some(Killed::Asked), Some(StartFailure::Waits));
+        let (asked, late) = (Some(KILLED), Some(StartFailure::Waits));
         assert_eq!(
             killed(true, late, Some("known"), asked).as_deref(),
             Some("known")

@@ -357,12 +357,6 @@ impl Worker {
         self.relieved_at = Some(now);
     }
 
-    /// Its socket has taken some bytes; what follows may be answered until `by`.
-    pub(super) fn has_taken(&mut self, now: Instant, by: Instant) {
-        self.control.has_taken(now);
-        self.frames.moved(now, by);
-    }
-
     /// It is killed then because of that frame, unless the frame ends.
     pub(super) fn plan_kill(&mut self, at: Instant, sequence: u64) {
         self.planned_kill = Some(PlannedKill { at, sequence });
@@ -583,7 +577,7 @@ impl Worker {
 
     /// When another worker may take over the items that this one has not begun.
     pub(super) fn stealable_at(&self) -> Instant {
-        self.frames.stealable_at(self.control.took_at())
+        self.frames.stealable_at(&self.control)
     }
 
     /// When to send it a frame that says nothing, again and again (`FrameControl::nudge_after`).
