@@ -32,10 +32,11 @@ impl Sched {
         if let Some(job) = self.jobs.get_mut(item.job) {
             job.has_failed_at(item.at);
         }
-        self.for_thread = Some(Vec::new());
+        self.hands_over = true;
         item_ends(self, item, error);
         end_or_queue(self, item.job);
-        self.for_thread.take()?.pop()
+        self.hands_over = false;
+        self.for_thread.take()
     }
 
     /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
@@ -51,21 +52,20 @@ impl Sched {
         if let Some(job) = self.jobs.get_mut(id).filter(|_| reading.is_over()) {
             job.has_read(reading.first);
         }
-        self.for_thread = Some(Vec::new());
+        self.hands_over = true;
         let unwanted = add_values(self, id, part, reading.piece.clone());
         end_or_queue(self, id);
-        (
-            unwanted,
-            self.for_thread.take().and_then(|mut jobs| jobs.pop()),
-        )
+        self.hands_over = false;
+        (unwanted, self.for_thread.take())
     }
 
     /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
     pub(crate) fn finished(&mut self, id: JobId) -> Option<Box<Job>> {
         self.jobs.get_mut(id)?.hand_over(false);
-        self.for_thread = Some(Vec::new());
+        self.hands_over = true;
         end_or_queue(self, id);
-        self.for_thread.take()?.pop()
+        self.hands_over = false;
+        self.for_thread.take()
     }
 }
 
@@ -181,7 +181,7 @@ pub(super) fn end_or_queue(sched: &mut Sched, id: JobId) {
         return sched.jobs.enqueue(id, false, sched.now);
     }
     let is_one_process = sched.policy.one_process.is_some();
-    if !is_one_process && job.holds() && !job.has_failed() && sched.for_thread.is_none() {
+    if !is_one_process && job.holds() && !job.has_failed() && !sched.hands_over {
         // The thread that ends it may also be the one that drops its values.
         job.hand_over(true);
         sched.chores.push(Chore::Finish(job.result_type(), id));
@@ -201,8 +201,8 @@ pub(super) fn end_or_queue(sched: &mut Sched, id: JobId) {
     rules::after_job(sched, id, &job);
     if is_one_process {
         sched.deferred_job = Some(job);
-    } else if let Some(theirs) = &mut sched.for_thread {
-        theirs.push(job);
+    } else if sched.hands_over {
+        sched.for_thread = Some(job);
     } else {
         let result_type = job.result_type();
         let drop = |values| Chore::Drop(result_type, values);

@@ -53,7 +53,7 @@ impl Sched {
                     start::hello(self, worker);
                 }
                 Record::Hello { .. } => {
-                    shutdown::failed_to_start(self, worker, StartFailure::Foreign)
+                    shutdown::failed_to_start(self, worker, StartFailure::Foreign);
                 }
                 Record::Descriptors(list) => extras.claim(&list),
                 Record::Copy { of, bytes } => {

@@ -234,10 +234,10 @@ impl SentFrames {
 
 /// Which times they have.
 impl SentFrames {
-    /// When another worker may take over what has not begun. A large frame takes long to arrive, also
-    /// at another worker; so does one with many copies. So a piece that was taken back before it
-    /// began is left to the next worker for eight times as long: otherwise idle workers could take
-    /// it from one another for ever, and none would begin it.
+    /// When another worker may take over what has not begun. A large frame takes long to arrive,
+    /// also at another worker; so does one with many copies. So a piece that was taken back before
+    /// it began is left to the next worker for eight times as long: otherwise idle workers could
+    /// take it from one another for ever, and none would begin it.
     pub(super) fn stealable_at(&self, control: &FrameControl) -> Instant {
         let since = control.has_front_since(self.front_since, self.moved_at);
         let front = self.frames.front();

@@ -229,8 +229,8 @@ pub(crate) struct Terms {
     pub(crate) events: u8,
 }
 
-/// Make worker `index`. Its stream, its standard error and, if that is captured, its standard output
-/// are the descriptors that come with it.
+/// Make worker `index`. Its stream, its standard error and, if that is captured, its standard
+/// output are the descriptors that come with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ForkOrder {
     pub(crate) request: u64,

@@ -17,9 +17,9 @@
 //!    its own count. The kernel counts those by looking at each page, so that is done only where
 //!    they may be too many: since the last count there were so many page faults, and so much more
 //!    became resident.
-//! 5. While a panic is reported there is no limit (`panic_report`): a backtrace needs memory. If it gets none, the
-//!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
-//!    backtraces.
+//! 5. While a panic is reported there is no limit (`panic_report`): a backtrace needs memory. If it
+//!    gets none, the standard library deadlocks: to report that, it takes the lock that it holds
+//!    while it prints backtraces.
 //!
 //! **Rejected.** `RLIMIT_AS`, except on FreeBSD: it counts address space that is only reserved, and
 //! each thread's allocator arena reserves 64 MiB. One fixed limit: it would be reached by the item

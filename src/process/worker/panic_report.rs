@@ -3,8 +3,8 @@
 //! With `RUST_BACKTRACE=1` the first report of a process reads the program's debug information, for
 //! seconds; what the item has done wrong has happened before, and is what its caller must learn. So
 //! the panic hook notes in the frame's gate that the running item reports a panic, and afterwards
-//! for how long, on whichever thread. (A plain worker shares no gate.) In that time there is no limit
-//! to memory (`memory_limit`).
+//! for how long, on whichever thread. (A plain worker shares no gate.) In that time there is no
+//! limit to memory (`memory_limit`).
 //!
 //! Tests: `tests/process/crashes.rs::a_panic_is_no_late_item`.
 

@@ -53,9 +53,10 @@ pub(crate) struct Sched {
     pub(in crate::process) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(in crate::process) deferred_job: Option<Box<Job>>,
-    /// While a thread hands something over: the job that has ended with it. That thread completes
-    /// it, without the engine's lock, because that runs code of the user's.
-    pub(in crate::process::sched) for_thread: Option<Vec<Box<Job>>>,
+    /// A thread hands something over, and the job that has ended with it. That thread completes the
+    /// job, without the engine's lock, because that runs code of the user's.
+    pub(in crate::process::sched) hands_over: bool,
+    pub(in crate::process::sched) for_thread: Option<Box<Job>>,
 }
 
 impl Sched {
@@ -85,6 +86,7 @@ impl Sched {
             chores: Vec::new(),
             lost: None,
             deferred_job: None,
+            hands_over: false,
             for_thread: None,
         }
     }

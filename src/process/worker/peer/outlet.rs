@@ -65,8 +65,8 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// The outlet of a worker with these pages, which its parent sees, too. A plain worker has pages
-    /// of its own; others that send to the stream hold the lock `plain`.
+    /// The outlet of a worker with these pages, which its parent sees, too. A plain worker has
+    /// pages of its own; others that send to the stream hold the lock `plain`.
     pub(super) fn new(stream: ParentStream, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
         let mut encoding = match plain {
             Some(_) => Encoding::bytes(),
