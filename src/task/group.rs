@@ -37,7 +37,7 @@ use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::handle::cancel_each;
 use super::id::TaskId;
-use super::large::{BoxedFuture, is_large};
+use super::large::{BoxedFuture, BoxedOutput, is_large};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
@@ -462,8 +462,8 @@ impl<T> TaskGroup<T> {
     /// ```
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match self.poll_ended(None) {
-            Poll::Ready(ended) => ended.map(|member| (member.task.id(), member.task.join())),
-            Poll::Pending => None,
+            Poll::Ready(Some(member)) => Some((member.task.id(), member.task.join())),
+            Poll::Ready(None) | Poll::Pending => None,
         }
     }
 
@@ -540,7 +540,10 @@ where
         let future: BoxedFuture<T> = Box::pin(future);
         return add_value_future(shared, future);
     }
-    add_future(shared, as_result(future))
+    if const { is_large::<T>() } {
+        return add_member(shared, as_result(BoxedOutput { future }), Task::unboxed);
+    }
+    add_member(shared, as_result(future), |task| task)
 }
 
 #[track_caller]
@@ -553,12 +556,30 @@ where
         let future: BoxedFuture<Result<T, TaskError>> = Box::pin(future);
         return add_future(shared, future);
     }
+    if const { is_large::<T>() } {
+        let future = async move { future.await.map(Box::new) };
+        return add_member(shared, future, Task::unboxed);
+    }
+    add_member(shared, future, |task| task)
+}
+
+/// Adds a future. `value` makes the group's task of its own: they differ if the value is large.
+#[track_caller]
+fn add_member<T, U, F>(
+    shared: &Mutex<Members<T>>,
+    future: F,
+    value: impl FnOnce(Task<U>) -> Task<T>,
+) -> TaskId
+where
+    F: Future<Output = Result<U, TaskError>> + Send + 'static,
+    U: Send + 'static,
+{
     let polled = shared.lock().polled();
     let (entry, task) = cell::member(future, ToGroup(polled.clone()));
     let (id, member) = (task.id(), task.task_ref());
     let mut members = shared.lock();
     let is_cancelled = members.cancelled;
-    members.add(task, is_cancelled);
+    members.add(value(task), is_cancelled);
     drop(members);
     if is_cancelled {
         member.cancel(); // the future is dropped here
@@ -761,8 +782,10 @@ impl<T> GroupNext<'_, T> {
             let members = next.group.shared.lock();
             members.is_naming() || members.are_stuck()
         };
-        match block_on_tasks(&mut self, |next, cx| Pin::new(next).poll(cx), is_stuck) {
-            Some(ended) => ended,
+        let poll = |next: &mut Self, cx: &mut Context<'_>| next.group.poll_ended(Some(cx));
+        match block_on_tasks(&mut self, poll, is_stuck) {
+            Some(Some(member)) => Some((member.task.id(), member.task.join())),
+            Some(None) => None,
             None => {
                 let refused = self.group.shared.lock().refuse_one()?;
                 Some((refused, Err(TaskError::WouldBlock)))
@@ -775,8 +798,10 @@ impl<T> Future for GroupNext<'_, T> {
     type Output = Option<(TaskId, Result<T, TaskError>)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = ready!(self.group.poll_ended(Some(cx)));
-        Poll::Ready(ended.map(|member| (member.task.id(), member.task.join())))
+        match ready!(self.group.poll_ended(Some(cx))) {
+            Some(member) => Poll::Ready(Some((member.task.id(), member.task.join()))),
+            None => Poll::Ready(None),
+        }
     }
 }
 

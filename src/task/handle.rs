@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
+use super::large::{is_large, unboxed};
 use super::late::Late;
 #[cfg(feature = "inspect")]
 use super::raw::list;
@@ -57,8 +58,16 @@ impl<T> Task<T> {
     /// parent's, had ended it.
     pub fn join(self) -> Result<T, TaskError> {
         let mut task = self;
-        task.cell().will_end_here();
-        task.try_join().unwrap_or_else(|| task.wait(None))
+        if const { is_large::<T>() } {
+            return unboxed(task.as_boxed().join_stored());
+        }
+        task.join_stored()
+    }
+
+    /// Like [`join`](Self::join). `T` must not be large.
+    fn join_stored(&mut self) -> Result<T, TaskError> {
+        self.cell().will_end_here();
+        self.take_stored().unwrap_or_else(|| self.wait(None))
     }
 
     /// Waits for the result, for at most `timeout`. The task stays usable.
@@ -80,7 +89,16 @@ impl<T> Task<T> {
     /// with `TimedOut` or `WouldBlock` from a wait that did, call [`try_join`](Task::try_join): it
     /// returns `Some(Err(Closed))` if the error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
-        self.try_join().unwrap_or_else(|| self.wait(Some(timeout)))
+        if const { is_large::<T>() } {
+            return unboxed(self.as_boxed().join_stored_for(timeout));
+        }
+        self.join_stored_for(timeout)
+    }
+
+    /// Like [`join_timeout`](Self::join_timeout). `T` must not be large.
+    fn join_stored_for(&mut self, timeout: Duration) -> Result<T, TaskError> {
+        self.take_stored()
+            .unwrap_or_else(|| self.wait(Some(timeout)))
     }
 
     /// The result, if the task has ended; never blocks. If the result was taken before, this
@@ -96,7 +114,7 @@ impl<T> Task<T> {
         self.take()
     }
 
-    /// Waits for the end of a task that had not ended a moment ago.
+    /// Waits for the end of a task that had not ended a moment ago. `T` must not be large.
     fn wait(&mut self, limit: Option<Duration>) -> Result<T, TaskError> {
         // A deadline beyond the clock's range counts as none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -108,10 +126,11 @@ impl<T> Task<T> {
             return Err(TaskError::WouldBlock);
         }
         // With a deadline, running the work here could exceed it, so this thread only parks.
-        if deadline.is_none()
-            && let Some(result) = self.help()
-        {
-            return result;
+        if deadline.is_none() {
+            self.cell().run_here();
+            if let Some(result) = self.take_stored() {
+                return result;
+            }
         }
         self.cell().help(deadline);
         self.spin();
@@ -140,7 +159,7 @@ impl<T> Task<T> {
                 self.unregister();
             }
         }
-        match self.try_join() {
+        match self.take_stored() {
             Some(result) => result,
             None if waited == Waited::Refused => Err(TaskError::WouldBlock),
             None => Err(TaskError::TimedOut(
@@ -349,13 +368,28 @@ impl<T> Future for Task<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.try_join() {
+        if const { is_large::<T>() } {
+            return match self.as_boxed().poll_stored(cx) {
+                Poll::Ready(Ok(value)) => Poll::Ready(Ok(*value)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        self.poll_stored(cx)
+    }
+}
+
+impl<T> Task<T> {
+    /// Like [`poll`](Future::poll). `T` must not be large.
+    #[inline]
+    fn poll_stored(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        if let Some(result) = self.take_stored() {
             return Poll::Ready(result);
         }
         if self.register(cx.waker().clone()) {
             Poll::Pending
         } else {
-            self.try_join().map_or(Poll::Pending, Poll::Ready)
+            self.take_stored().map_or(Poll::Pending, Poll::Ready)
         }
     }
 }

@@ -36,6 +36,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::events::Kind;
+use crate::task::large::{BoxedOutput, is_large};
 use crate::task::{self, Runnable, Schedule, Task, TaskError};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
@@ -149,6 +150,18 @@ pub(in crate::thread) fn spawn_async_on<F>(
     future: F,
     tag: u32,
 ) -> Task<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    if const { is_large::<F::Output>() } {
+        return spawn_stored(registry, BoxedOutput { future }, tag).unboxed();
+    }
+    spawn_stored(registry, future, tag)
+}
+
+/// Like [`spawn_async_on`]. The output must not be large.
+#[track_caller]
+fn spawn_stored<F>(registry: &Arc<Registry>, future: F, tag: u32) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {

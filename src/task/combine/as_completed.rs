@@ -4,13 +4,13 @@
 //! (`raw/ready_queue.rs`). So a completion costs the same however many tasks there are, and a
 //! million tasks take linear time.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::thread::{self, ThreadId};
 
 use futures_core::Stream;
 
-use super::next::next;
 use super::{IntoTask, are_stuck, into_tasks};
 use crate::parking::block_on_tasks;
 use crate::task::context::blocking_refused;
@@ -70,8 +70,9 @@ pub struct AsCompleted<T> {
     stuck_on: Option<ThreadId>,
 }
 
-/// A result, and the index of its task.
-pub(super) type Numbered<T> = (usize, Result<T, TaskError>);
+/// A task that has ended, or the error in its place, and its index. (The result stays in the task
+/// until its user gets it: each step that it is passed through may copy it.)
+pub(super) type Numbered<T> = (usize, Result<Task<T>, TaskError>);
 
 impl<T> AsCompleted<T> {
     /// Waits for the next result. This needs no other crate: `while let Some(result) =
@@ -80,15 +81,18 @@ impl<T> AsCompleted<T> {
     /// # Cancel safety
     /// Dropping the returned future loses no result.
     pub async fn next(&mut self) -> Option<Result<T, TaskError>> {
-        next(self).await
+        match poll_fn(|cx| self.poll_numbered(cx)).await {
+            Some((_, ended)) => Some(ended.and_then(Task::join)),
+            None => None,
+        }
     }
 
-    /// The result of the task with this number, which has ended; `None`: the task was refused
+    /// The task with this number, which has ended; `None`: the task was refused
     /// before.
     fn take(&mut self, number: usize) -> Option<Numbered<T>> {
-        let mut task = self.tasks.get_mut(number)?.take()?;
+        let task = self.tasks.get_mut(number)?.take()?;
         self.left -= 1;
-        Some((number, task.try_join()?))
+        Some((number, Ok(task)))
     }
 
     pub(super) fn poll_numbered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered<T>>> {
@@ -137,8 +141,10 @@ impl<T> Stream for AsCompleted<T> {
     type Item = Result<T, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let numbered = ready!(self.poll_numbered(cx));
-        Poll::Ready(numbered.map(|(_, result)| result))
+        match ready!(self.poll_numbered(cx)) {
+            Some((_, ended)) => Poll::Ready(Some(ended.and_then(Task::join))),
+            None => Poll::Ready(None),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -174,7 +180,8 @@ impl<T> Iterator for AsCompletedIter<T> {
     type Item = Result<T, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.results.next_numbered().map(|(_, result)| result)
+        let (_, ended) = self.results.next_numbered()?;
+        Some(ended.and_then(Task::join))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

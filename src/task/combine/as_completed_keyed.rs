@@ -3,6 +3,7 @@
 //! The keys are kept next to an [`AsCompleted`], which returns the number of the task that has
 //! ended.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,8 +11,8 @@ use futures_core::Stream;
 
 use super::IntoTask;
 use super::as_completed::{AsCompleted, Numbered, as_completed};
-use super::next::next;
 use crate::task::error::TaskError;
+use crate::task::raw::Task;
 
 /// Yields results of tasks with keys as they end. Each result comes with the key of its task: the
 /// URL that was fetched, the file that was read. (Python's `future_to_url[future]`.)
@@ -68,12 +69,13 @@ impl<K, T> AsCompletedKeyed<K, T> {
     /// # Cancel safety
     /// Dropping the returned future loses no result.
     pub async fn next(&mut self) -> Option<(K, Result<T, TaskError>)> {
-        next(self).await
+        let numbered = poll_fn(|cx| self.results.poll_numbered(cx)).await;
+        self.with_key(numbered)
     }
 
     fn with_key(&mut self, numbered: Option<Numbered<T>>) -> Option<(K, Result<T, TaskError>)> {
-        let (number, result) = numbered?;
-        Some((self.keys[number].take()?, result))
+        let (number, ended) = numbered?;
+        Some((self.keys[number].take()?, ended.and_then(Task::join)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::task::error::TaskError;
+use crate::task::large::is_large;
 use crate::task::raw::Task;
 
 impl<T, E> Task<Result<T, E>>
@@ -30,6 +31,13 @@ where
     /// that is [`cancel_on_drop`](Task::cancel_on_drop) stays so.
     #[track_caller]
     pub fn flatten(self) -> Task<T> {
+        if const { is_large::<T>() } {
+            let boxed = self.and_then(|result| match result {
+                Ok(value) => Ok(Box::new(value)),
+                Err(error) => Err(TaskError::failed(error)),
+            });
+            return boxed.unboxed();
+        }
         self.and_then(|result| result.map_err(TaskError::failed))
     }
 }

@@ -72,6 +72,9 @@ impl<T> Task<T> {
             let f: Box<dyn FnOnce(T) -> U + Send> = Box::new(f);
             return self.mapped(f);
         }
+        if const { is_large::<U>() } {
+            return self.and_then(|value| Ok(Box::new(f(value)))).unboxed();
+        }
         self.and_then(|value| Ok(f(value)))
     }
 

@@ -11,6 +11,7 @@ use std::task::{Wake, Waker};
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::large::{is_large, unboxed};
 use crate::task::raw::Task;
 use crate::task::trampoline::{self, Callback};
 
@@ -60,7 +61,12 @@ impl<T> Task<T> {
         });
         let registered = task.register(Waker::from(callback.clone()));
         *callback.armed.lock() = Some(Box::new(move || {
-            if let Some(result) = task.try_join() {
+            if const { is_large::<T>() } {
+                if let Some(stored) = task.as_boxed().take_stored() {
+                    drop(task);
+                    f(unboxed(stored));
+                }
+            } else if let Some(result) = task.take_stored() {
                 drop(task);
                 f(result);
             }

@@ -4,7 +4,7 @@
 //! the winner from the front. So every task is checked twice: to register, and to find the winner.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::{IntoTask, are_stuck, into_tasks};
 use crate::parking::block_on_tasks;
@@ -55,12 +55,28 @@ impl<T> Race<T> {
     /// result is [`TaskError::WouldBlock`], and all tasks are dropped. Also if all tasks can only
     /// run on an event loop of this thread that is not running now.
     pub fn join(mut self) -> Result<T, TaskError> {
-        block_on_tasks(
-            &mut self,
-            |race, cx| Pin::new(race).poll(cx),
-            |race| are_stuck(race.tasks.iter(), race.tasks.len()),
-        )
+        block_on_tasks(&mut self, Self::poll_winner, |race| {
+            are_stuck(race.tasks.iter(), race.tasks.len())
+        })
         .unwrap_or(Err(TaskError::WouldBlock))
+        .and_then(Task::join)
+    }
+
+    /// The first task that has ended. (Its result stays in it until its user gets it: each step
+    /// that it is passed through may copy it.)
+    fn poll_winner(&mut self, cx: &mut Context<'_>) -> Poll<Result<Task<T>, TaskError>> {
+        if self.tasks.is_empty() {
+            return Poll::Ready(Err(TaskError::Closed));
+        }
+        let has_ended =
+            |task: &mut Task<T>| task.is_finished() || !task.register(cx.waker().clone());
+        let Some(winner) = self.tasks.iter_mut().position(has_ended) else {
+            return Poll::Pending;
+        };
+        let mut losers = std::mem::take(&mut self.tasks);
+        let winner = losers.remove(winner);
+        cancel_all(losers);
+        Poll::Ready(Ok(winner))
     }
 }
 
@@ -68,19 +84,7 @@ impl<T> Future for Race<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.tasks.is_empty() {
-            return Poll::Ready(Err(TaskError::Closed));
-        }
-        let has_ended =
-            |task: &mut Task<T>| task.is_finished() || !task.register(cx.waker().clone());
-        let Some(winner) = this.tasks.iter_mut().position(has_ended) else {
-            return Poll::Pending;
-        };
-        let mut losers = std::mem::take(&mut this.tasks);
-        let winner = losers.remove(winner);
-        cancel_all(losers);
-        Poll::Ready(winner.join())
+        Poll::Ready(ready!(self.poll_winner(cx)).and_then(Task::join))
     }
 }
 

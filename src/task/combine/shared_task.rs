@@ -1,14 +1,15 @@
 //! One result for many waiters.
 //!
 //! The task has one consumer, which wakes all waiters. The first waiter to check after the end
-//! moves the result out of the task into a cell that is written once; each waiter clones it from
-//! there. So a result needs only `Clone`. If no waiter has checked when the last of the handles is
+//! takes the error out of the task, or leaves the value where it is, for ever; each waiter clones it
+//! from there. So a result needs only `Clone`. If no waiter has checked when the last of the handles is
 //! dropped, an error is still in the task, and is reported then. No lock is held while a value is
 //! cloned or a waker woken.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on;
@@ -16,7 +17,7 @@ use crate::parking::waiters::Waiters;
 use crate::task::awaited;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::raw::{Task, TaskRef};
+use crate::task::raw::{StoredValue, Task, TaskRef};
 
 /// A task whose result many can await or join; see [`Task::shared`].
 ///
@@ -43,8 +44,9 @@ pub struct SharedTask<T> {
 struct SharedResult<T> {
     /// A reference for cancelling the task without the lock.
     to_cancel: TaskRef,
-    task: Mutex<Task<T>>,
-    result: OnceLock<Result<T, TaskError>>,
+    /// `None`: the result is there.
+    task: Mutex<Option<Task<T>>>,
+    result: OnceLock<Result<StoredValue<T>, TaskError>>,
     waiting: Arc<Waiters>,
 }
 
@@ -68,7 +70,7 @@ impl<T> Task<T> {
         SharedTask {
             shared: Arc::new(SharedResult {
                 to_cancel: task.task_ref(),
-                task: Mutex::new(task),
+                task: Mutex::new(Some(task)),
                 result: OnceLock::new(),
                 waiting,
             }),
@@ -79,17 +81,16 @@ impl<T> Task<T> {
 
 impl<T> SharedResult<T> {
     /// The result, if the task has ended.
-    fn result(&self) -> Option<&Result<T, TaskError>> {
+    fn result(&self) -> Option<Result<&T, &TaskError>> {
         if self.result.get().is_none() && self.to_cancel.is_finished() {
-            // The result is moved from the task to the cell under the lock, once.
+            // The handle is moved under the lock, once.
             let mut task = self.task.lock();
-            if self.result.get().is_none()
-                && let Some(result) = task.try_join()
-            {
-                let _ = self.result.set(result);
+            if let Some(task) = task.take() {
+                let _ = self.result.set(task.into_stored());
             }
         }
-        self.result.get()
+        let result = self.result.get()?;
+        Some(result.as_ref().map(StoredValue::get))
     }
 }
 
@@ -99,24 +100,43 @@ impl<T: Clone> SharedTask<T> {
     /// # Errors
     /// See [`Task::join`].
     pub fn join(&self) -> Result<T, TaskError> {
-        if let Some(result) = self.try_join() {
-            return result;
+        if self.shared.result().is_none() {
+            // The task would wait for itself for ever.
+            if self.shared.to_cancel.needs_this_thread() {
+                return Err(TaskError::WouldBlock);
+            }
+            let mut waiter = self.clone();
+            block_on(poll_fn(|cx| waiter.poll_ended(cx)));
         }
-        // The task would wait for itself for ever.
-        if self.shared.to_cancel.needs_this_thread() {
-            return Err(TaskError::WouldBlock);
-        }
-        block_on(self.clone()).unwrap_or(Err(TaskError::WouldBlock))
+        self.try_join().unwrap_or(Err(TaskError::WouldBlock))
     }
 
     /// A clone of the result, if the task has ended; never blocks.
     #[must_use]
     pub fn try_join(&self) -> Option<Result<T, TaskError>> {
-        self.shared.result().cloned()
+        match self.shared.result()? {
+            Ok(value) => Some(Ok(value.clone())),
+            Err(error) => Some(Err(error.clone())),
+        }
     }
 }
 
 impl<T> SharedTask<T> {
+    /// Waits until there is a result.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.result().is_some() {
+            return Poll::Ready(());
+        }
+        self.shared.waiting.register(&mut self.key, cx.waker());
+        awaited::note(&self.shared.to_cancel);
+        // The waker is registered first, and then the result is checked: a result that comes after
+        // the check finds the waker.
+        match self.shared.result() {
+            Some(_) => Poll::Ready(()),
+            None => Poll::Pending,
+        }
+    }
+
     /// Cancels the task, for all waiters; see [`Task::cancel`].
     pub fn cancel(&self) -> bool {
         self.shared.to_cancel.cancel()
@@ -139,14 +159,7 @@ impl<T: Clone> Future for SharedTask<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.try_join() {
-            return Poll::Ready(result);
-        }
-        let this = &mut *self;
-        this.shared.waiting.register(&mut this.key, cx.waker());
-        awaited::note(&self.shared.to_cancel);
-        // The waker is registered first, and then the result is checked: a result that comes after
-        // the check finds the waker.
+        ready!(self.poll_ended(cx));
         self.try_join().map_or(Poll::Pending, Poll::Ready)
     }
 }

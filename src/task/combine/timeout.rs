@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use crate::parking::block_on;
 use crate::task::error::TaskError;
-use crate::task::large::{LocalBoxedFuture, is_large};
+use crate::task::large::{BoxedOutput, LocalBoxedFuture, is_large, unboxed};
 use crate::task::late::Late;
 use crate::timer;
 use crate::timer::Alarm;
@@ -82,6 +82,17 @@ impl<F: Future> Timeout<F> {
         if const { is_large::<F>() } {
             let this: LocalBoxedFuture<'_, Result<F::Output, TaskError>> = Box::pin(self);
             return block_on(this).unwrap_or(Err(TaskError::WouldBlock));
+        }
+        if const { is_large::<F::Output>() } {
+            let future = BoxedOutput {
+                future: self.future,
+            };
+            let this = Timeout {
+                future,
+                alarm: self.alarm,
+                limit: self.limit,
+            };
+            return unboxed(block_on(this).unwrap_or(Err(TaskError::WouldBlock)));
         }
         block_on(self).unwrap_or(Err(TaskError::WouldBlock))
     }

@@ -32,6 +32,7 @@ use crate::loom::atomic::AtomicU32;
 use crate::sys::free_list;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::large::{BoxedOutput, is_large};
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{CellState, Suspend};
 use crate::task::traced;
@@ -96,6 +97,24 @@ impl Newborn {
         F: Future<Output: Send + 'static> + Send + 'static,
         S: Schedule,
     {
+        if const { is_large::<F::Output>() } {
+            let (entry, task) = self.stored_future(BoxedOutput { future }, schedule, claimable);
+            return (entry, task.unboxed());
+        }
+        self.stored_future(future, schedule, claimable)
+    }
+
+    #[inline]
+    fn stored_future<F, S>(
+        self,
+        future: F,
+        schedule: S,
+        claimable: bool,
+    ) -> (Runnable, Task<F::Output>)
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+        S: Schedule,
+    {
         let vtable = &Make::<F, F::Output, S>::FUTURE;
         // SAFETY: T7: the vtable is for these types.
         unsafe { queued(self, vtable, schedule, future, claimable) }
@@ -105,6 +124,19 @@ impl Newborn {
     /// it. On another thread, running its entry panics, and dropping it leaks the future.
     #[inline]
     pub(crate) fn local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
+    where
+        F: Future<Output: 'static> + 'static,
+        S: Schedule,
+    {
+        if const { is_large::<F::Output>() } {
+            let (entry, task) = self.stored_local_future(BoxedOutput { future }, schedule);
+            return (entry, task.unboxed());
+        }
+        self.stored_local_future(future, schedule)
+    }
+
+    #[inline]
+    fn stored_local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
     where
         F: Future<Output: 'static> + 'static,
         S: Schedule,
@@ -122,12 +154,26 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if const { is_large::<T>() } {
+        let (entry, task) = stored_closure(move || Box::new(f()), claimable);
+        return (entry, task.unboxed());
+    }
+    stored_closure(f, claimable)
+}
+
+#[track_caller]
+fn stored_closure<F, T>(f: F, claimable: bool) -> (Runnable, Task<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let vtable = &Make::<F, T, Never>::CLOSURE;
     // SAFETY: T7: the vtable is for these types.
     unsafe { queued(Newborn::new(Kind::Closure), vtable, Never, f, claimable) }
 }
 
-/// Like [`Newborn::future`], for a future whose output is the task's result. No waiter claims it.
+/// Like [`Newborn::future`], for a future whose output is the task's result, with a value that is
+/// not large. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where
@@ -143,6 +189,19 @@ where
 /// The two sides of a promise. `producer` learns when the task is cancelled.
 #[track_caller]
 pub(crate) fn promise<T, P>(producer: P) -> (Completer<T>, Task<T>)
+where
+    T: Send + 'static,
+    P: PromiseSource,
+{
+    if const { is_large::<T>() } {
+        let (completer, task) = stored_promise(producer);
+        return (completer.unboxed(), task.unboxed());
+    }
+    stored_promise(producer)
+}
+
+#[track_caller]
+fn stored_promise<T, P>(producer: P) -> (Completer<T>, Task<T>)
 where
     T: Send + 'static,
     P: PromiseSource,
@@ -163,6 +222,14 @@ where
 /// A task that has ended with `value`.
 #[track_caller]
 pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
+    if const { is_large::<T>() } {
+        return stored_ready(Box::new(value)).unboxed();
+    }
+    stored_ready(value)
+}
+
+#[track_caller]
+fn stored_ready<T>(value: T) -> Task<T> {
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
@@ -205,6 +272,7 @@ fn allocate<W, T, S>(
     schedule: S,
     payload: Payload<W, T>,
 ) -> NonNull<Header> {
+    debug_assert!(!is_large::<T>(), "T30: it is boxed");
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
     // The header is built in place: a copy would have to wait until each word of the original was

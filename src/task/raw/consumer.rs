@@ -20,6 +20,7 @@ use crate::sys::stack;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
+use crate::task::large::is_large;
 use crate::task::state::{Detach, Look};
 
 /// How many times a waiter polls a future that yields, before it parks.
@@ -52,6 +53,7 @@ const CLAIMS: u32 = 16;
 /// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, and the task can be
 /// awaited or joined again.
 #[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
+#[repr(transparent)]
 pub struct Task<T> {
     cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,
@@ -77,6 +79,11 @@ impl<T> Task<T> {
         }
     }
 
+    /// What `from_raw` was given.
+    pub(super) fn raw(&self) -> NonNull<Header> {
+        self.cell.0
+    }
+
     pub(in crate::task) fn cell(&self) -> &TaskRef {
         &self.cell
     }
@@ -98,6 +105,19 @@ impl<T> Task<T> {
     /// Takes the output, if the task has ended: `Closed` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Result<T, TaskError>> {
+        if const { is_large::<T>() } {
+            return match self.as_boxed().take_stored() {
+                Some(Ok(value)) => Some(Ok(*value)),
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            };
+        }
+        self.take_stored()
+    }
+
+    /// Like [`take`](Self::take). `T` must not be large.
+    #[inline]
+    pub(in crate::task) fn take_stored(&mut self) -> Option<Result<T, TaskError>> {
         match self.look() {
             Look::Pending => return None,
             Look::Taken => return Some(Err(TaskError::Closed)),
@@ -164,6 +184,14 @@ impl<T> Task<T> {
 
     /// The error that the task has ended with: `Closed` if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
+        if const { is_large::<T>() } {
+            return self.as_boxed().stored_error();
+        }
+        self.stored_error()
+    }
+
+    /// Like [`error`](Self::error). `T` must not be large.
+    fn stored_error(&mut self) -> Option<&TaskError> {
         static TAKEN: TaskError = TaskError::Closed;
         match self.look() {
             Look::Pending => return None,

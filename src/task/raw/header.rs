@@ -9,7 +9,8 @@
 //! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to a live cell made by
 //!   `cell::allocate`, with provenance over the whole allocation, and owns one count (T4).
 //! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so its functions
-//!   and offsets fit it, and a `Task<T>` or `Completer<T>` has the same `T`.
+//!   and offsets fit it, and a `Task<T>` or `Completer<T>` has the same `T`, or, if that is large,
+//!   the `T` of a box with it (T30, `boxed.rs`).
 //! - **T8** The payload holds the work from birth until the thread that has `RUNNING` (T1) drops or
 //!   consumes it, and an output from before `DONE` until its owner (T2) takes or drops it, which it
 //!   does once.

@@ -30,6 +30,7 @@
 //! `cell::tests`.
 #![allow(unsafe_code)]
 
+mod boxed;
 pub(in crate::task) mod cell;
 mod consumer;
 pub(in crate::task) mod entered_task;
@@ -42,6 +43,7 @@ mod rare;
 mod ready_queue;
 mod run;
 mod stored_error;
+mod stored_value;
 mod waker;
 
 pub use consumer::Task;
@@ -50,3 +52,4 @@ pub(crate) use header::{Origin, PromiseSource, Ran, Runnable, Schedule, TaskRef}
 pub use promise::Completer;
 pub(in crate::task) use rare::Rare;
 pub(super) use ready_queue::{ReadyQueue, ReadyShared};
+pub(super) use stored_value::StoredValue;

@@ -12,6 +12,7 @@ use super::stored_error::StoredError;
 use crate::events;
 use crate::events::Ending;
 use crate::task::error::TaskError;
+use crate::task::large::is_large;
 
 /// Completes a [`Task`](crate::Task) by hand: the bridge from any callback API.
 ///
@@ -52,8 +53,25 @@ impl<T> Completer<T> {
     /// Ends the task with `result` and wakes its waiter. If the task was cancelled before, `result`
     /// is dropped.
     pub fn complete(self, result: Result<T, TaskError>) {
+        if const { is_large::<T>() } {
+            let result = match result {
+                Ok(value) => Ok(Box::new(value)),
+                Err(error) => Err(error),
+            };
+            return self.boxed().complete_stored(result);
+        }
+        self.complete_stored(result);
+    }
+
+    /// Like [`complete`](Self::complete). `T` must not be large.
+    fn complete_stored(self, result: Result<T, TaskError>) {
         // SAFETY: T6: `self` is forgotten, so its count is given away once.
         unsafe { ManuallyDrop::new(self).end(result) };
+    }
+
+    pub(super) fn into_cell(self) -> TaskRef {
+        // SAFETY: T6: `self` is forgotten, so its count is given away once.
+        unsafe { ManuallyDrop::take(&mut ManuallyDrop::new(self).cell) }
     }
 
     /// Writes `result`, unless the task was cancelled.
@@ -86,6 +104,11 @@ impl<T> Completer<T> {
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
         // SAFETY: T6: `self` is not used again; `complete` forgets what it has ended.
-        unsafe { self.end(Err(TaskError::Closed)) };
+        let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
+        if cell.header().state.begin_complete() {
+            // SAFETY: T1: `begin_complete` has just set RUNNING, for us; T8: a promise's work is
+            // `()`, and there is no output yet.
+            unsafe { cell.end(TaskError::Closed) };
+        }
     }
 }

@@ -97,7 +97,7 @@ impl TaskRef {
     ///
     /// # Safety
     /// T1, T8: the caller has RUNNING and gives it away; neither work nor output is in place.
-    unsafe fn end(self, error: TaskError) {
+    pub(super) unsafe fn end(self, error: TaskError) {
         self.header().note_settled(error.ending());
         // SAFETY: T8: the place is empty and ours (the caller's promise).
         unsafe { self.write_error(error) };
