@@ -97,9 +97,19 @@ struct SentValues<T> {
     receivers: usize,
 }
 
+/// A value that was sent. Its lock is held while it is cloned, so it need not be `Sync`.
+type Shared<T> = Arc<Mutex<T>>;
+
+/// The value itself, for the last receiver that gets it; for others a clone.
+fn value<T: Clone>(shared: Shared<T>) -> T {
+    match Arc::try_unwrap(shared) {
+        Ok(value) => value.into_inner(),
+        Err(shared) => shared.lock().clone(),
+    }
+}
+
 struct SentValue<T> {
-    /// The value. Its lock is held while it is cloned, so it need not be `Sync`.
-    value: Arc<Mutex<T>>,
+    value: Shared<T>,
     /// How many receivers have not taken the value.
     awaited_by: usize,
 }
@@ -299,10 +309,11 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is no value now, there will be none, or some were lost.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        Self::receive(&self.shared, &mut self.next)
+        Ok(value(Self::receive(&self.shared, &mut self.next)?))
     }
 
-    fn receive(shared: &BroadcastState<T>, next: &mut u64) -> Result<T, TryRecvError> {
+    /// The next value, where it is: each step that it is passed through may copy it.
+    fn receive(shared: &BroadcastState<T>, next: &mut u64) -> Result<Shared<T>, TryRecvError> {
         let mut queue = shared.queue.lock();
         let Some(index) = queue.index(*next) else {
             let lost = queue.first - *next;
@@ -323,7 +334,7 @@ impl<T: Clone> Receiver<T> {
         let had = queue.trim();
         drop(queue);
         drop(had);
-        Ok(Arc::try_unwrap(value).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner))
+        Ok(value)
     }
 
     /// Waits for the next value.
@@ -336,11 +347,14 @@ impl<T: Clone> Receiver<T> {
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Self { shared, next } = self;
         let look = || Self::next_or_end(shared, next);
-        shared.sent.until(Access::Turn, look).await
+        Ok(value(shared.sent.until(Access::Turn, look).await?))
     }
 
     /// What `recv` returns; `None`: nothing yet.
-    fn next_or_end(shared: &BroadcastState<T>, next: &mut u64) -> Option<Result<T, RecvError>> {
+    fn next_or_end(
+        shared: &BroadcastState<T>,
+        next: &mut u64,
+    ) -> Option<Result<Shared<T>, RecvError>> {
         match Self::receive(shared, next) {
             Ok(value) => Some(Ok(value)),
             Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
@@ -364,7 +378,7 @@ impl<T: Clone> Receiver<T> {
             let mut listener = shared.sent.waiters.listen();
             // This is not inside the wait: a worker that clones a value does not count as waiting.
             if let Some(received) = Self::next_or_end(shared, next) {
-                return received;
+                return Ok(value(received?));
             }
             listener.wait(None, shared.sent.at(Access::Turn), "Receiver::recv");
         }

@@ -8,10 +8,10 @@
 //! `tests/sync/locks.rs::a_value_is_made_by_the_next_one`,
 //! `tests/sync/refused.rs::workers_that_wait_for_a_value_are_replaced`.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::item_queue::is_large;
 use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parking::block_on::wait_for;
@@ -46,6 +46,10 @@ struct Maker<'a, T> {
 
 impl<'a, T> Maker<'a, T> {
     fn set(self, value: T) -> &'a T {
+        if const { is_large::<T>() } {
+            let value = Box::new(value); // std passes it through some functions
+            return self.cell.inside.get_or_init(|| *value);
+        }
         self.cell.inside.get_or_init(|| value)
     }
 }
@@ -157,9 +161,10 @@ impl<T> OnceCell<T> {
     /// `get_or_init(..).await`. Also if `make` panics.
     #[track_caller]
     pub fn get_or_init_blocking(&self, make: impl FnOnce() -> T) -> &T {
-        let make = || Ok::<_, Infallible>(make());
-        let Ok(value) = self.make_blocking(make, "OnceCell::get_or_init");
-        value
+        match self.value_or_maker_blocking("OnceCell::get_or_init") {
+            Ok(value) => value,
+            Err(maker) => maker.cell.inside.get_or_init(make),
+        }
     }
 
     /// The value; if there is none, tries to make it by `make`, or waits while another does.
@@ -190,19 +195,18 @@ impl<T> OnceCell<T> {
         &self,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<&T, E> {
-        self.make_blocking(make, "OnceCell::get_or_try_init")
-    }
-
-    /// `make` does not run inside the wait: a worker that runs it does not count as waiting.
-    #[track_caller]
-    fn make_blocking<E>(&self, make: impl FnOnce() -> Result<T, E>, method: &str) -> Result<&T, E> {
-        let looked = match self.look(Whose::Threads) {
-            Some(looked) => looked,
-            None => wait_for(self.value_or_maker(), method),
-        };
-        match looked {
+        match self.value_or_maker_blocking("OnceCell::get_or_try_init") {
             Ok(value) => Ok(value),
             Err(maker) => Ok(maker.set(make()?)),
+        }
+    }
+
+    /// The value is not made inside the wait: a worker that makes it does not count as waiting.
+    #[track_caller]
+    fn value_or_maker_blocking(&self, method: &str) -> Result<&T, Maker<'_, T>> {
+        match self.look(Whose::Threads) {
+            Some(looked) => looked,
+            None => wait_for(self.value_or_maker(), method),
         }
     }
 

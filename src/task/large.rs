@@ -4,8 +4,8 @@
 //! optimisation each does. So a public function that takes a closure or a future moves a large one
 //! into a box first, and passes that on, as a trait object: the function then calls itself once.
 //!
-//! The output of a task is boxed where its code has returned it, if it is large: the cell stores the
-//! box, and the function that gives the value to the user takes it out (`task/raw/boxed.rs`).
+//! The output of a task is boxed where its code has returned it, if it is large: the cell stores
+//! the box, and the function that gives the value to the user takes it out (`task/raw/boxed.rs`).
 //!
 //! Small values, nearly all there are, keep the direct way, without an allocation.
 //!

@@ -127,6 +127,22 @@ where
         let (a, b): (BoxedCall<'_, RA>, BoxedCall<'_, RB>) = (Box::new(a), Box::new(b));
         return join(a, b);
     }
+    if const { is_large::<RA>() || is_large::<RB>() } {
+        let (a, b) = join_direct(|| Box::new(a()), || Box::new(b()));
+        return (*a, *b);
+    }
+    join_direct(a, b)
+}
+
+/// Like [`join`], for results that are not large.
+#[inline(always)]
+fn join_direct<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
     // The one function whose cost is counted in nanoseconds.
     if join_window::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);

@@ -271,6 +271,22 @@ impl ThreadPool {
             let (a, b): (BoxedCall<'_, RA>, BoxedCall<'_, RB>) = (Box::new(a), Box::new(b));
             return self.join(a, b);
         }
+        if const { is_large::<RA>() || is_large::<RB>() } {
+            let (a, b) = self.join_direct(|| Box::new(a()), || Box::new(b()));
+            return (*a, *b);
+        }
+        self.join_direct(a, b)
+    }
+
+    /// Like [`join`](Self::join), for results that are not large.
+    #[inline(always)]
+    fn join_direct<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA + Send,
+        B: FnOnce() -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
         let address = self.registry.address();
         if join_window::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
@@ -521,8 +537,15 @@ impl ThreadPool {
         F: Fn(R, R) -> R + Sync,
     {
         let registry = self.registry();
-        let result = map_reduce(registry, items.into_source(Seal), RUN, map, reduce);
-        result.unwrap_or_else(identity)
+        if const { is_large::<M>() || is_large::<F>() } {
+            let map: Box<dyn Fn(I::Item) -> R + Sync> = Box::new(map);
+            let reduce: Box<dyn Fn(R, R) -> R + Sync> = Box::new(reduce);
+            return self.map_reduce(items, map, identity, reduce);
+        }
+        match map_reduce(registry, items.into_source(Seal), RUN, map, reduce) {
+            Some(value) => value,
+            None => identity(),
+        }
     }
 
     /// Maps an `f` that can fail; stops early.
@@ -634,6 +657,9 @@ impl ThreadPool {
             return self.install(f);
         }
         let registry = self.registry();
+        if const { is_large::<R>() } {
+            return *registry.enter(EnterMode::OwnThread, |_| Box::new(f()));
+        }
         registry.enter(EnterMode::OwnThread, |_| f())
     }
 

@@ -81,10 +81,8 @@ impl<T> AsCompleted<T> {
     /// # Cancel safety
     /// Dropping the returned future loses no result.
     pub async fn next(&mut self) -> Option<Result<T, TaskError>> {
-        match poll_fn(|cx| self.poll_numbered(cx)).await {
-            Some((_, ended)) => Some(ended.and_then(Task::join)),
-            None => None,
-        }
+        let (_, ended) = poll_fn(|cx| self.poll_numbered(cx)).await?;
+        Some(ended.and_then(Task::join))
     }
 
     /// The task with this number, which has ended; `None`: the task was refused

@@ -1,10 +1,10 @@
 //! One result for many waiters.
 //!
 //! The task has one consumer, which wakes all waiters. The first waiter to check after the end
-//! takes the error out of the task, or leaves the value where it is, for ever; each waiter clones it
-//! from there. So a result needs only `Clone`. If no waiter has checked when the last of the handles is
-//! dropped, an error is still in the task, and is reported then. No lock is held while a value is
-//! cloned or a waker woken.
+//! takes an error out of the task, or leaves the value where it is, for ever; each waiter clones it
+//! from there. So a result needs only `Clone`. If no waiter has checked when the last of the
+//! handles is dropped, an error is still in the task, and is reported then. No lock is held while a
+//! value is cloned or a waker woken.
 
 use std::future::poll_fn;
 use std::pin::Pin;

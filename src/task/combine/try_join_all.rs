@@ -99,7 +99,15 @@ impl<T> Future for TryJoinAll<T> {
                 return Poll::Ready(failed.join().map(|_| Vec::new()));
             }
         }
-        Poll::Ready(super::results(std::mem::take(&mut this.tasks)).collect())
+        // (Collecting into a `Result` moves each value some times more.)
+        let mut values = Vec::with_capacity(this.tasks.len());
+        for task in std::mem::take(&mut this.tasks) {
+            match task.join() {
+                Ok(value) => values.push(value),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(values))
     }
 }
 

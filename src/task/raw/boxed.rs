@@ -1,8 +1,8 @@
 //! Tasks with large outputs: the cell stores a box, and the handle's type says what is in it.
 //!
 //! An output is moved through some functions, each of which may copy it to its own frame. So the
-//! cell of a task with a large output (`task/large.rs`) is that of a `Box<T>`. These are the only
-//! places where a handle or a completer changes its type.
+//! cell of a task with a large output (`task/large.rs`) is that of a `Box<T>`. Here a handle
+//! changes its type; a completer does so in `promise.rs`.
 //!
 //! - **T30** If `T` is large, a `Task<T>` or a `Completer<T>` has a cell whose output is a
 //!   `Box<T>`; otherwise it is a `T`.
@@ -12,7 +12,7 @@
 
 use std::mem::ManuallyDrop;
 
-use super::{Completer, Task};
+use super::Task;
 use crate::task::large::is_large;
 
 impl<T> Task<Box<T>> {
@@ -20,8 +20,8 @@ impl<T> Task<Box<T>> {
     pub(crate) fn unboxed(self) -> Task<T> {
         debug_assert!(is_large::<T>());
         let task = ManuallyDrop::new(self);
-        // SAFETY: T6: `task` is not used or dropped, so its count goes along; T30: `T` is large, and
-        // the output of the cell is its box.
+        // SAFETY: T6: `task` is not used or dropped, so its count goes along; T30: `T` is large,
+        // and the output of the cell is its box.
         unsafe { Task::from_raw(task.raw()) }
     }
 }
@@ -33,25 +33,5 @@ impl<T> Task<T> {
         // SAFETY: `Task` is transparent, so both have the same layout; T30: `T` is large, and the
         // output of the cell is its box.
         unsafe { &mut *std::ptr::from_mut(self).cast() }
-    }
-}
-
-impl<T> Completer<Box<T>> {
-    /// The completer of a task with a large output, from that of its box.
-    pub(super) fn unboxed(self) -> Completer<T> {
-        debug_assert!(is_large::<T>());
-        let cell = self.into_cell();
-        // SAFETY: T30: `T` is large, and the output of the cell is its box.
-        unsafe { Completer::from_ref(cell) }
-    }
-}
-
-impl<T> Completer<T> {
-    /// The same completer as one of a box. `T` must be large.
-    pub(super) fn boxed(self) -> Completer<Box<T>> {
-        debug_assert!(is_large::<T>());
-        let cell = self.into_cell();
-        // SAFETY: T30: `T` is large, and the output of the cell is its box.
-        unsafe { Completer::from_ref(cell) }
     }
 }

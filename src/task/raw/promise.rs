@@ -37,7 +37,7 @@ pub struct Completer<T> {
 
 impl<T> Completer<T> {
     /// # Safety
-    /// T7: the cell was made by `cell::promise` with this `T`.
+    /// T7, T30: the cell was made by `cell::promise` with this `T`, or with its box.
     #[inline]
     pub(super) unsafe fn from_ref(cell: TaskRef) -> Self {
         Self {
@@ -69,7 +69,14 @@ impl<T> Completer<T> {
         unsafe { ManuallyDrop::new(self).end(result) };
     }
 
-    pub(super) fn into_cell(self) -> TaskRef {
+    /// The same completer as one of a box. `T` must be large.
+    fn boxed(self) -> Completer<Box<T>> {
+        debug_assert!(is_large::<T>());
+        // SAFETY: T30: `T` is large, and the output of the cell is its box.
+        unsafe { Completer::from_ref(self.into_cell()) }
+    }
+
+    fn into_cell(self) -> TaskRef {
         // SAFETY: T6: `self` is forgotten, so its count is given away once.
         unsafe { ManuallyDrop::take(&mut ManuallyDrop::new(self).cell) }
     }
@@ -98,6 +105,15 @@ impl<T> Completer<T> {
         unsafe { cell.output().write(output) }
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { cell.finish(false) };
+    }
+}
+
+impl<T> Completer<Box<T>> {
+    /// The completer of a task with a large output, from that of its box.
+    pub(super) fn unboxed(self) -> Completer<T> {
+        debug_assert!(is_large::<T>());
+        // SAFETY: T30: `T` is large, and the output of the cell is its box.
+        unsafe { Completer::from_ref(self.into_cell()) }
     }
 }
 

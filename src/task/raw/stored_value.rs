@@ -1,7 +1,7 @@
 //! The value of a task that has ended, looked at in its cell.
 //!
-//! - **T31** While a [`StoredValue`] exists, its task is done, and the output in its cell is a value
-//!   that nobody takes: nobody else has the handle.
+//! - **T31** While a [`StoredValue`] exists, its task is done, and the output in its cell is a
+//!   value that nobody takes: nobody else has the handle.
 //!
 //! Tests: `tests/task/combinators.rs`, `tests/large_values.rs`, Miri.
 #![allow(unsafe_code)]

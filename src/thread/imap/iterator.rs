@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use super::pipeline::{self, Given, Results};
+use crate::task::large::is_large;
 use crate::task::next;
 use crate::thread::engine::registry::Registry;
 
@@ -53,9 +54,13 @@ impl<R: Send + 'static> Imap<R> {
         I: Iterator<Item: Send> + Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        Self {
-            results: pipeline::start(registry, items, f, ordered),
-        }
+        let results = if const { is_large::<R>() } {
+            let f = move |item| Box::new(f(item));
+            Box::new(BoxedResults(pipeline::start(registry, items, f, ordered)))
+        } else {
+            pipeline::start(registry, items, f, ordered)
+        };
+        Self { results }
     }
 }
 
@@ -115,6 +120,37 @@ impl<R> Imap<R> {
         ImapStream {
             results: Some(self.results),
         }
+    }
+}
+
+/// Results that are large.
+struct BoxedResults<R>(Box<dyn Results<Box<R>>>);
+
+fn unboxed<R>(given: Given<Box<R>>) -> Given<R> {
+    match given? {
+        Ok((number, result)) => Some(Ok((number, *result))),
+        Err(panic) => Some(Err(panic)),
+    }
+}
+
+impl<R> Results<R> for BoxedResults<R> {
+    fn next(&mut self) -> Given<R> {
+        unboxed(self.0.next())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
+        match self.0.poll(cx) {
+            Poll::Ready(given) => Poll::Ready(unboxed(given)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn set_buffer(&self, items: usize) {
+        self.0.set_buffer(items);
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 

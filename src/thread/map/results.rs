@@ -16,6 +16,7 @@ use super::raw_fill as fill;
 use super::raw_fill::Places;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
+use crate::task::large::is_large;
 use crate::task::panic::contain;
 use crate::thread::engine::registry::Registry;
 
@@ -84,6 +85,30 @@ enum Partial<R> {
 /// The results of `map`, grouped by their number and the source's shape only: short runs of at most
 /// `run` neighbours are reduced from left to right, and runs along a fixed tree.
 pub(in crate::thread) fn map_reduce<S, R>(
+    registry: &Arc<Registry>,
+    source: S,
+    run: usize,
+    map: impl Fn(S::Item) -> R + Sync,
+    reduce: impl Fn(R, R) -> R + Sync,
+) -> Option<R>
+where
+    S: Source,
+    R: Send,
+{
+    if const { is_large::<R>() } {
+        let map = |item| Box::new(map(item));
+        let reduce = |mut left: Box<R>, right: Box<R>| {
+            *left = reduce(*left, *right);
+            left
+        };
+        let boxed = map_reduce_direct(registry, source, run, map, reduce)?;
+        return Some(*boxed);
+    }
+    map_reduce_direct(registry, source, run, map, reduce)
+}
+
+/// Like [`map_reduce`], for results that are not large.
+fn map_reduce_direct<S, R>(
     registry: &Arc<Registry>,
     mut source: S,
     run: usize,

@@ -81,6 +81,14 @@ impl<'scope> Scope<'scope, '_> {
             let f: BoxedCall<'scope, T> = Box::new(f);
             return self.spawn(f);
         }
+        if const { is_large::<T>() } {
+            let (task, handles) = self.pair(Scoped::new(|| Box::new(f())));
+            push(task);
+            return ScopedTask {
+                task: handle(handles),
+                scope: &self.shared,
+            };
+        }
         let (task, handles) = self.pair(Scoped::new(f));
         push(task);
         ScopedTask {
@@ -242,6 +250,17 @@ pub(in crate::thread) type BoxedBody<'a, 'env, R> =
 /// Runs `body` with a scope on this pool; see
 /// [`ThreadPool::scope`](crate::thread::ThreadPool::scope).
 pub(in crate::thread) fn scope<'env, F, R>(registry: &Arc<Registry>, body: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    if const { is_large::<R>() } {
+        return *scope_direct(registry, |scope| Box::new(body(scope)));
+    }
+    scope_direct(registry, body)
+}
+
+/// Like [`scope`], for a result that is not large.
+fn scope_direct<'env, F, R>(registry: &Arc<Registry>, body: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {

@@ -117,6 +117,17 @@ impl<F, T> OnceTask<F, T> {
             .with_mut(|at| mem::replace(unsafe { &mut *at }, place))
     }
 
+    fn take_value(&self) -> Option<T> {
+        if !self.latch.is_set() || !self.change(BEGUN, TAKEN) {
+            return None;
+        }
+        // SAFETY: P34: this thread has made it TAKEN.
+        match unsafe { self.put(Contents::Empty) } {
+            Contents::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+
     fn change(&self, from: u32, to: u32) -> bool {
         // Relaxed: no thread has touched the place since the task was made known to this one; or it
         // has ended, and what was done before the latch was set is visible (P4).
@@ -134,13 +145,23 @@ where
     }
 
     fn take(&self) -> Option<T> {
-        if !self.latch.is_set() || !self.change(BEGUN, TAKEN) {
-            return None;
-        }
-        // SAFETY: P34: this thread has made it TAKEN.
-        match unsafe { self.put(Contents::Empty) } {
-            Contents::Value(value) => Some(value),
-            _ => None,
+        self.take_value()
+    }
+}
+
+/// A large value is in a box until its user gets it (`task/large.rs`).
+impl<F, T> OnceTaskHandle<Result<T, usize>> for Scoped<F, Box<T>>
+where
+    Self: ScopeEntry,
+{
+    fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    fn take(&self) -> Option<Result<T, usize>> {
+        match self.take_value()? {
+            Ok(value) => Some(Ok(*value)),
+            Err(which) => Some(Err(which)),
         }
     }
 }
