@@ -53,7 +53,7 @@ const CLAIMS: u32 = 16;
 /// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, and the task can be
 /// awaited or joined again.
 #[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
-#[repr(transparent)]
+#[cfg_attr(not(doc), repr(transparent))] // (for `boxed.rs`: no promise to users)
 pub struct Task<T> {
     cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,
