@@ -49,8 +49,8 @@ pub(super) fn debug_lock<T: fmt::Debug + ?Sized>(
 ) -> fmt::Result {
     let mut shown = f.debug_struct(name);
     match &value {
-        Some(value) => shown.field("value", value),
-        None => shown.field("value", &format_args!("<locked>")),
+        Some(value) => shown.field("data", value),
+        None => shown.field("data", &format_args!("<locked>")),
     };
     shown.finish()
 }
