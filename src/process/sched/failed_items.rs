@@ -35,7 +35,7 @@ fn hook_of<'a>(work: &'a Work, policy: &'a Policy) -> Option<&'a OnFailedItem> {
 }
 
 /// If a hook gets the item, or its error needs names, has another thread do that, which brings the
-/// error later ([`reported`](super::finish::reported)). Otherwise returns the error.
+/// error later ([`Sched::reported`]). Otherwise returns the error.
 pub(super) fn report(
     sched: &mut Sched,
     item: ItemId,

@@ -13,7 +13,7 @@
 //!
 //! A pool has bounds if its user has given them (`api/worker_range.rs`), or its launcher
 //! (`Capabilities::elastic`, `launch/mod.rs`); launchers for clusters have their defaults in
-//! `crates/trefoil-machines/`. If they are [set](set_workers) later, those above the maximum end
+//! `crates/trefoil-machines/`. If they are [set](Sched::set_workers) later, those above the maximum end
 //! what they have begun, and leave; first of all who takes no items yet, because otherwise nobody
 //! might, for as long as an initializer takes.
 //!
