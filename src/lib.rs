@@ -84,6 +84,8 @@ mod debug;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod blocking_threads;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod large;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod parking;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod sync;
