@@ -57,7 +57,7 @@ const TABLE: [(&str, &[&str]); 34] = [
     ("large", &[]),
     ("chaos", &["loom", "sys"]),
     ("parking", &["loom", "sys", "blocking_threads", "events"]),
-    ("sync", &["loom", "parking"]),
+    ("sync", &["loom", "large", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
     ("reaper", &["loom", "sys", "timer"]),
     (
