@@ -43,7 +43,6 @@ use crate::sys::child::Id;
 use crate::sys::{pipe_end, sockets};
 use crate::task::panic::{self, Panic};
 use crate::task::{TaskError, WorkerExit};
-use trefoil_os::host::sibling;
 
 impl Driver {
     /// This slot is to have a worker.
