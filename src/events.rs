@@ -109,10 +109,8 @@ mod nothing {
     nothing! {
         is_on() -> bool;
         is_recording() -> bool;
-        keeps_locks() -> bool;
         spawned(u64, u64, Site, Kind) -> ();
         named(u64, &str) -> ();
-        begun(u64, Site, Kind) -> ();
         begun_heard(u64, Site, Kind) -> ();
         step(u64, &'static str) -> Option<NotedStep>;
         paused(u64, u64, Wakers) -> ();

@@ -84,6 +84,8 @@ mod debug;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod blocking_threads;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod large;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod parking;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod sync;
@@ -184,98 +186,54 @@ pub mod _documentation {
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
     //! of unsafe code.
 
-    // Its listings are whole programs, which `examples/tutorial/` compiles and runs.
-    #[cfg(not(doctest))]
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/TUTORIAL.md")]
-    pub mod tutorial {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/HOW_A_WORKER_STARTS.md")]
-    pub mod how_a_worker_starts {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/COSTS.md")]
-    pub mod costs {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/MOVING_DATA.md")]
-    pub mod moving_data {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/images/pictures.txt")]
-    #[doc = include_str!("../docs/GUIDE.md")]
-    pub mod guide {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/COOKBOOK.md")]
-    pub mod cookbook {}
-    // (Its program needs axum: `tests/trefoil-adapters/` compiles and runs it.)
-    #[cfg(not(doctest))]
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/images/pictures.txt")]
-    #[doc = include_str!("../docs/WEB_SERVER.md")]
-    pub mod web_server {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/C_LIBRARY.md")]
-    pub mod c_library {}
-    // (Its examples are tested by another crate, which they need.)
-    #[cfg(not(doctest))]
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/DEAD_WORKER.md")]
-    pub mod dead_worker {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/PRODUCTION.md")]
-    pub mod production {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/BATCH_JOBS.md")]
-    pub mod batch_jobs {}
-    // Its program needs a feature (`.ci/run features`).
-    #[cfg(any(not(doctest), feature = "trace"))]
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/images/pictures.txt")]
-    #[doc = include_str!("../docs/OBSERVE.md")]
-    pub mod observe {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/ERRORS.md")]
-    pub mod errors {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/CANCELLATION.md")]
-    pub mod cancellation {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/DEPLOYMENT.md")]
-    pub mod deployment {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/FROM_PYTHON.md")]
-    pub mod from_python {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/FROM_RAYON.md")]
-    pub mod from_rayon {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/FROM_TOKIO.md")]
-    pub mod from_tokio {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/LIBRARIES.md")]
-    pub mod libraries {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/COMPARE.md")]
-    pub mod compare {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/PLATFORM.md")]
-    pub mod platform {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/SIDE_EFFECTS.md")]
-    pub mod side_effects {}
-    // Its examples need other features, and another crate, which tests them.
-    #[cfg(not(doctest))]
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/REMOTE_WORKERS.md")]
-    pub mod remote_workers {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/STABILITY.md")]
-    pub mod stability {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/TESTING.md")]
-    pub mod testing {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/plots/rustdoc.txt")]
-    #[doc = include_str!("../docs/BENCHMARKS.md")]
-    pub mod benchmarks {}
+    /// A page of `docs/`, behind files that it needs.
+    macro_rules! pages {
+        ($($(#[$when:meta])* $name:ident: $($file:literal)+;)*) => {$(
+            $(#[$when])*
+            #[doc = include_str!("../docs/rustdoc-links.txt")]
+            $(#[doc = include_str!(concat!("../docs/", $file))])+
+            pub mod $name {}
+        )*};
+    }
+    pages! {
+        // Its listings are whole programs, which `examples/tutorial/` compiles and runs.
+        #[cfg(not(doctest))]
+        tutorial: "TUTORIAL.md";
+        how_a_worker_starts: "HOW_A_WORKER_STARTS.md";
+        costs: "COSTS.md";
+        moving_data: "MOVING_DATA.md";
+        guide: "images/pictures.txt" "GUIDE.md";
+        cookbook: "COOKBOOK.md";
+        // (Its program needs axum: `tests/trefoil-adapters/` compiles and runs it.)
+        #[cfg(not(doctest))]
+        web_server: "images/pictures.txt" "WEB_SERVER.md";
+        c_library: "C_LIBRARY.md";
+        // (Its examples are tested by another crate, which they need.)
+        #[cfg(not(doctest))]
+        dead_worker: "DEAD_WORKER.md";
+        production: "PRODUCTION.md";
+        batch_jobs: "BATCH_JOBS.md";
+        // Its program needs a feature (`.ci/run features`).
+        #[cfg(any(not(doctest), feature = "trace"))]
+        observe: "images/pictures.txt" "OBSERVE.md";
+        errors: "ERRORS.md";
+        cancellation: "CANCELLATION.md";
+        deployment: "DEPLOYMENT.md";
+        from_python: "FROM_PYTHON.md";
+        from_rayon: "FROM_RAYON.md";
+        from_tokio: "FROM_TOKIO.md";
+        libraries: "LIBRARIES.md";
+        compare: "COMPARE.md";
+        platform: "PLATFORM.md";
+        side_effects: "SIDE_EFFECTS.md";
+        // Its examples need other features, and another crate, which tests them.
+        #[cfg(not(doctest))]
+        remote_workers: "REMOTE_WORKERS.md";
+        stability: "STABILITY.md";
+        testing: "TESTING.md";
+        benchmarks: "plots/rustdoc.txt" "BENCHMARKS.md";
+    }
+
     /// [docs/STABILITY.md]: crate::_documentation::stability
     ///
     #[doc = include_str!("../CHANGELOG.md")]

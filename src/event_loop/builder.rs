@@ -19,7 +19,7 @@ use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
 use crate::events::{self, Kind};
-use crate::task::large::{LocalBoxedFuture, is_large};
+use crate::large::{LocalBoxedFuture, is_large};
 use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.

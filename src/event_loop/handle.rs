@@ -16,7 +16,7 @@ use super::entered_loop;
 use super::shared::SharedLoop;
 use super::stats::LoopStats;
 use crate::events::Kind;
-use crate::task::large::{BoxedCall, BoxedFuture, LocalBoxedFuture, is_large};
+use crate::large::{BoxedCall, BoxedFuture, LocalBoxedFuture, is_large};
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
 

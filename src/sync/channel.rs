@@ -35,8 +35,9 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::item_queue::{ItemQueue, is_large, on};
+use super::item_queue::{ItemQueue, on};
 use super::waiting_queue::{For, Place, Popped, Pushed, Side, WaitingQueue};
+use crate::large::is_large;
 use crate::loom::Arc;
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{Access, At, LockKind, Made, note_pending, waiting};

@@ -7,12 +7,7 @@
 //! Tests: `tests/large_values.rs`.
 
 use super::waiting_queue::WaitingQueue;
-
-/// Whether items of this type are boxed: from about this size on, a copy takes as long as an
-/// allocation (`src/task/large.rs`).
-pub(super) const fn is_large<T>() -> bool {
-    size_of::<T>() > 4 << 10
-}
+use crate::large::is_large;
 
 pub(super) struct ItemQueue<T> {
     /// Nothing is in it, and nobody waits, if the items are large.

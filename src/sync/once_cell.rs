@@ -11,8 +11,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::item_queue::is_large;
 use super::wait_list::WaitList;
+use crate::large::is_large;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parking::block_on::wait_for;
 use crate::parking::lock_events::{Access, Held, LockKind, Whose};

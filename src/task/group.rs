@@ -37,9 +37,9 @@ use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::handle::cancel_each;
 use super::id::TaskId;
-use super::large::{BoxedFuture, BoxedOutput, is_large};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::blocking_threads::contain;
+use crate::large::{BoxedFuture, BoxedOutput, is_large};
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on_tasks;
 

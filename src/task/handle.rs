@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::large::{is_large, unboxed};
 use super::late::Late;
 #[cfg(feature = "inspect")]
 use super::raw::list;
 use super::raw::{Task, TaskRef, entered_task};
 use super::traced;
 use crate::events;
+use crate::large::{is_large, unboxed};
 use crate::loom::hint;
 use crate::parking::park::{self, Waited};
 

@@ -34,11 +34,6 @@ impl TaskId {
         Self(next_number())
     }
 
-    /// The id with this number.
-    pub(crate) fn from_number(number: u64) -> Option<Self> {
-        NonZeroU64::new(number).map(Self)
-    }
-
     /// Whether the task was made before this process was forked.
     #[inline]
     pub(super) fn is_of_parent_process(self) -> bool {

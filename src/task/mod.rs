@@ -89,7 +89,6 @@ mod group_futures;
 pub(crate) mod handle;
 mod id;
 mod inbox;
-pub(crate) mod large;
 mod late;
 mod outcome;
 pub(crate) mod panic;

@@ -27,10 +27,10 @@ use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
 use super::scope::scoped_task::{self, BoxedBody};
 use super::spawn::spawn_on;
+use crate::large::{BoxedCall, is_large};
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
-use crate::task::large::{BoxedCall, is_large};
 use crate::thread::engine::lent::raw_job::in_turn;
 use crate::thread::engine::worker::join_window;
 

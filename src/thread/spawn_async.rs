@@ -36,7 +36,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::events::Kind;
-use crate::task::large::{BoxedOutput, is_large};
+use crate::large::{BoxedOutput, is_large};
 use crate::task::{self, Runnable, Schedule, Task, TaskError};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;

@@ -110,7 +110,7 @@ impl CallerWord {
     /// Sleeps while the word is this `value`, which `fall_asleep` has returned, for a bounded time.
     pub(crate) fn sleep(&self, value: u32, limit: Duration) {
         #[cfg(not(loom))]
-        futex::wait_for(&self.0, value, limit);
+        futex::wait(&self.0, value, Some(limit));
         #[cfg(loom)]
         let _ = (value, limit); // a model has a futex of its own
     }

@@ -227,10 +227,7 @@ impl Front {
     pub(crate) fn sleep(&self, wakes: u32, limit: Option<Duration>) {
         let word = &self.head().parent.wakes;
         #[cfg(not(loom))]
-        match limit {
-            None => futex::wait(word, wakes),
-            Some(limit) => futex::wait_for(word, wakes, limit),
-        }
+        futex::wait(word, wakes, limit);
         #[cfg(loom)]
         let _ = (word, wakes, limit); // no model has a ledger
     }

@@ -40,9 +40,9 @@ use crate::process::sched::workers::Stage;
 use crate::process::value::attachments::AttachedFile;
 use crate::process::wire::{ForkAnswer, ForkOrder, Frame};
 use crate::sys::child::Id;
+use crate::sys::{pipe_end, sockets};
 use crate::task::panic::{self, Panic};
 use crate::task::{TaskError, WorkerExit};
-use trefoil_os::host::sibling;
 
 impl Driver {
     /// This slot is to have a worker.
@@ -142,11 +142,11 @@ impl Driver {
             return Ok(());
         };
         let (ours, theirs) = stream()?;
-        let (stderr, their_error) = sibling::pipe()?;
-        let mut files = vec![sibling::to_send(theirs)?, their_error];
+        let (stderr, their_error) = pipe_end::pair()?;
+        let mut files = vec![sockets::to_child(theirs)?, their_error];
         let mut output = None;
         if slot.order.captures {
-            let (ours, theirs) = sibling::pipe()?;
+            let (ours, theirs) = pipe_end::pair()?;
             files.push(theirs);
             output = Some(ours);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::state::Sched;
 use super::take_back;
-use super::workers::{Worker, earlier};
+use super::workers::Worker;
 use crate::process::job::slot_id::SlotId;
 
 /// When an idle worker may take over items of another: there is one that none of those will
@@ -28,12 +28,9 @@ pub(super) fn takes_over_at(sched: &Sched) -> Option<Instant> {
     let mut asked: Vec<Instant> = asked.collect();
     asked.sort_unstable();
     let one_is_free = asked.len().checked_sub(idle).map(|at| asked[at]);
-    let mut first = None;
-    for worker in sched.workers.iter() {
-        if worker.frames.can_give() {
-            first = earlier(first, Some(worker.stealable_at()));
-        }
-    }
+    let others = sched.workers.iter();
+    let others = others.filter(|worker| worker.frames.can_give());
+    let first = others.map(Worker::stealable_at).min();
     first.map(|at| one_is_free.map_or(at, |free| at.max(free)))
 }
 

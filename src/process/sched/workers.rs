@@ -49,10 +49,7 @@ const RELIEVE_AGAIN: Duration = Duration::from_millis(1);
 
 /// The earlier of two times, of which each may be missing.
 pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
+    one.into_iter().chain(other).min()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,7 +178,7 @@ struct Futex;
 
 impl Sleep for Futex {
     fn wait(&self, word: &AtomicU32, value: u32) {
-        futex::wait(word, value);
+        futex::wait(word, value, None);
     }
 
     fn wake(&self, word: &AtomicU32, all: bool) {

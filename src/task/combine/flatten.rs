@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
+use crate::large::is_large;
 use crate::task::error::TaskError;
-use crate::task::large::is_large;
 use crate::task::raw::Task;
 
 impl<T, E> Task<Result<T, E>>

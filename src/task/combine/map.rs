@@ -5,10 +5,10 @@
 //! freed by recursion. `CancelSource` keeps only whether an executor was to keep the promise in the
 //! end: in a forked child none does.
 
+use crate::large::is_large;
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::large::is_large;
 use crate::task::panic::{catch, contain};
 use crate::task::raw::cell::promise;
 use crate::task::raw::{Origin, PromiseSource, Task, TaskRef};

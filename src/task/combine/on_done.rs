@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use crate::large::{is_large, unboxed};
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::large::{is_large, unboxed};
 use crate::task::raw::Task;
 use crate::task::trampoline::{self, Callback};
 

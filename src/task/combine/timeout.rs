@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use crate::large::{BoxedOutput, LocalBoxedFuture, is_large, unboxed};
 use crate::parking::block_on;
 use crate::task::error::TaskError;
-use crate::task::large::{BoxedOutput, LocalBoxedFuture, is_large, unboxed};
 use crate::task::late::Late;
 use crate::timer;
 use crate::timer::Alarm;

@@ -1,7 +1,7 @@
 //! Tasks with large outputs: the cell stores a box, and the handle's type says what is in it.
 //!
 //! An output is moved through some functions, each of which may copy it to its own frame. So the
-//! cell of a task with a large output (`task/large.rs`) is that of a `Box<T>`. Here a handle
+//! cell of a task with a large output (`large.rs`) is that of a `Box<T>`. Here a handle
 //! changes its type; a completer does so in `promise.rs`.
 //!
 //! - **T30** If `T` is large, a `Task<T>` or a `Completer<T>` has a cell whose output is a
@@ -13,7 +13,7 @@
 use std::mem::ManuallyDrop;
 
 use super::Task;
-use crate::task::large::is_large;
+use crate::large::is_large;
 
 impl<T> Task<Box<T>> {
     /// The handle of a task with a large output, from that of its box.

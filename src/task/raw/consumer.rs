@@ -16,11 +16,11 @@ use std::task::Waker;
 
 use super::header::{Header, TaskRef};
 use crate::events;
+use crate::large::is_large;
 use crate::sys::stack;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
-use crate::task::large::is_large;
 use crate::task::state::{Detach, Look};
 
 /// How many times a waiter polls a future that yields, before it parks.

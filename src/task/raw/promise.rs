@@ -11,8 +11,8 @@ use super::header::TaskRef;
 use super::stored_error::StoredError;
 use crate::events;
 use crate::events::Ending;
+use crate::large::is_large;
 use crate::task::error::TaskError;
-use crate::task::large::is_large;
 
 /// Completes a [`Task`](crate::Task) by hand: the bridge from any callback API.
 ///

@@ -80,7 +80,7 @@ impl Rare {
     pub(super) fn parent(&self) -> Option<TaskId> {
         match self.get() {
             Some(record) => record.parent,
-            None => TaskId::from_number((self.word().addr() >> 1) as u64),
+            None => TaskId::try_from((self.word().addr() >> 1) as u64).ok(),
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_parent_stays_the_same_with_a_record_and_without() {
         for number in [0, 1, 7, 1 << 31, u64::MAX >> 1] {
-            let parent = TaskId::from_number(number);
+            let parent = TaskId::try_from(number).ok();
             let rare = Rare::new(parent);
             assert_eq!(rare.parent(), parent);
             let fits = number <= (usize::MAX >> 1) as u64;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn of_many_threads_one_makes_the_record() {
-        let rare = Rare::new(TaskId::from_number(3));
+        let rare = Rare::new(TaskId::try_from(3).ok());
         let all = std::thread::scope(|scope| {
             let threads =
                 [(); 4].map(|()| scope.spawn(|| ptr::from_ref(rare.get_or_make()).addr()));

@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 
 use super::Task;
 use super::stored_error::Output;
+use crate::large::is_large;
 use crate::task::error::TaskError;
-use crate::task::large::is_large;
 
 /// The value of a task that has ended.
 pub(in crate::task) struct StoredValue<T> {

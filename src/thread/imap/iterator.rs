@@ -14,12 +14,12 @@
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
 use super::pipeline::{self, Given, Results};
-use crate::task::large::is_large;
+use crate::large::is_large;
 use crate::task::next;
 use crate::thread::engine::registry::Registry;
 
@@ -56,7 +56,10 @@ impl<R: Send + 'static> Imap<R> {
     {
         let results = if const { is_large::<R>() } {
             let f = move |item| Box::new(f(item));
-            Box::new(BoxedResults(pipeline::start(registry, items, f, ordered)))
+            Box::new(MappedResults {
+                results: pipeline::start(registry, items, f, ordered),
+                map: |_, boxed| *boxed,
+            })
         } else {
             pipeline::start(registry, items, f, ordered)
         };
@@ -98,7 +101,10 @@ impl<R> Imap<R> {
         R: 'static,
     {
         Imap {
-            results: Box::new(IndexedResults(self.results)),
+            results: Box::new(MappedResults {
+                results: self.results,
+                map: |number, result| (number, result),
+            }),
         }
     }
 
@@ -123,59 +129,39 @@ impl<R> Imap<R> {
     }
 }
 
-/// Results that are large.
-struct BoxedResults<R>(Box<dyn Results<Box<R>>>);
+/// Results that are changed on their way: large ones are taken out of their boxes, or each gets the
+/// index of its item.
+struct MappedResults<T, R> {
+    results: Box<dyn Results<T>>,
+    map: fn(usize, T) -> R,
+}
 
-fn unboxed<R>(given: Given<Box<R>>) -> Given<R> {
-    match given? {
-        Ok((number, result)) => Some(Ok((number, *result))),
-        Err(panic) => Some(Err(panic)),
+impl<T, R> MappedResults<T, R> {
+    fn mapped(&self, given: Given<T>) -> Given<R> {
+        match given? {
+            Ok((number, result)) => Some(Ok((number, (self.map)(number, result)))),
+            Err(panic) => Some(Err(panic)),
+        }
     }
 }
 
-impl<R> Results<R> for BoxedResults<R> {
+impl<T, R> Results<R> for MappedResults<T, R> {
     fn next(&mut self) -> Given<R> {
-        unboxed(self.0.next())
+        let given = self.results.next();
+        self.mapped(given)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
-        match self.0.poll(cx) {
-            Poll::Ready(given) => Poll::Ready(unboxed(given)),
-            Poll::Pending => Poll::Pending,
-        }
+        let given = ready!(self.results.poll(cx));
+        Poll::Ready(self.mapped(given))
     }
 
     fn set_buffer(&self, items: usize) {
-        self.0.set_buffer(items);
+        self.results.set_buffer(items);
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-/// Results with the indices of their items.
-struct IndexedResults<R>(Box<dyn Results<R>>);
-
-fn numbered<R>(given: Given<R>) -> Given<(usize, R)> {
-    given.map(|outcome| outcome.map(|(number, result)| (number, (number, result))))
-}
-
-impl<R> Results<(usize, R)> for IndexedResults<R> {
-    fn next(&mut self) -> Given<(usize, R)> {
-        numbered(self.0.next())
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<(usize, R)>> {
-        self.0.poll(cx).map(numbered)
-    }
-
-    fn set_buffer(&self, items: usize) {
-        self.0.set_buffer(items);
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
+        self.results.size_hint()
     }
 }
 

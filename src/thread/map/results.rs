@@ -15,8 +15,8 @@ use super::divide::{FoldPosition, Limit, Region};
 use super::raw_fill as fill;
 use super::raw_fill::Places;
 use super::source::{Producer, Seal, Shape, Source};
+use crate::large::is_large;
 use crate::loom::Mutex;
-use crate::task::large::is_large;
 use crate::task::panic::contain;
 use crate::thread::engine::registry::Registry;
 

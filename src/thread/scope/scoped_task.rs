@@ -33,9 +33,9 @@ use std::sync::Arc;
 use std::thread;
 
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
+use crate::large::{BoxedCall, is_large};
 use crate::loom::atomic::Ordering;
 use crate::sys::stack;
-use crate::task::large::{BoxedCall, is_large};
 use crate::task::{Panic, TaskError, panic};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_once_task::{OnceTaskHandle, Scoped, handle};

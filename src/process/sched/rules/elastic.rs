@@ -29,7 +29,7 @@ use crate::process::sched::policy::Elastic;
 use crate::process::sched::state::Sched;
 use crate::process::sched::succession;
 use crate::process::sched::take_back;
-use crate::process::sched::workers::{Stage, Worker, earlier};
+use crate::process::sched::workers::{Stage, Worker};
 use crate::task::{Cause, WorkerExit};
 
 /// Which slots have or should have a process.
@@ -220,12 +220,8 @@ fn excess(sched: &Sched) -> Option<(usize, Duration)> {
 /// When the next worker has been idle for too long.
 pub(in crate::process::sched) fn shrinks_at(sched: &Sched) -> Option<Instant> {
     let (_, idle) = excess(sched)?;
-    let mut first = None;
-    for worker in sched.workers.iter() {
-        let leaves = worker.is_idle().then(|| worker.frames.front_since() + idle);
-        first = earlier(first, leaves);
-    }
-    first
+    let all = sched.workers.iter().filter(|worker| worker.is_idle());
+    all.map(|worker| worker.frames.front_since() + idle).min()
 }
 
 /// Dismisses workers that have been idle for too long.

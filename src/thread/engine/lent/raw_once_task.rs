@@ -149,7 +149,7 @@ where
     }
 }
 
-/// A large value is in a box until its user gets it (`task/large.rs`).
+/// A large value is in a box until its user gets it (`large.rs`).
 impl<F, T> OnceTaskHandle<Result<T, usize>> for Scoped<F, Box<T>>
 where
     Self: ScopeEntry,

@@ -36,7 +36,6 @@ pub mod own_memory;
 pub mod private_memory;
 #[cfg(not(trefoil_port))]
 pub mod sibling;
-#[cfg(not(trefoil_port))]
 #[cfg(trefoil_port)]
 pub use super::portable::*;
 pub use super::unix::*;

@@ -52,9 +52,7 @@ use std::sync::atomic::AtomicU32;
 use super::itself::{is_alone, is_first_thread};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork::cloned;
-use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::{failed, refused};
-use crate::sys::sockets::Stream;
 
 /// Whether a process can have such copies.
 pub const FORKS: bool = cfg!(target_env = "gnu");
@@ -163,18 +161,6 @@ pub fn set_variables(variables: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
         unsafe { std::env::set_var(name, value) };
     }
     Ok(())
-}
-
-/// A pipe for the output of a copy: our end, and the copy's, to be sent to it.
-pub fn pipe() -> io::Result<(PipeEnd, OwnedFd)> {
-    let (ours, theirs) = io::pipe().map_err(failed("pipe2"))?;
-    Ok((PipeEnd::reader(ours)?, theirs.into()))
-}
-
-/// The copy's end of its stream, to be sent to it.
-#[allow(clippy::unnecessary_wraps)] // elsewhere there is none
-pub fn to_send(stream: Stream) -> io::Result<OwnedFd> {
-    Ok(stream.into())
 }
 
 /// Another handle of this, with a number from `first` on, which no child inherits.

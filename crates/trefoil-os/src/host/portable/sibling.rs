@@ -5,9 +5,7 @@ use std::sync::atomic::AtomicU32; // as on Linux: no protocol
 
 use rustix::fd::OwnedFd;
 
-use crate::sys::descriptor::{AsFile, OwnedFile};
-use crate::sys::pipe_end::PipeEnd;
-use crate::sys::sockets::Stream;
+use crate::sys::descriptor::AsFile;
 
 /// Whether a process can have such copies.
 pub const FORKS: bool = false;
@@ -34,16 +32,6 @@ pub fn flush_streams() {}
 
 /// Sets variables of a copy: unsupported here.
 pub fn set_variables(_variables: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
-    unsupported()
-}
-
-/// A pipe for the output of a copy: unsupported here.
-pub fn pipe() -> io::Result<(PipeEnd, OwnedFile)> {
-    unsupported()
-}
-
-/// The copy's end of its stream: unsupported here.
-pub fn to_send(_stream: Stream) -> io::Result<OwnedFile> {
     unsupported()
 }
 

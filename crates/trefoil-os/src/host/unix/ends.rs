@@ -23,18 +23,12 @@ pub fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
 
 /// Makes the end non-blocking.
 pub fn unblock(end: impl AsFd) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(&end)?;
-    rustix::fs::fcntl_setfl(&end, flags | OFlags::NONBLOCK)
+    rustix::io::ioctl_fionbio(end, true)
 }
 
 /// How many bytes can be read.
 pub fn waiting(end: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(end).unwrap_or(0)
-}
-
-/// The length of the file, in bytes.
-pub fn length(file: impl AsFd) -> u64 {
-    rustix::fs::fstat(file).map_or(0, |stat| stat.st_size as u64)
 }
 
 /// Reads what is there. Returns how many bytes came.

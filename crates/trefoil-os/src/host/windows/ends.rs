@@ -20,11 +20,6 @@ pub fn waiting(_end: impl AsHandle) -> u64 {
     0
 }
 
-/// The length of the file: zero here.
-pub fn length(_file: impl AsHandle) -> u64 {
-    0
-}
-
 /// Reads from the end: unsupported here.
 pub fn read(_end: impl AsHandle, _bytes: &mut [u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)

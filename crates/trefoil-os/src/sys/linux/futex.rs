@@ -5,17 +5,11 @@ use std::time::Duration;
 
 use rustix::thread::futex::{self, Flags, Timespec};
 
-/// Sleeps while `word` is `value`, until [`wake`] is called for it. It may also return for no
-/// reason: the caller looks again.
+/// Sleeps while `word` is `value`, until [`wake`] is called for it, and for this long at most. It
+/// may also return for no reason: the caller looks again.
 #[inline]
-pub fn wait(word: &AtomicU32, value: u32) {
-    let _ = futex::wait(word, Flags::empty(), value, None);
-}
-
-/// Sleeps while `word` is `value`, as [`wait`] does, for this long at most.
-#[inline]
-pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
-    let limit = Timespec::try_from(limit).ok();
+pub fn wait(word: &AtomicU32, value: u32, limit: Option<Duration>) {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     let _ = futex::wait(word, Flags::empty(), value, limit.as_ref());
 }
 

@@ -12,22 +12,16 @@ fn sleepers() -> &'static (Mutex<()>, Condvar) {
     SLEEPERS.get_or_init(Default::default)
 }
 
-/// Sleeps while `word` is `value`, until [`wake`] is called. It may also return for no reason: the
-/// caller looks again.
-pub fn wait(word: &AtomicU32, value: u32) {
+/// Sleeps while `word` is `value`, until [`wake`] is called, and for this long at most. It may also
+/// return for no reason: the caller looks again.
+pub fn wait(word: &AtomicU32, value: u32, limit: Option<Duration>) {
     let (lock, changed) = sleepers();
     let guard = lock.lock();
     if word.load(Ordering::SeqCst) == value {
-        drop(changed.wait(guard));
-    }
-}
-
-/// Sleeps while `word` is `value`, as [`wait`] does, for this long at most.
-pub fn wait_for(word: &AtomicU32, value: u32, limit: Duration) {
-    let (lock, changed) = sleepers();
-    let guard = lock.lock();
-    if word.load(Ordering::SeqCst) == value {
-        drop(changed.wait_until(guard, Instant::now() + limit));
+        match limit {
+            None => drop(changed.wait(guard)),
+            Some(limit) => drop(changed.wait_until(guard, Instant::now() + limit)),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl PipeEnd {
 }
 
 /// A pipe for the output of a worker: our end, and the worker's.
-pub fn pair() -> io::Result<(PipeEnd, Stdio)> {
+pub fn pair() -> io::Result<(PipeEnd, OwnedFd)> {
     let (ours, theirs) = io::pipe().map_err(failed("pipe2"))?;
     Ok((PipeEnd::reader(ours)?, theirs.into()))
 }

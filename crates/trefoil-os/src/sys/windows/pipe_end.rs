@@ -18,7 +18,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::windows::io::{AsSocket, BorrowedSocket};
+use std::os::windows::io::{AsSocket, BorrowedSocket, OwnedHandle};
 use std::process::Stdio;
 
 use super::pair::pair as sockets;
@@ -88,9 +88,9 @@ impl PipeEnd {
 /// A standard stream that a worker writes to, and the end that reads it. A worker is this program,
 /// whose standard library writes to a socket as to a pipe. (With a pipe and a thread behind it, the
 /// output of an item could come after its result, and a worker's last words after its death.)
-pub fn pair() -> io::Result<(PipeEnd, Stdio)> {
+pub fn pair() -> io::Result<(PipeEnd, OwnedHandle)> {
     let (ours, theirs) = sockets()?;
-    Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
+    Ok((PipeEnd::new(ours, true)?, to_child(theirs)?))
 }
 
 impl AsSocket for PipeEnd {
