@@ -166,23 +166,6 @@ impl<T> Drop for Waits<'_, T> {
     }
 }
 
-/// Sends, or waits; a waker is cloned only where one waits, or has waited.
-fn push_or_wait<T>(
-    queue: &WaitingQueue<T>,
-    item: &mut Option<T>,
-    place: &mut Place,
-    cx: &Context<'_>,
-) -> Pushed {
-    let pushed = match place {
-        None => queue.push(item),
-        Some(_) => Pushed::Full(0),
-    };
-    match pushed {
-        Pushed::Full(_) => queue.push_or_wait(item, place, Some(cx.waker().clone())),
-        pushed => pushed,
-    }
-}
-
 /// Receives, or waits; a waker is cloned only where one waits.
 fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) -> Popped<T> {
     match queue.pop(place) {
@@ -191,13 +174,17 @@ fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) 
     }
 }
 
-/// Leaves the item in `item` if the queue is closed.
+/// Waits until the item is sent, after a look has found no room; leaves it in `item` if the queue
+/// is closed. (That look is the caller's, so that one who finds room makes nothing that waits.)
 async fn send<T>(queue: &WaitingQueue<T>, item: &mut Option<T>, at: At) {
     let mut waits = Waits::new(queue, For::Room);
-    let sent = poll_fn(|cx| match push_or_wait(queue, item, &mut waits.place, cx) {
-        Pushed::Full(_) => Poll::Pending,
-        Pushed::Closed | Pushed::Queued => Poll::Ready(()),
-    });
+    let sent =
+        poll_fn(
+            |cx| match queue.push_or_wait(item, &mut waits.place, Some(cx.waker().clone())) {
+                Pushed::Full(_) => Poll::Pending,
+                Pushed::Closed | Pushed::Queued => Poll::Ready(()),
+            },
+        );
     waiting(sent, at).await;
 }
 
@@ -242,28 +229,36 @@ async fn closed<T>(queue: &WaitingQueue<T>, at: At) {
     waiting(closed, at).await;
 }
 
+/// What a look has found; `None`: nothing.
+#[inline]
+fn found<T>(popped: Popped<T>) -> Option<Result<T, RecvError>> {
+    match popped {
+        Popped::Empty(_) => None,
+        Popped::Item(item) => Some(Ok(item)),
+        Popped::Closed => Some(Err(RecvError)),
+    }
+}
+
+/// Waits for the next item, after a look has found none: see [`send`].
 async fn recv<T>(queue: &WaitingQueue<T>, at: At) -> Result<T, RecvError> {
     let mut waits = Waits::new(queue, For::Item);
-    let received = poll_fn(|cx| match pop_or_wait(queue, &mut waits.place, cx) {
-        Popped::Empty(_) => Poll::Pending,
-        Popped::Item(item) => Poll::Ready(Ok(item)),
-        Popped::Closed => Poll::Ready(Err(RecvError)),
+    let received = poll_fn(|cx| {
+        let popped = match &mut waits.place {
+            place @ None => queue.pop_or_wait(place, Some(cx.waker().clone())),
+            place => pop_or_wait(queue, place, cx),
+        };
+        found(popped).map_or(Poll::Pending, Poll::Ready)
     });
     waiting(received, at).await
 }
 
 #[track_caller]
 fn recv_blocking<T>(queue: &WaitingQueue<T>, at: At) -> Result<T, RecvError> {
-    let received = |popped| match popped {
-        Popped::Empty(_) => None,
-        Popped::Item(item) => Some(Ok(item)),
-        Popped::Closed => Some(Err(RecvError)),
+    let received = match queue.pop_at_once() {
+        Popped::Empty(came) => look_after(came, || found(queue.pop(&mut None))),
+        popped => found(popped),
     };
-    let popped = match queue.pop_at_once() {
-        Popped::Empty(came) => look_after(came, || received(queue.pop(&mut None))),
-        popped => received(popped),
-    };
-    match popped {
+    match received {
         Some(received) => received,
         None => wait_for(recv(queue, at), "Receiver::recv"), // no closure, for `track_caller`
     }
@@ -290,12 +285,16 @@ impl<T> Sender<T> {
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
         if const { is_large::<T>() } {
-            let mut item = Some(Box::new(item));
-            send(self.queue.boxes(), &mut item, self.at()).await;
+            let (queue, mut item) = (self.queue.boxes(), Some(Box::new(item)));
+            if let Pushed::Full(_) = queue.push(&mut item) {
+                send(queue, &mut item, self.at()).await;
+            }
             return item.map_or(Ok(()), |item| Err(SendError(*item)));
         }
-        let mut item = Some(item);
-        send(self.queue.items(), &mut item, self.at()).await;
+        let (queue, mut item) = (self.queue.items(), Some(item));
+        if let Pushed::Full(_) = queue.push(&mut item) {
+            send(queue, &mut item, self.at()).await;
+        }
         item.map_or(Ok(()), |item| Err(SendError(item)))
     }
 
@@ -361,9 +360,17 @@ impl<T> Receiver<T> {
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
         if const { is_large::<T>() } {
-            return Ok(*recv(self.queue.boxes(), self.at()).await?);
+            let queue = self.queue.boxes();
+            return match found(queue.pop(&mut None)) {
+                Some(received) => received.map(|item| *item),
+                None => Ok(*recv(queue, self.at()).await?),
+            };
         }
-        recv(self.queue.items(), self.at()).await
+        let queue = self.queue.items();
+        match found(queue.pop(&mut None)) {
+            Some(received) => received,
+            None => recv(queue, self.at()).await,
+        }
     }
 
     /// The next item; `None`: the channel is closed, and every item has been received. This is

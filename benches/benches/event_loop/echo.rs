@@ -1,5 +1,7 @@
 //! Echo servers: requests in a second, processor time and system calls for each.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -81,16 +83,76 @@ pub fn same_cpu(bench: &mut Bench) {
 /// After so long a server that was left alone has nothing to do, and sleeps.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// strace's count of all calls of a server that has answered so many requests.
-///
-/// strace makes each call take a hundred times as long, so a server may be in the middle of its
-/// first steps for a long while, or ask the kernel after every few answers because so much time has
-/// passed. Hence the pause after the first request on each connection, for all contenders, and a
-/// clock that stands still for those that read one: without strace, with the calls counted by `perf
-/// stat -e raw_syscalls:sys_enter`, the figures are the same.
-fn calls(name: &str, connections: usize, rounds: u64) -> Option<f64> {
-    let report = std::env::temp_dir().join(format!("trefoil-calls-{}", std::process::id()));
-    let mut actor = Actor::counted(&["echo-counted", name, "0"], &report);
+/// A program that counts the system calls of another.
+struct Counter {
+    /// It, and its arguments before the name of its report.
+    command: &'static [&'static str],
+    /// The server's role.
+    role: &'static str,
+    /// The number of calls in its report.
+    number: fn(&str) -> Option<f64>,
+}
+
+/// At full speed.
+const PERF: Counter = Counter {
+    command: &["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-o"],
+    role: "echo",
+    number: |report| {
+        let line = report.lines().find(|line| line.contains("raw_syscalls"))?;
+        line.split(',').next()?.parse().ok()
+    },
+};
+
+/// It makes each call take a hundred times as long. So a server may ask the kernel after every few
+/// answers because so much time has passed: hence a clock that stands still for those that read
+/// one. And the next request comes before the server has looked for it: one that tries each read
+/// before it waits (smol) then finds it, and seems to make fewer calls than it does.
+const STRACE: Counter = Counter {
+    command: &["strace", "-f", "-c", "-o"],
+    role: "echo-counted",
+    number: |report| {
+        let total = report.lines().rfind(|line| line.ends_with("total"))?;
+        // Percent, seconds, microseconds each, calls.
+        total.split_whitespace().nth(3)?.parse().ok()
+    },
+};
+
+impl Counter {
+    fn command(&self, report: &Path) -> Command {
+        let mut command = Command::new(self.command[0]);
+        command.args(&self.command[1..]).arg(report);
+        command
+    }
+
+    /// The number in the report, which is removed.
+    fn read(&self, report: &Path) -> Option<f64> {
+        let text = fs::read_to_string(report).ok()?;
+        let _ = fs::remove_file(report);
+        (self.number)(&text)
+    }
+
+    /// Whether it is installed, and may count.
+    fn works(&self) -> bool {
+        let report = report();
+        let mut command = self.command(&report);
+        let ran = command
+            .arg("true")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        ran.status().is_ok() && self.read(&report).is_some()
+    }
+}
+
+fn report() -> PathBuf {
+    std::env::temp_dir().join(format!("trefoil-calls-{}", std::process::id()))
+}
+
+/// The count of all calls of a server that has answered so many requests. A slow one may be in the
+/// middle of its first steps for a long while: hence the pause after the first request on each
+/// connection, for all contenders.
+fn calls(counter: &Counter, name: &str, connections: usize, rounds: u64) -> Option<f64> {
+    let report = report();
+    let mut actor = Actor::counted(&[counter.role, name, "0"], counter.command(&report));
     let port = actor.number() as u16;
     let mut load = Load::connect(port, connections);
     load.once_each();
@@ -98,21 +160,15 @@ fn calls(name: &str, connections: usize, rounds: u64) -> Option<f64> {
     (0..rounds).for_each(|_| load.once_each());
     drop(actor);
     drop(load);
-    let text = std::fs::read_to_string(&report).ok()?;
-    let _ = std::fs::remove_file(&report);
-    let total = text.lines().rfind(|line| line.ends_with("total"))?;
-    // Percent, seconds, microseconds each, calls.
-    total.split_whitespace().nth(3)?.parse().ok()
+    counter.read(&report)
 }
 
-/// Counted by strace, as the difference between many requests and few.
+/// The difference between many requests and few.
 pub fn system_calls(bench: &mut Bench) {
-    let mut strace = Command::new("strace");
-    strace.arg("-V").stdout(Stdio::null()).stderr(Stdio::null());
-    if !strace.status().is_ok_and(|status| status.success()) {
-        println!("(no strace here: system calls are not counted)");
+    let Some(counter) = [PERF, STRACE].into_iter().find(Counter::works) else {
+        println!("(neither perf nor strace counts here: system calls are not counted)");
         return;
-    }
+    };
     let all = servers::all();
     let ours = all
         .iter()
@@ -121,8 +177,8 @@ pub fn system_calls(bench: &mut Bench) {
         let rounds = bench.pick(1, 20, 100) * 64 / connections as u64;
         roles::pin(0);
         let figures = ours.clone().map(|(kind, name)| {
-            let few = calls(name, connections, rounds);
-            let many = calls(name, connections, 3 * rounds);
+            let few = calls(&counter, name, connections, rounds);
+            let many = calls(&counter, name, connections, 3 * rounds);
             let each = few
                 .zip(many)
                 .map(|(few, many)| (many - few) / (2 * rounds * connections as u64) as f64);

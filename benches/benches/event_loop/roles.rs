@@ -84,12 +84,10 @@ impl Actor {
         Self::of(command)
     }
 
-    /// This program, under strace, which counts its calls into `report`.
-    pub fn counted(role: &[&str], report: &std::path::Path) -> Self {
+    /// This program, run by `command`, which counts its calls.
+    pub fn counted(role: &[&str], mut command: Command) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-c", "-o"]).arg(report).arg(program);
-        command.arg(FLAG).args(role);
+        command.arg(program).arg(FLAG).args(role);
         Self::of(command)
     }
 

@@ -23,12 +23,12 @@ const WHY: &[(&str, &str)] = &[
     ),
     (
         "the same in batches of 1,000",
-        "24 bytes more for each task than in monoio's: an id, the place of the spawn, cancellation \
+        "16 bytes more for each task than in monoio's: an id, the place of the spawn, cancellation \
          from other threads",
     ),
     (
         "at once",
-        "24 bytes more for each task than in monoio's, which are more misses of the cache",
+        "16 bytes more for each task than in monoio's, which are more misses of the cache",
     ),
     (
         "due within 100 ms: lateness",
