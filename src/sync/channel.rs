@@ -178,13 +178,13 @@ fn pop_or_wait<T>(queue: &WaitingQueue<T>, place: &mut Place, cx: &Context<'_>) 
 /// is closed. (That look is the caller's, so that one who finds room makes nothing that waits.)
 async fn send<T>(queue: &WaitingQueue<T>, item: &mut Option<T>, at: At) {
     let mut waits = Waits::new(queue, For::Room);
-    let sent =
-        poll_fn(
-            |cx| match queue.push_or_wait(item, &mut waits.place, Some(cx.waker().clone())) {
-                Pushed::Full(_) => Poll::Pending,
-                Pushed::Closed | Pushed::Queued => Poll::Ready(()),
-            },
-        );
+    let sent = poll_fn(|cx| {
+        let waker = Some(cx.waker().clone());
+        match queue.push_or_wait(item, &mut waits.place, waker) {
+            Pushed::Full(_) => Poll::Pending,
+            Pushed::Closed | Pushed::Queued => Poll::Ready(()),
+        }
+    });
     waiting(sent, at).await;
 }
 
