@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use deadline::within_deadline;
 use trefoil::time::sleep;
 use trefoil::{
     CancelToken, Completer, EventLoop, Shutdown, Task, TaskError, TaskGroup, ThreadPool,
-    as_completed, join_all, race, run, spawn, yield_now,
+    as_completed, join_all, race, run, spawn, timeout, yield_now,
 };
 
 #[test]
@@ -209,12 +209,12 @@ fn cells_are_freed_by_other_threads() {
 fn promises_groups_and_races() {
     struct Nothing;
     impl Wake for Nothing {
-        fn wake(self: std::sync::Arc<Self>) {}
+        fn wake(self: Arc<Self>) {}
     }
     within_deadline(|| {
         let (completer, task) = Completer::new();
         let mut awaited = task;
-        let waker = Waker::from(std::sync::Arc::new(Nothing));
+        let waker = Waker::from(Arc::new(Nothing));
         assert!(
             Pin::new(&mut awaited)
                 .poll(&mut Context::from_waker(&waker))
@@ -251,6 +251,216 @@ fn promises_groups_and_races() {
             token.cancel();
             child.cancelled().await;
         });
+    });
+}
+
+/// A value so large that a task stores its box. They are counted.
+struct Large {
+    count: Arc<AtomicUsize>,
+    bytes: [u8; 4200],
+}
+
+impl Large {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self {
+            count: Arc::clone(count),
+            bytes: [7; 4200],
+        }
+    }
+}
+
+impl Clone for Large {
+    fn clone(&self) -> Self {
+        Self::new(&self.count)
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        assert_eq!((self.bytes[0], self.bytes[4199]), (7, 7));
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A future that ends with its value, and panics when it is dropped.
+struct Breaks(Option<Large>);
+
+impl Future for Breaks {
+    type Output = Large;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Large> {
+        self.0.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("as asked"));
+    }
+}
+
+#[test]
+fn large_results_are_dropped_once() {
+    within_deadline(|| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let make = || Large::new(&count);
+
+        let mut taken = Task::ready(make());
+        assert!(matches!(taken.try_join(), Some(Ok(_))));
+        assert!(matches!(taken.try_join(), Some(Err(TaskError::Closed))));
+        drop(taken);
+        drop(Task::ready(make()));
+
+        let (completer, task) = Completer::new();
+        let other = thread::spawn({
+            let value = make();
+            move || completer.complete(Ok(value))
+        });
+        assert!(task.join().is_ok());
+        other.join().unwrap();
+        let (completer, task) = Completer::new();
+        task.cancel();
+        completer.complete(Ok(make()));
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        let (completer, task) = Completer::<Large>::new();
+        drop(completer);
+        assert!(matches!(task.join(), Err(TaskError::Closed)));
+        let (completer, mut task) = Completer::<Large>::new();
+        assert!(task.join_timeout(Duration::ZERO).is_err());
+        completer.complete(Err(TaskError::failed("as asked")));
+        assert!(matches!(task.join(), Err(TaskError::Failed(_))));
+
+        for ended in [true, false] {
+            let (completer, task) = Completer::new();
+            let shared = task.shared();
+            let other = thread::spawn({
+                let (shared, kept) = (shared.clone(), shared.clone());
+                move || (shared.join().is_ok(), drop(kept)).0
+            });
+            completer.complete(ended.then(make).ok_or(TaskError::Cancelled));
+            assert_eq!(
+                (shared.join().is_ok(), other.join().unwrap()),
+                (ended, ended)
+            );
+        }
+        let (completer, task) = Completer::new();
+        let shared = task.shared();
+        completer.complete(Ok(make()));
+        drop(shared);
+
+        assert!(
+            Task::ready(1)
+                .map({
+                    let value = make();
+                    move |_| value
+                })
+                .join()
+                .is_ok()
+        );
+        let broken =
+            Task::ready(make()).map(|_| -> Large { std::panic::resume_unwind(Box::new(1)) });
+        assert!(matches!(broken.join(), Err(TaskError::Panicked(_))));
+        assert!(
+            Task::ready(Ok::<_, TaskError>(make()))
+                .flatten()
+                .join()
+                .is_ok()
+        );
+        Task::ready(make()).on_done(|result| assert!(result.is_ok()));
+        let (completer, task) = Completer::new();
+        task.on_done(|result| assert!(result.is_ok()));
+        completer.complete(Ok(make()));
+        assert!(
+            timeout(Duration::from_secs(60), Task::ready(make()))
+                .join()
+                .is_ok()
+        );
+
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn large_results_of_futures_are_dropped_once() {
+    within_deadline(|| {
+        let count = Arc::new(AtomicUsize::new(0));
+        run(async {
+            let future = || {
+                let value = Large::new(&count);
+                async {
+                    yield_now().await;
+                    value
+                }
+            };
+            assert!(spawn(future()).await.is_ok());
+            let (cancelled, dropped) = (spawn(future()), spawn(future()).cancel_on_drop());
+            let (detached, left) = (spawn(future()), spawn(future()));
+            assert!(cancelled.cancel());
+            drop(dropped);
+            drop(detached);
+            assert!(matches!(cancelled.await, Err(TaskError::Cancelled)));
+            // (The panic of the destructor is the result's end.)
+            let broken = spawn(Breaks(Some(Large::new(&count))));
+            assert!(matches!(broken.await, Err(TaskError::Panicked(_))));
+
+            let mut group = TaskGroup::new();
+            group.add(spawn(future()));
+            group.add_future(future());
+            let value = Large::new(&count);
+            group.add_try_future(async { Ok(value) });
+            group.add_try_future(async { Err(TaskError::failed("as asked")) });
+            let mut ended = Vec::new();
+            for _ in 0..3 {
+                ended.push(group.next().await.unwrap().1.is_ok());
+            }
+            assert!(ended.iter().filter(|ended| **ended).count() >= 2);
+            drop(group);
+
+            assert!(race([spawn(future()), spawn(future())]).await.is_ok());
+            assert_eq!(join_all([spawn(future()), spawn(future())]).await.len(), 2);
+            let mut results = as_completed([spawn(future()), spawn(future())]);
+            assert!(results.next().await.unwrap().is_ok());
+            drop(results);
+            drop(left);
+        });
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn a_pool_drops_large_results_once() {
+    within_deadline(|| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let pool = ThreadPool::with_threads(2);
+        let value = || {
+            let value = Large::new(&count);
+            move || value
+        };
+        assert!(pool.spawn(value()).join().is_ok());
+        drop(pool.spawn(value()));
+        let cancelled = pool.spawn(value());
+        cancelled.cancel();
+        drop(cancelled.join());
+        let (_first, second) = pool.join(value(), value());
+        drop(second);
+        pool.scope(|s| {
+            assert!(s.spawn(value()).join().is_ok());
+            drop(s.spawn(value()));
+        });
+        let future = value();
+        let future = pool.spawn_async(async move {
+            yield_now().await;
+            future()
+        });
+        assert!(future.join().is_ok());
+        pool.shutdown(Shutdown::Wait);
+        assert!(matches!(pool.spawn(value()).join(), Err(TaskError::Closed)));
+        assert_eq!(
+            count.load(Ordering::Relaxed),
+            1,
+            "the first half of the join"
+        );
     });
 }
 

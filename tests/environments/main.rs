@@ -180,7 +180,7 @@ fn settle_down() {
             support::refuse::refuse(&numbers.collect::<Vec<_>>(), errno)
         }
         "processes" => place::nobody().and_then(|()| place::limit(Resource::Nproc, 0)),
-        "files" => place::limit(Resource::Nofile, rest.parse().unwrap()),
+        "files" => place::files(rest.parse().unwrap()),
         "memory" => place::limit(Resource::As, 64 << 20),
         "locked" => place::limit(Resource::Memlock, 0),
         "size" => place::limit(Resource::Fsize, 4096),

@@ -18,6 +18,14 @@ pub(crate) fn limit(resource: Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(resource, limit)?)
 }
 
+/// Limits the number of open files. Those that this process has inherited are closed first: whoever
+/// runs the tests may have left some open.
+pub(crate) fn files(most: u64) -> io::Result<()> {
+    // SAFETY: it takes numbers only, and this process has opened nothing yet.
+    said(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } as i32)?;
+    limit(Resource::Nofile, most)
+}
+
 /// Mounts an empty directory over `path`, for this process and its children.
 pub(crate) fn hide(path: &std::ffi::CStr) -> io::Result<()> {
     mounts()?;

@@ -7,7 +7,8 @@
 //! - **T30** If `T` is large, a `Task<T>` or a `Completer<T>` has a cell whose output is a
 //!   `Box<T>`; otherwise it is a `T`.
 //!
-//! Tests: `tests/large_values.rs`.
+//! Tests: `tests/large_values.rs`; Miri: `tests/interpreted.rs::{large_results_are_dropped_once,
+//! large_results_of_futures_are_dropped_once, a_pool_drops_large_results_once}`.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;

@@ -3,7 +3,8 @@
 //! - **T31** While a [`StoredValue`] exists, its task is done, and the output in its cell is a
 //!   value that nobody takes: nobody else has the handle.
 //!
-//! Tests: `tests/task/combinators.rs`, `tests/large_values.rs`, Miri.
+//! Tests: `tests/task/combinators.rs`, `tests/large_values.rs`; Miri:
+//! `tests/interpreted.rs::large_results_are_dropped_once`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

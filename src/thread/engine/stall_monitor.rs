@@ -32,7 +32,7 @@
 //! nor is an event loop that sleeps.)
 //!
 //! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
-//! code.
+//! code, except that which names a thread.
 //!
 //! Rejected: one of the pool's threads as the watcher (a third reason to wake or start a thread,
 //! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
