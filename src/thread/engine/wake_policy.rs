@@ -96,14 +96,8 @@ impl WakePolicy {
         if self.polled.load(Ordering::Relaxed) {
             usize::MAX
         } else {
-            self.outsiders()
+            self.outsiders.load(Ordering::Relaxed) as usize
         }
-    }
-
-    /// How many outside threads take part. (A hint.)
-    #[inline]
-    pub(in crate::thread) fn outsiders(&self) -> usize {
-        self.outsiders.load(Ordering::Relaxed) as usize
     }
 
     /// Counts an outside thread that takes part, until the guard is dropped, which clears

@@ -375,15 +375,6 @@ impl SleepState {
         (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
     }
 
-    /// Whether the other runners that do not search, and so many threads more, are as many as should
-    /// run. `searches`: whether the caller is counted as a searcher.
-    #[inline]
-    pub(in crate::thread) fn are_enough_with(&self, more: usize, searches: bool) -> bool {
-        let counts = self.counts();
-        let busy = counts.running().saturating_sub(counts.searching());
-        busy.saturating_sub(usize::from(!searches)) + more >= self.target(counts)
-    }
-
     /// Changes the word to the result of `change`, if it returns one.
     pub(super) fn update(&self, change: &dyn Fn(ThreadCounts) -> Option<u64>) -> bool {
         let update = |word| change(ThreadCounts(word));

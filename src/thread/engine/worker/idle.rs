@@ -70,17 +70,6 @@ impl Worker {
         !registry.sleep.has_surplus() && registry.has_work_in(&self.slots(), false)
     }
 
-    /// Whether outside threads that take part, and the pool's other threads, are as many as the
-    /// pool is wide, and do all that is here: it is in halves. (Two threads are woken where one
-    /// would do, see `Afterwards`: the one that comes second sleeps again.)
-    pub(super) fn is_replaced(&self, searching: bool) -> bool {
-        let registry = self.registry();
-        let outsiders = registry.wake_policy.outsiders();
-        outsiders > 0
-            && registry.sleep.are_enough_with(outsiders, searching)
-            && !registry.has_work_in(&self.slots(), false)
-    }
-
     /// Lets others take what they are about to take, before a thread that is no searcher, because
     /// enough are, looks again.
     pub(super) fn give_time(&self) {
@@ -101,7 +90,7 @@ impl Worker {
         }
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
-        let seen = registry.has_work_in(&self.slots(), !polls && registry.takers() > 0);
+        let seen = registry.has_work_in(&self.slots(), !polls);
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;

@@ -91,9 +91,6 @@ impl Worker {
                 }
                 self.moves();
             }
-            if self.is_replaced(searching) {
-                return self.go_to_sleep(searching);
-            }
             self.take_exclusive_index();
             let mut work = self.find();
             if work.is_none() {
