@@ -198,7 +198,7 @@ impl Pool {
                 recruited
             }
             Need::Runner => {
-                let recruited = self.sleep.recruit(Afterwards::Computes);
+                let recruited = self.sleep.recruit(Afterwards::MayWait);
                 if recruited == Recruited::Missing {
                     match self.unborn.lock().take() {
                         Some(slot) => slot.sleeper.wake(WakeReason::Work),

@@ -409,7 +409,6 @@ fn joins_in_a_scope_from_outside_wake_no_worker_beyond_the_width() {
         pool.join(
             move || {
                 begun.recv().unwrap(); // a worker has the other half
-                eventually("the second that was woken sleeps", || runs("running: 1"));
                 let (one, ()) = pool.join(|| runs("running: 1"), || ());
                 drop(release);
                 assert!(one, "{pool:?}");

@@ -19,7 +19,8 @@ const WHY: &[(&str, &str)] = &[
     ),
     (
         "ms idle",
-        "a halted processor needs 50 to 100 µs to wake up",
+        "the kernel queues the woken thread behind its waker; pinned threads take about as long as \
+         the best peer",
     ),
     (
         "the same in batches of 1,000",

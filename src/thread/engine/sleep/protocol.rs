@@ -41,7 +41,7 @@ use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
-use crate::sys::ticks;
+use crate::sys::processors;
 use crate::thread::engine::config::AT_ONCE;
 use crate::thread::engine::wake::WakeHandle;
 
@@ -80,27 +80,21 @@ pub(in crate::thread) struct Sleeper {
     pub(in crate::thread) place: usize,
     /// Why the thread was woken; 0: it was not, or it has read the reason.
     reason: AtomicU32,
-    /// When it fell asleep.
-    since: AtomicU64,
+    /// One more than the processor on which it fell asleep, if that is known: a hint.
+    processor: AtomicUsize,
     handle: WakeHandle,
 }
 
-/// A processor with nothing to do for so long may have halted, in ticks. (In a model time does not
-/// pass.)
-const LONG_SLEEP: u64 = if cfg!(loom) {
-    0
-} else {
-    300 * ticks::MICROSECOND
-};
+/// Among so many of the newest sleepers one is chosen that another processor may run at once.
+const NEAR: usize = 8;
 
 /// What the thread that wakes another one does afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Afterwards {
     /// Perhaps nothing: it may wait for what the other one runs.
     MayWait,
-    /// It computes. If the woken thread has slept for [`LONG_SLEEP`], the kernel may queue it
-    /// behind its waker although another processor is idle: a virtual one that has halted does not
-    /// look idle. A second thread, which is woken then, too, runs there.
+    /// It computes. The kernel lets a thread continue on the processor on which it fell asleep, and
+    /// if that is this one, it would have to wait; so one that slept elsewhere is better.
     Computes,
 }
 
@@ -109,7 +103,7 @@ impl Sleeper {
         Arc::new(Self {
             place,
             reason: AtomicU32::new(0),
-            since: AtomicU64::new(0),
+            processor: AtomicUsize::new(0),
             handle,
         })
     }
@@ -135,7 +129,7 @@ impl Sleeper {
 /// The sleepers, and what changes under their lock.
 pub(super) struct Asleep {
     /// In the order in which they fell asleep. The thread that fell asleep last is woken first,
-    /// because its caches are most likely still warm.
+    /// because its caches are most likely still warm (but see [`Afterwards`]).
     pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Workers of this pool that are inside its `shutdown`.
@@ -146,7 +140,9 @@ impl Asleep {
     /// Adds a sleeper, unless the pool is closed.
     pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
         if !self.closed {
-            sleeper.since.store(ticks::now(), Ordering::Relaxed);
+            if let Some(here) = processors::current() {
+                sleeper.processor.store(here + 1, Ordering::Relaxed);
+            }
             self.sleepers.push(Arc::clone(sleeper));
         }
         !self.closed
@@ -169,12 +165,26 @@ impl Asleep {
         true
     }
 
-    /// The newest of the pool's own threads, or else of the spares.
-    fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
-        match self.newest(&|sleeper| sleeper.place < width) {
-            Some(newest) => Some(self.sleepers.remove(newest)),
-            None => self.sleepers.pop(),
-        }
+    /// The newest of the pool's own threads, or else of the spares. For a thread that computes one
+    /// of the newest that fell asleep on another processor than this, if there is one.
+    fn pop(&mut self, width: usize, then: Afterwards) -> Option<Arc<Sleeper>> {
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.place < width;
+        let Some(newest) = self.newest(&is_own) else {
+            return self.sleepers.pop();
+        };
+        let elsewhere = |here: usize| {
+            let is_elsewhere = |sleeper: &Arc<Sleeper>| {
+                is_own(sleeper) && sleeper.processor.load(Ordering::Relaxed) != here + 1
+            };
+            let first = (newest + 1).saturating_sub(NEAR);
+            let near = &self.sleepers[first..=newest];
+            near.iter().rposition(is_elsewhere).map(|at| first + at)
+        };
+        let at = match then {
+            Afterwards::MayWait => None,
+            Afterwards::Computes => processors::current().and_then(elsewhere),
+        };
+        Some(self.sleepers.remove(at.unwrap_or(newest)))
     }
 }
 
@@ -422,36 +432,12 @@ impl SleepState {
         if !self.update(&|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
             return Recruited::Changed;
         }
-        let Some(first) = self.next(&mut asleep) else {
+        let Some(sleeper) = asleep.pop(self.width(), then) else {
             return Recruited::Missing;
         };
-        let slept = ticks::since(first.since.load(Ordering::Relaxed));
-        let second = if then == Afterwards::Computes && slept >= LONG_SLEEP {
-            self.second(&mut asleep)
-        } else {
-            None
-        };
         drop(asleep);
-        first.wake(WakeReason::Work);
-        if let Some(second) = second {
-            second.wake(WakeReason::Work);
-        }
+        sleeper.wake(WakeReason::Work);
         Recruited::Done
-    }
-
-    /// One sleeper more, counted as a searcher, if fewer run than should.
-    fn second(&self, asleep: &mut Asleep) -> Option<Arc<Sleeper>> {
-        let lacks = |now: ThreadCounts| now.running() < self.target(now);
-        let count = |now: ThreadCounts| lacks(now).then_some(now.0 + RUNNING + SEARCHING);
-        if asleep.sleepers.is_empty() || !self.update(&count) {
-            return None;
-        }
-        self.next(asleep)
-    }
-
-    /// Takes out the sleeper that is to wake next.
-    fn next(&self, asleep: &mut Asleep) -> Option<Arc<Sleeper>> {
-        asleep.pop(self.width())
     }
 
     /// Undoes the count of a thread that the system refused.
@@ -558,47 +544,40 @@ impl std::fmt::Debug for SleepState {
 mod tests {
     use std::sync::Arc;
 
-    use super::{
-        Afterwards, LONG_SLEEP, ProcessWaiters, RUNNING, Recruited, SEARCHING, SleepState, Sleeper,
-        WakeReason,
-    };
+    use super::{Afterwards, Asleep, ProcessWaiters, SleepState, Sleeper};
     use crate::loom::Parker;
     use crate::loom::atomic::Ordering;
-    use crate::sys::ticks;
+    use crate::sys::processors;
     use crate::thread::engine::wake::WakeHandle;
 
     #[test]
-    fn who_computes_wakes_two_that_have_slept_for_long() {
-        let woken = |slept: u64, then, own: usize| {
-            let sleep = SleepState::new(own, Arc::new(ProcessWaiters::new()));
-            let sleepers = [0, 1, 2].map(|place| {
-                let handle = WakeHandle::new(Parker::new().unparker().clone(), 1, place);
-                let sleeper = Sleeper::new(place, handle);
-                if place >= own {
-                    // (The word counts the others from the start, as searchers.)
-                    let one = RUNNING + SEARCHING;
-                    sleep.word.fetch_add(one, Ordering::Relaxed);
-                }
-                assert!(sleep.fall_asleep(&sleeper, true));
-                let since = ticks::now() - slept;
-                sleeper.since.store(since, Ordering::Relaxed);
-                sleeper
-            });
-            assert_eq!(sleep.recruit_if(&|_| true, then), Recruited::Done);
-            let counts = sleep.counts();
-            assert_eq!(counts.running(), counts.searching());
-            let woken = sleepers.map(|sleeper| sleeper.take() == Some(WakeReason::Work));
-            assert_eq!(
-                woken.iter().filter(|woken| **woken).count(),
-                counts.running()
-            );
-            woken
+    fn who_computes_wakes_a_thread_that_slept_elsewhere() {
+        let sleeper = |place| {
+            let handle = WakeHandle::new(Parker::new().unparker().clone(), 1, place);
+            Sleeper::new(place, handle)
         };
-        let long = 2 * LONG_SLEEP;
-        assert_eq!(woken(long, Afterwards::Computes, 2), [true, true, false]);
-        assert_eq!(woken(long, Afterwards::MayWait, 2), [false, true, false]);
-        assert_eq!(woken(0, Afterwards::Computes, 2), [false, true, false]);
-        assert_eq!(woken(long, Afterwards::Computes, 1), [true, false, false]);
+        let mut asleep = Asleep {
+            sleepers: Vec::new(),
+            closed: false,
+            in_shutdown: 0,
+        };
+        let mut woken = |then| {
+            asleep.sleepers.clear();
+            for place in 0..3 {
+                let sleeper = sleeper(place);
+                assert!(asleep.add(&sleeper));
+                // As if it had slept there: the last two, where this thread is from now on.
+                let here = processors::current().map_or(0, |here| here + 1);
+                sleeper
+                    .processor
+                    .store(here * place.min(1), Ordering::Relaxed);
+            }
+            asleep.pop(2, then).unwrap().place
+        };
+        // The third is a spare. This thread may move in between, so it tries again.
+        assert_eq!(woken(Afterwards::MayWait), 1);
+        let known = processors::current().is_some();
+        assert!(!known || (0..1000).any(|_| woken(Afterwards::Computes) == 0));
     }
 
     #[test]
