@@ -243,9 +243,11 @@ fn found<T>(popped: Popped<T>) -> Option<Result<T, RecvError>> {
 async fn recv<T>(queue: &WaitingQueue<T>, at: At) -> Result<T, RecvError> {
     let mut waits = Waits::new(queue, For::Item);
     let received = poll_fn(|cx| {
-        let popped = match &mut waits.place {
-            place @ None => queue.pop_or_wait(place, Some(cx.waker().clone())),
-            place => pop_or_wait(queue, place, cx),
+        let place = &mut waits.place;
+        let popped = if place.is_some() {
+            pop_or_wait(queue, place, cx)
+        } else {
+            queue.pop_or_wait(place, Some(cx.waker().clone()))
         };
         found(popped).map_or(Poll::Pending, Poll::Ready)
     });
