@@ -37,6 +37,12 @@ per_thread! {
     static LOOKS: Cell<(u32, u32)> = Cell::new((CREDIT, 0));
 }
 
+/// Pauses for so many hints to the processor, at most [`LONGEST`].
+#[cold]
+pub(crate) fn pause_for(hints: usize) {
+    (0..hints.min(LONGEST)).for_each(|_| hint::spin_loop());
+}
+
 /// Calls `look` a few times, until it finds something.
 #[inline]
 pub(crate) fn look_for_a_while<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {

@@ -44,6 +44,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, MutexGuard};
+use crate::parking::short_wait::pause_for;
 use crate::parking::waiters::{List, wake};
 
 /// A side of a channel.
@@ -322,12 +323,23 @@ impl<T> WaitingQueue<T> {
         }
     }
 
-    /// Takes the next item, if there seems to be one: what it sees of the other side may be old.
+    /// Takes the next item, if there seems to be one: what it sees of the other side may be old. If
+    /// items have come in batches, it pauses for the time of some, before it begins a small one.
     #[inline]
     pub(super) fn pop(&self, place: &mut Place) -> Popped<T> {
         let mut front = self.front.lock();
-        if front.items.is_empty() && self.back.moved() == self.front.moved() {
-            return Popped::Empty(front.came);
+        if front.items.is_empty() {
+            let ahead = self.back.moved().wrapping_sub(self.front.moved());
+            if ahead == 0 {
+                return Popped::Empty(front.came);
+            }
+            // A receiver that is quicker than the senders would meet them at each item.
+            let batch = self.pause(front.came);
+            if !self.is_closed() && ahead / ONE < batch / 2 {
+                drop(front);
+                pause_for(batch);
+                front = self.front.lock();
+            }
         }
         if place.is_none()
             && let Some(item) = front.items.pop_front()
