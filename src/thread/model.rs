@@ -32,6 +32,8 @@ pub enum Broken {
     NoLookAfterResize,
     /// Step 7: a sleeper's look into its own mailbox.
     NoLookIntoMailbox,
+    /// Step 10: the second such look, of one for whom another stands in.
+    NoSecondLookIntoMailbox,
     /// `broadcast.rs`, step 4: the look of a worker that begins a wait.
     NoLookWhenAway,
     /// Urgent work is not counted as urgent.
@@ -198,7 +200,7 @@ impl Pool {
                 recruited
             }
             Need::Runner => {
-                let recruited = self.sleep.recruit(Afterwards::MayWait);
+                let recruited = self.sleep.recruit(Afterwards::Computes);
                 if recruited == Recruited::Missing {
                     match self.unborn.lock().take() {
                         Some(slot) => slot.sleeper.wake(WakeReason::Work),
@@ -424,16 +426,16 @@ impl Worker {
     }
 
     fn sleep(&self) -> WakeReason {
-        if self.pool.broken != Broken::NoLookIntoMailbox
-            && !self.slot.mailbox.is_empty()
-            && self.pool.sleep.stop_sleeping(&self.slot.sleeper)
-        {
-            return WakeReason::Work;
-        }
+        let (sleep, sleeper) = (&self.pool.sleep, &self.slot.sleeper);
+        let mut looks = self.pool.broken != Broken::NoLookIntoMailbox;
         loop {
-            if let Some(role) = self.slot.sleeper.take() {
+            if let Some(role) = sleep.reason(sleeper) {
                 return role;
             }
+            if looks && !self.slot.mailbox.is_empty() && sleep.stop_sleeping(sleeper) {
+                return WakeReason::Work;
+            }
+            looks &= self.pool.broken != Broken::NoSecondLookIntoMailbox;
             self.parker.park();
         }
     }

@@ -19,8 +19,7 @@ const WHY: &[(&str, &str)] = &[
     ),
     (
         "ms idle",
-        "the kernel queues the woken thread behind its waker; pinned threads take about as long as \
-         the best peer",
+        "a halted processor needs 50 to 100 µs to wake up",
     ),
     (
         "the same in batches of 1,000",

@@ -289,6 +289,34 @@ fn a_share_wakes_the_worker_that_it_is_for() {
     explore(|| mail_vs_going_to_sleep(Broken::No));
 }
 
+/// An item for which the first of two is woken, perhaps the second stands in, while a share arrives
+/// for the first.
+fn mail_vs_stand_in(broken: Broken) {
+    let pool = Pool::new(2, broken);
+    let ran = Arc::new(Plain::new(0));
+    let threads = [(); 2].map(|()| {
+        let (pool, worker, ran) = (pool.clone(), pool.worker(false), ran.clone());
+        thread::spawn(move || {
+            // Whoever is second lets the other end, too.
+            let run = || match ran.fetch_add(1, SeqCst) {
+                1 => pool.push(),
+                _ => (),
+            };
+            worker.work(run, || ran.load(SeqCst) >= 2);
+        })
+    });
+    pool.push();
+    pool.deliver(0);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_share_wakes_a_worker_for_whom_another_stands_in() {
+    explore(|| mail_vs_stand_in(Broken::No));
+}
+
 /// A share for a worker that waits until another thread has run it.
 fn share_vs_away(broken: Broken) {
     let pool = Pool::new(1, broken);
@@ -630,6 +658,17 @@ fn the_models_catch_no_look_into_post() {
 #[ignore = "fails on purpose: run by the_models_catch_no_look_into_post"]
 fn no_look_into_post() {
     loom::model(|| mail_vs_going_to_sleep(Broken::NoLookIntoMailbox));
+}
+
+#[test]
+fn the_models_catch_no_second_look_into_post() {
+    must_fail("no_second_look_into_post");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_second_look_into_post"]
+fn no_second_look_into_post() {
+    loom::model(|| mail_vs_stand_in(Broken::NoSecondLookIntoMailbox));
 }
 
 #[test]

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! `counts` has the word that counts threads by state; `protocol`, going to sleep and waking;
-//! `spares`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
-//! should run; `quiesce`, the end of a pool.
+//! `stand_in`, a second thread for one that begins late; `spares`, waiting workers; `waiters`, all
+//! waiting threads of the process; `width`, how many should run; `quiesce`, the end of a pool.
 //! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
 //! Tests: `tests/trefoil-checks/tests/pool.rs::{a_push_wakes_the_worker_that_lies_down,
@@ -27,6 +27,7 @@ mod counts;
 mod protocol;
 mod quiesce;
 mod spares;
+mod stand_in;
 mod waiters;
 mod width;
 

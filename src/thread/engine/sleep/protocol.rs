@@ -11,7 +11,7 @@
 //! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](SleepState::fall_asleep)): it
 //!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
 //!    if it sees something; if enough run without it, it goes on like 2.
-//! 5. and 6. are in `spares.rs` and `width.rs`; 8. is in `waiters.rs`.
+//! 5. and 6. are in `spares.rs` and `width.rs`; 8. is in `waiters.rs`, 10. in `stand_in.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
 //!    thread is woken ([`wake_for_mail`](SleepState::wake_for_mail)): under the lock, it is removed
 //!    from the sleepers if it is among them. If it is not, it will go to sleep later, and then
@@ -41,7 +41,7 @@ use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
-use crate::sys::processors;
+use crate::sys::ticks;
 use crate::thread::engine::config::AT_ONCE;
 use crate::thread::engine::wake::WakeHandle;
 
@@ -74,27 +74,38 @@ pub(in crate::thread) enum WakeReason {
     End,
 }
 
+/// What a sleeper's reason is: none, or that of a [`WakeReason`].
+pub(super) const NONE: u32 = 0;
+pub(super) const WORK: u32 = WakeReason::Work as u32 + 1;
+pub(super) const END: u32 = WakeReason::End as u32 + 1;
+/// To stand in for a thread that was woken for work, if that one has not begun (step 10).
+pub(super) const STAND_IN: u32 = END + 1;
+
 /// A thread that may sleep, as other threads see it.
 pub(in crate::thread) struct Sleeper {
     /// The thread's place.
     pub(in crate::thread) place: usize,
-    /// Why the thread was woken; 0: it was not, or it has read the reason.
-    reason: AtomicU32,
-    /// One more than the processor on which it fell asleep, if that is known: a hint.
-    processor: AtomicUsize,
+    /// Why the thread was woken; [`NONE`]: it was not, or it has read the reason.
+    pub(super) reason: AtomicU32,
+    /// When it fell asleep.
+    pub(super) since: AtomicU64,
     handle: WakeHandle,
 }
 
-/// Among so many of the newest sleepers one is chosen that another processor may run at once.
-const NEAR: usize = 8;
+/// A processor with nothing to do for so long may have halted, in ticks. (In a model time does not
+/// pass.)
+pub(super) const LONG_SLEEP: u64 = if cfg!(loom) {
+    0
+} else {
+    300 * ticks::MICROSECOND
+};
 
 /// What the thread that wakes another one does afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Afterwards {
     /// Perhaps nothing: it may wait for what the other one runs.
     MayWait,
-    /// It computes. The kernel lets a thread continue on the processor on which it fell asleep, and
-    /// if that is this one, it would have to wait; so one that slept elsewhere is better.
+    /// It computes, so a thread that the kernel queues behind it begins late (step 10).
     Computes,
 }
 
@@ -102,35 +113,34 @@ impl Sleeper {
     pub(in crate::thread) fn new(place: usize, handle: WakeHandle) -> Arc<Self> {
         Arc::new(Self {
             place,
-            reason: AtomicU32::new(0),
-            processor: AtomicUsize::new(0),
+            reason: AtomicU32::new(NONE),
+            since: AtomicU64::new(0),
             handle,
         })
     }
 
     pub(in crate::thread) fn wake(&self, reason: WakeReason) {
-        // Release: pairs with `take`, so that the sleeper sees what the recruiter wrote. A swap,
-        // because loom does not order a plain store with the sleeper's swaps.
+        // Release: pairs with `SleepState::reason`, so that the sleeper sees what the recruiter
+        // wrote. A swap, because loom does not order a plain store with the sleeper's swaps.
         self.reason.swap(reason as u32 + 1, Ordering::AcqRel);
         self.handle.wake();
     }
 
-    /// Takes the reason. `None`: it was woken for something else.
-    pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
-        // Acquire: pairs with `wake`.
-        match self.reason.swap(0, Ordering::AcqRel) {
-            1 => Some(WakeReason::Work),
-            2 => Some(WakeReason::End),
-            _ => None,
-        }
+    /// Changes the reason. False: it is another one than `from`.
+    pub(super) fn change(&self, from: u32, to: u32) -> bool {
+        self.reason
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
 /// The sleepers, and what changes under their lock.
 pub(super) struct Asleep {
     /// In the order in which they fell asleep. The thread that fell asleep last is woken first,
-    /// because its caches are most likely still warm (but see [`Afterwards`]).
+    /// because its caches are most likely still warm.
     pub(super) sleepers: Vec<Arc<Sleeper>>,
+    /// The last that was woken, if it has a stand-in (step 10).
+    pub(super) late: Option<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Workers of this pool that are inside its `shutdown`.
     pub(super) in_shutdown: usize,
@@ -140,9 +150,7 @@ impl Asleep {
     /// Adds a sleeper, unless the pool is closed.
     pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
         if !self.closed {
-            if let Some(here) = processors::current() {
-                sleeper.processor.store(here + 1, Ordering::Relaxed);
-            }
+            sleeper.since.store(ticks::now(), Ordering::Relaxed);
             self.sleepers.push(Arc::clone(sleeper));
         }
         !self.closed
@@ -153,7 +161,7 @@ impl Asleep {
         self.sleepers.iter().rposition(is_it)
     }
 
-    fn position(&self, sleeper: &Arc<Sleeper>) -> Option<usize> {
+    pub(super) fn position(&self, sleeper: &Arc<Sleeper>) -> Option<usize> {
         self.newest(&|other| Arc::ptr_eq(other, sleeper))
     }
 
@@ -165,26 +173,26 @@ impl Asleep {
         true
     }
 
-    /// The newest of the pool's own threads, or else of the spares. For a thread that computes one
-    /// of the newest that fell asleep on another processor than this, if there is one.
-    fn pop(&mut self, width: usize, then: Afterwards) -> Option<Arc<Sleeper>> {
-        let is_own = |sleeper: &Arc<Sleeper>| sleeper.place < width;
-        let Some(newest) = self.newest(&is_own) else {
-            return self.sleepers.pop();
+    /// Takes out the newest of the pool's own threads, or else of the spares. The second is its
+    /// stand-in, if it has slept for long, and the caller computes (step 10).
+    fn pop(
+        &mut self,
+        width: usize,
+        then: Afterwards,
+    ) -> Option<(Arc<Sleeper>, Option<Arc<Sleeper>>)> {
+        let own = |asleep: &Self| asleep.newest(&|sleeper| sleeper.place < width);
+        let Some(at) = own(self) else {
+            return Some((self.sleepers.pop()?, None));
         };
-        let elsewhere = |here: usize| {
-            let is_elsewhere = |sleeper: &Arc<Sleeper>| {
-                is_own(sleeper) && sleeper.processor.load(Ordering::Relaxed) != here + 1
-            };
-            let first = (newest + 1).saturating_sub(NEAR);
-            let near = &self.sleepers[first..=newest];
-            near.iter().rposition(is_elsewhere).map(|at| first + at)
+        let sleeper = self.sleepers.remove(at);
+        let slept = ticks::since(sleeper.since.load(Ordering::Relaxed));
+        let next = match then {
+            Afterwards::Computes if slept >= LONG_SLEEP => own(self),
+            _ => None,
         };
-        let at = match then {
-            Afterwards::MayWait => None,
-            Afterwards::Computes => processors::current().and_then(elsewhere),
-        };
-        Some(self.sleepers.remove(at.unwrap_or(newest)))
+        let stand_in = next.map(|at| Arc::clone(&self.sleepers[at]));
+        self.late = stand_in.is_some().then(|| Arc::clone(&sleeper));
+        Some((sleeper, stand_in))
     }
 }
 
@@ -230,6 +238,7 @@ impl SleepState {
             waiters,
             asleep: CachePadded::new(Mutex::new(Asleep {
                 sleepers: Vec::new(),
+                late: None,
                 closed: false,
                 in_shutdown: 0,
             })),
@@ -432,11 +441,16 @@ impl SleepState {
         if !self.update(&|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
             return Recruited::Changed;
         }
-        let Some(sleeper) = asleep.pop(self.width(), then) else {
+        let Some((sleeper, stand_in)) = asleep.pop(self.width(), then) else {
             return Recruited::Missing;
         };
         drop(asleep);
         sleeper.wake(WakeReason::Work);
+        if let Some(stand_in) = stand_in
+            && stand_in.change(NONE, STAND_IN)
+        {
+            stand_in.handle.wake();
+        }
         Recruited::Done
     }
 
@@ -544,41 +558,7 @@ impl std::fmt::Debug for SleepState {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Afterwards, Asleep, ProcessWaiters, SleepState, Sleeper};
-    use crate::loom::Parker;
-    use crate::loom::atomic::Ordering;
-    use crate::sys::processors;
-    use crate::thread::engine::wake::WakeHandle;
-
-    #[test]
-    fn who_computes_wakes_a_thread_that_slept_elsewhere() {
-        let sleeper = |place| {
-            let handle = WakeHandle::new(Parker::new().unparker().clone(), 1, place);
-            Sleeper::new(place, handle)
-        };
-        let mut asleep = Asleep {
-            sleepers: Vec::new(),
-            closed: false,
-            in_shutdown: 0,
-        };
-        let mut woken = |then| {
-            asleep.sleepers.clear();
-            for place in 0..3 {
-                let sleeper = sleeper(place);
-                assert!(asleep.add(&sleeper));
-                // As if it had slept there: the last two, where this thread is from now on.
-                let here = processors::current().map_or(0, |here| here + 1);
-                sleeper
-                    .processor
-                    .store(here * place.min(1), Ordering::Relaxed);
-            }
-            asleep.pop(2, then).unwrap().place
-        };
-        // The third is a spare. This thread may move in between, so it tries again.
-        assert_eq!(woken(Afterwards::MayWait), 1);
-        let known = processors::current().is_some();
-        assert!(!known || (0..1000).any(|_| woken(Afterwards::Computes) == 0));
-    }
+    use super::{ProcessWaiters, SleepState};
 
     #[test]
     fn both_workers_of_two_search_after_a_job_and_one_otherwise() {

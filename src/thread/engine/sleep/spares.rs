@@ -215,7 +215,7 @@ impl SleepState {
 
     /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
-        self.recruit_if(&|_| true, Afterwards::Computes)
+        self.recruit_if(&|_| true, Afterwards::MayWait)
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many

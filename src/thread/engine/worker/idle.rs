@@ -139,15 +139,14 @@ impl Worker {
 
     /// Sleeps until another thread gives it a reason to wake, or until `until`.
     fn sleep_until(&self, until: Option<Instant>) -> Option<WakeReason> {
-        // Step 7: after it has gone to sleep.
-        if !self.slot().mailbox.is_empty()
-            && self.registry().sleep.stop_sleeping(&self.slot().sleeper)
-        {
-            return Some(WakeReason::Work);
-        }
+        let (sleep, sleeper) = (&self.registry().sleep, &self.slot().sleeper);
         loop {
-            if let Some(reason) = self.slot().sleeper.take() {
+            if let Some(reason) = sleep.reason(sleeper) {
                 return Some(reason);
+            }
+            // Step 7: after it has gone to sleep.
+            if !self.slot().mailbox.is_empty() && sleep.stop_sleeping(sleeper) {
+                return Some(WakeReason::Work);
             }
             match until {
                 None => {
