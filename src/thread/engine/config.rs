@@ -69,7 +69,7 @@ pub(in crate::thread) const TRUST: usize = 3;
 /// says otherwise. A larger buffer takes memory; with a smaller one, threads that run tiny items
 /// wake one another more often.
 pub(in crate::thread) fn imap_buffer(width: usize) -> u64 {
-    4 * width as u64 + 16
+    4 * width as u64 + 48
 }
 
 /// The usual size of a main thread's stack, in bytes: recursion that fits there should fit here.

@@ -69,7 +69,7 @@ impl<R: Send + 'static> Imap<R> {
 
 impl<R> Imap<R> {
     /// How many items may be under way at once: pulled from the input, with results not yet taken.
-    /// Default: four times the width of the pool, plus 16. 0 means 1.
+    /// Default: four times the width of the pool, plus 48. 0 means 1.
     ///
     /// A small buffer limits memory; a large one makes tiny items cheaper, because threads wake one
     /// another less often.
