@@ -84,6 +84,7 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
             match polled {
                 Poll::Ready(output) => {
                     end_poll(local, number, Ending::Done);
+                    local.shrink();
                     return output;
                 }
                 Poll::Pending => {

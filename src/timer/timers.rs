@@ -72,6 +72,9 @@ type HeapEntry = (Instant, TimerKey);
 /// This many leftovers are always allowed.
 const MIN_LEFTOVERS: usize = 64;
 
+/// The tables of more timers than this are freed when none is pending: 64 KiB.
+const CAPACITY: usize = 1024;
+
 impl<T> Timers<T> {
     /// Without timers.
     pub(crate) fn new() -> Self {
@@ -130,6 +133,24 @@ impl<T> Timers<T> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Frees the memory of a past burst. No timer is pending. (A key stays that of its timer alone,
+    /// because numbers go on.)
+    #[inline]
+    pub(crate) fn shrink(&mut self) {
+        if self.pending.capacity() > CAPACITY {
+            self.free();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free(&mut self) {
+        *self = Self {
+            created: self.created,
+            ..Self::new()
+        };
     }
 
     /// Ends a pending timer, and returns its payload.
@@ -217,6 +238,17 @@ mod tests {
     /// The model: a list sorted by (deadline, creation).
     #[derive(Default)]
     struct Model(Vec<(Instant, u64, TimerKey)>);
+
+    #[test]
+    fn the_memory_of_a_burst_is_freed_and_no_key_is_given_out_twice() {
+        let (mut timers, at) = (Timers::new(), Instant::now());
+        let burst: Vec<TimerKey> = (0..2 * CAPACITY).map(|n| timers.insert(at, n)).collect();
+        assert_eq!(timers.due(at).count(), burst.len());
+        timers.shrink();
+        assert_eq!(timers.pending.capacity(), 0);
+        timers.insert(at, 0);
+        assert!(burst.iter().all(|key| timers.get_mut(*key).is_none()));
+    }
 
     #[test]
     fn agrees_with_a_sorted_list() {

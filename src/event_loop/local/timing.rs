@@ -95,6 +95,7 @@ impl Local {
     pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {
+            timers.shrink();
             return false;
         }
         self.woken

@@ -6,18 +6,20 @@
 //! each cell, and read and write its bookkeeping.
 //!
 //! 1. A thread keeps the memory of cells that it has freed in a list for each size class, and takes
-//!    memory for new ones from there. The blocks of a full list have `LIST` bytes together.
+//!    memory for new ones from there. The blocks of a full list have `LIST` bytes together, and
+//!    each has the address of the next: a list takes no memory of its own.
 //! 2. A full list goes to the shelf, which all threads share, and the thread begins another. A
 //!    thread whose list is empty takes one from the shelf before it asks the allocator. So memory
 //!    comes back from the threads that run tasks to those that spawn them.
-//! 3. The shelf has `PLACES` places for each class. If all are taken, the full list goes back to
-//!    the allocator. No thread waits for the shelf's lock: while another thread has it, or if
-//!    another had it when this process was forked, a full list goes back to the allocator, too, and
-//!    an empty one stays empty.
+//! 3. The shelf has `PLACES` places for each class. If all are taken, a thread whose list is full
+//!    gives further blocks back to the allocator: those that were freed first stay. After a burst
+//!    they are seldom those at the heap's end, which the allocator gives back to the system. No
+//!    thread waits for the shelf's lock: while another thread has it, or if another had it when
+//!    this process was forked, a full list stays full, and an empty one empty.
 //! 4. A thread that ends gives its lists back to the allocator. The lists on the shelf stay.
 //!
-//! - **Y97** A block in a list is not in use. It came from the global allocator with the layout of
-//!   its class (`of_class`), or for a cell of that class, which has the same layout.
+//! - **Y97** A block in a list is not in use, but for its first word, the address of the next. It
+//!   came from the global allocator with the layout of its class (`of_class`).
 //!
 //! Rejected: slabs for the tasks of a loop, and batches next to the blocks for each exchange
 //! (`docs/internals/decisions/cell-memory.md`).
@@ -30,7 +32,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
-use std::collections::LinkedList;
+use std::mem;
 use std::ptr::NonNull;
 use std::sync::Mutex; // only `try_lock`: no protocol to model
 use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol to model
@@ -46,8 +48,16 @@ const PLACES: usize = 4;
 const STEP: usize = 16;
 const CLASSES: usize = 64;
 
+/// The first word of a free block.
+struct FreeBlock {
+    next: Option<NonNull<FreeBlock>>,
+}
+
 /// Free blocks of one class.
-struct FreeBlocks(Vec<NonNull<u8>>);
+struct FreeBlocks {
+    first: Option<NonNull<FreeBlock>>,
+    len: usize,
+}
 
 // SAFETY: Y97: the blocks contain nothing, and any thread may use memory and give it back.
 unsafe impl Send for FreeBlocks {}
@@ -56,13 +66,53 @@ unsafe impl Send for FreeBlocks {}
 struct FreeLists([RefCell<FreeBlocks>; CLASSES]);
 
 thread_local! {
-    static FREE: FreeLists = const { FreeLists([const { RefCell::new(FreeBlocks(Vec::new())) }; CLASSES]) };
+    static FREE: FreeLists = const { FreeLists([const { RefCell::new(FreeBlocks::EMPTY) }; CLASSES]) };
+}
+
+impl FreeBlocks {
+    const EMPTY: Self = Self {
+        first: None,
+        len: 0,
+    };
+
+    /// Adds a block.
+    ///
+    /// # Safety
+    /// Y97: it has the layout of this list's class, and is not used any more.
+    #[inline(always)]
+    unsafe fn push(&mut self, block: NonNull<u8>) {
+        let block = block.cast::<FreeBlock>();
+        // SAFETY: Y97: each class has room for a word, and is aligned for it.
+        unsafe { block.write(FreeBlock { next: self.first }) };
+        self.first = Some(block);
+        self.len += 1;
+    }
+
+    /// Takes out the block that was added last.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<NonNull<u8>> {
+        let block = self.first?;
+        // SAFETY: Y97: it is in this list, so `push` has written that.
+        self.first = unsafe { block.read() }.next;
+        self.len -= 1;
+        Some(block.cast())
+    }
+}
+
+/// Full lists of one class.
+struct Shelf {
+    lists: [FreeBlocks; PLACES],
+    len: usize,
 }
 
 /// Full lists of each class that belong to no thread. (Empty, it is all zeros, and takes no room in
 /// the file of a program.)
-static SHELF: [Mutex<LinkedList<FreeBlocks>>; CLASSES] =
-    [const { Mutex::new(LinkedList::new()) }; CLASSES];
+static SHELF: [Mutex<Shelf>; CLASSES] = [const {
+    Mutex::new(Shelf {
+        lists: [FreeBlocks::EMPTY; PLACES],
+        len: 0,
+    })
+}; CLASSES];
 
 /// How many lists are on the shelf, so that a burst of new cells does not take the lock for each
 /// only to find none.
@@ -101,10 +151,10 @@ pub fn take(layout: Layout) -> NonNull<u8> {
     };
     let kept = FREE.try_with(|lists| {
         let mut list = lists.0[class].borrow_mut();
-        if list.0.is_empty() {
+        list.pop().or_else(|| {
             refill(&mut list, class);
-        }
-        list.0.pop()
+            list.pop()
+        })
     });
     kept.ok().flatten().unwrap_or_else(|| new(of_class(class)))
 }
@@ -120,13 +170,15 @@ pub unsafe fn give(memory: NonNull<u8>, layout: Layout) {
         Some(class) => {
             let kept = FREE.try_with(|lists| {
                 let mut list = lists.0[class].borrow_mut();
-                if list.0.len() == list.0.capacity() {
-                    make_room(&mut list, class);
+                let has_room = list.len < full(class) || empty(&mut list, class);
+                if has_room {
+                    // SAFETY: Y97: the caller gives it away, and `take` chose this class for its
+                    // layout.
+                    unsafe { list.push(memory) };
                 }
-                // Y97: the caller gives it away, and `take` chose this class for its layout.
-                list.0.push(memory);
+                has_room
             });
-            if kept.is_ok() {
+            if kept == Ok(true) {
                 return;
             }
             of_class(class)
@@ -152,39 +204,38 @@ fn new(layout: Layout) -> NonNull<u8> {
 fn refill(list: &mut FreeBlocks, class: usize) {
     if SHELVED[class].load(Ordering::Relaxed) > 0
         && let Ok(mut shelf) = SHELF[class].try_lock()
-        && let Some(full) = shelf.pop_back()
+        && shelf.len > 0
     {
-        SHELVED[class].store(shelf.len(), Ordering::Relaxed);
-        *list = full;
+        shelf.len -= 1;
+        let last = shelf.len;
+        mem::swap(list, &mut shelf.lists[last]);
+        SHELVED[class].store(last, Ordering::Relaxed);
     }
 }
 
-/// Lets a list grow; or, if it is full, puts it on the shelf, or frees it, and begins an empty one.
+/// Puts a full list on the shelf, and begins an empty one. False: the shelf is full, too.
 #[cold]
 #[inline(never)]
-fn make_room(list: &mut FreeBlocks, class: usize) {
-    let len = list.0.len();
-    if len < full(class) {
-        // The capacity of the list says when it is full.
-        return list.0.reserve_exact(len.max(4).min(full(class) - len));
+fn empty(list: &mut FreeBlocks, class: usize) -> bool {
+    if SHELVED[class].load(Ordering::Relaxed) < PLACES
+        && let Ok(mut shelf) = SHELF[class].try_lock()
+        && shelf.len < PLACES
+    {
+        let place = shelf.len;
+        mem::swap(list, &mut shelf.lists[place]);
+        shelf.len += 1;
+        SHELVED[class].store(shelf.len, Ordering::Relaxed);
+        return true;
     }
-    let full = std::mem::replace(list, FreeBlocks(Vec::with_capacity(full(class))));
-    match SHELF[class].try_lock() {
-        Ok(mut shelf) if shelf.len() < PLACES => {
-            shelf.push_back(full);
-            SHELVED[class].store(shelf.len(), Ordering::Relaxed);
-        }
-        // SAFETY: Y97: a list of this class.
-        _ => unsafe { free(full, class) },
-    }
+    false
 }
 
 /// Gives all blocks of a list back to the allocator.
 ///
 /// # Safety
 /// Y97: the list has blocks of this class.
-unsafe fn free(list: FreeBlocks, class: usize) {
-    for block in list.0 {
+unsafe fn free(mut list: FreeBlocks, class: usize) {
+    while let Some(block) = list.pop() {
         // SAFETY: Y97: it is in no list any more, and came from the allocator with the layout of
         // the list's class.
         unsafe { dealloc(block.as_ptr(), of_class(class)) };
@@ -194,7 +245,7 @@ unsafe fn free(list: FreeBlocks, class: usize) {
 impl Drop for FreeLists {
     fn drop(&mut self) {
         for (class, list) in self.0.iter_mut().enumerate() {
-            let list = FreeBlocks(std::mem::take(&mut list.get_mut().0));
+            let list = mem::replace(list.get_mut(), FreeBlocks::EMPTY);
             // SAFETY: Y97: this thread's, of that class.
             unsafe { free(list, class) };
         }
@@ -222,7 +273,7 @@ mod tests {
 
     /// How many blocks of this class this thread keeps.
     fn kept(class: usize) -> usize {
-        FREE.with(|lists| lists.0[class].borrow().0.len())
+        FREE.with(|lists| lists.0[class].borrow().len)
     }
 
     /// Allocates `count` blocks of a size that no other test of this process uses, and frees them.
@@ -237,24 +288,25 @@ mod tests {
 
     #[test]
     #[allow(clippy::disallowed_methods)] // a thread of the test
-    fn what_was_freed_last_is_taken_first_and_not_all_is_kept() {
+    fn a_full_list_and_a_full_shelf_keep_what_was_freed_first() {
         std::thread::spawn(|| {
             let layout = Layout::from_size_align(900, 8).unwrap();
             let class = class(layout).unwrap();
             let full = full(class);
             let blocks = burst(layout, (1 + PLACES) * full + 7);
-            assert_eq!(kept(class), 7);
+            assert_eq!(kept(class), full);
             let last = take(layout);
-            assert_eq!(Some(&last), blocks.last());
+            assert_eq!(last, blocks[(1 + PLACES) * full - 1]);
             // SAFETY: Y97: it was just taken, and is not used.
             unsafe { give(last, layout) };
-            let mut lists = 0;
-            for list in std::mem::take(&mut *SHELF[class].lock().unwrap()) {
-                lists += 1;
+            let mut shelf = SHELF[class].lock().unwrap();
+            assert_eq!(mem::take(&mut shelf.len), PLACES);
+            SHELVED[class].store(0, Ordering::Relaxed);
+            for list in &mut shelf.lists {
+                assert_eq!(list.len, full);
                 // SAFETY: Y97: the list was on the shelf of this class.
-                unsafe { free(list, class) };
+                unsafe { free(mem::replace(list, FreeBlocks::EMPTY), class) };
             }
-            assert_eq!(lists, PLACES);
         })
         .join()
         .unwrap();
