@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::loom::{Condvar, Mutex};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 use crate::sys::at_exit::at_exit;
 #[cfg(feature = "processes")]
 use crate::sys::bell::Bell;
@@ -72,13 +72,13 @@ static QUEUE: PerProcess<OutputQueue> = PerProcess::new();
 
 fn queue() -> &'static OutputQueue {
     QUEUE.get_or_init(|| {
-        #[cfg(not(loom))] // its locks exist inside a model only
+        #[cfg(not(any(loom, miri)))] // its locks exist inside a model only; Miri has no `atexit`
         at_exit(settle_last);
         OutputQueue::default()
     })
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 extern "C" fn settle_last() {
     settle(LAST);
 }
