@@ -356,8 +356,14 @@ impl Registry {
     /// Wakes or starts a thread for work that was just pushed, if one is needed.
     #[inline]
     pub(in crate::thread) fn published(self: &Arc<Self>) {
+        self.published_and(Afterwards::MayWait);
+    }
+
+    /// The same, if it is known what the thread that has pushed the work does afterwards.
+    #[inline]
+    pub(in crate::thread) fn published_and(self: &Arc<Self>, then: Afterwards) {
         if let Some(need) = self.sleep.need_after_push() {
-            self.wake_or_start(need, Afterwards::MayWait);
+            self.wake_or_start(need, then);
         }
     }
 

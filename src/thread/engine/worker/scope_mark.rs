@@ -14,6 +14,7 @@ use std::cell::Cell;
 use super::Worker;
 use crate::loom::atomic::Ordering;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
+use crate::thread::engine::sleep::Afterwards;
 use crate::thread::engine::slot::NO_PLACE;
 
 /// Stale entries are dropped after this many scope tasks were run by their handles' threads.
@@ -81,7 +82,7 @@ impl Worker {
         self.scopes.depth.set(self.scopes.depth.get() + 1);
         self.slot().scope.store(lent.counter(), Ordering::Relaxed);
         self.owned.local.scoped.push(lent);
-        self.registry.published();
+        self.registry.published_and(Afterwards::Computes);
     }
 
     /// A theft has moved tasks behind this one into this thread's deque, which has no open scope.
