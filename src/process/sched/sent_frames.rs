@@ -237,14 +237,18 @@ impl SentFrames {
     /// When another worker may take over what has not begun. A large frame takes long to arrive,
     /// also at another worker; so does one with many copies. So a piece that was taken back before
     /// it began is left to the next worker for eight times as long: otherwise idle workers could
-    /// take it from one another for ever, and none would begin it.
+    /// take it from one another for ever, and none would begin it. So is a single item that waits
+    /// for no other: its worker begins it as soon as it runs, and a caller that hands it out in the
+    /// driver's place need not wake the driver for that time (`parent/shortcut.rs`).
     pub(super) fn stealable_at(&self, control: &FrameControl) -> Instant {
         let since = control.has_front_since(self.front_since, self.moved_at);
         let front = self.frames.front();
         let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
             return since + TAKE_OVER_AFTER;
         };
-        let patience = TAKE_OVER_AFTER * 8u32.pow(arriving.piece.moves.min(MOST_MOVES));
+        let is_single = self.frames.len() == 1 && arriving.end == 1;
+        let moves = arriving.piece.moves.max(is_single.into());
+        let patience = TAKE_OVER_AFTER * 8u32.pow(moves.min(MOST_MOVES));
         // (Its bytes may still be on their way: a busy machine sends them slowly.)
         since.max(self.moved_at) + patience + arriving.travels()
     }
