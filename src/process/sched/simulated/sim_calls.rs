@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::job::job_id::JobId;
+use crate::process::limits::TAKE_OVER_AFTER;
 use crate::process::sched::start;
 
 /// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
@@ -29,6 +30,17 @@ fn a_caller_ends_no_late_call() {
             !world.sched.has(JobId::new(id)) && world.sims[0].as_ref().unwrap().inbox.is_empty()
         );
     }
+}
+
+/// A caller that hands out a call leaves it to its worker for so long that it need not wake the
+/// driver for that: not even if another worker is idle, which could take the item over.
+#[test]
+fn a_single_item_is_left_to_its_worker() {
+    let mut world = World::with_workers(2, false);
+    world.call_with(CallOptions::default());
+    assert!(world.sched.dispatch_work(world.now));
+    let due = world.sched.next_due().unwrap();
+    assert!(due - world.now >= 8 * TAKE_OVER_AFTER);
 }
 
 /// The limits of calls that end early are forgotten, although that of a call that lives is the
