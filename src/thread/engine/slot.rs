@@ -18,6 +18,10 @@ use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// The place of an outside thread, which has none.
 pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
 
+/// The numbers of slots with a place are the places. Those of others begin here: a pool has fewer
+/// threads (`sleep/counts.rs`).
+pub(in crate::thread) const OUTSIDE: usize = 1 << 20;
+
 /// The half of a worker's slot that other threads read.
 pub(in crate::thread) struct Slot {
     pub(in crate::thread) public: SharedDeques,
@@ -72,13 +76,14 @@ impl Slot {
         self.unattended.load(Ordering::Relaxed)
     }
 
-    pub(in crate::thread) fn taken(&self) -> u64 {
+    pub(in crate::thread) fn taken_entries(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// The worker has taken something from a queue.
     pub(in crate::thread) fn count_taken(&self) {
-        self.taken.store(self.taken() + 1, Ordering::Relaxed);
+        self.taken
+            .store(self.taken_entries() + 1, Ordering::Relaxed);
     }
 }
 

@@ -337,7 +337,7 @@ impl StallMonitor {
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
         for slot in of_places(&registry.slots()) {
-            let (now, seen) = (slot.taken(), self.seen(slot));
+            let (now, seen) = (slot.taken_entries(), self.seen(slot));
             seen.moved = seen.taken.replace(now) != Some(now);
             if slot.public.has_tasks() && !seen.moved {
                 registry.leave_queues(slot);

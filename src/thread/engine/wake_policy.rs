@@ -121,9 +121,10 @@ impl WakePolicy {
     }
 }
 
-/// One worker's statistics of the halves that it has stolen.
+/// What one worker has learnt from the halves that it has stolen: whether it polls for more, or is
+/// tired of them.
 #[derive(Debug, Default)]
-pub(in crate::thread) struct TheftStats {
+pub(in crate::thread) struct StolenHalves {
     /// Whether this worker is the poller.
     polls: Cell<bool>,
     /// How many looks this worker has left as a poller: 0, unless the last thing that it ran was a
@@ -135,7 +136,7 @@ pub(in crate::thread) struct TheftStats {
     worthless: Cell<u32>,
 }
 
-impl TheftStats {
+impl StolenHalves {
     /// Called by a worker that has found work, or was woken to look for some: a worker polls only
     /// while it sleeps.
     #[inline]
@@ -194,11 +195,11 @@ impl TheftStats {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{SHORTEST_HALF_TICKS, TIRED, TheftStats, WakePolicy};
+    use super::{SHORTEST_HALF_TICKS, StolenHalves, TIRED, WakePolicy};
 
     #[test]
     fn a_thief_tires_of_halves_that_are_not_worth_their_hand_over() {
-        let thief = TheftStats::default();
+        let thief = StolenHalves::default();
         (1..TIRED).for_each(|_| thief.ran_half(SHORTEST_HALF_TICKS - 1));
         assert!(!thief.is_tired());
         thief.ran_half(SHORTEST_HALF_TICKS - 1);
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_thief_polls_if_it_has_run_nothing_but_tiny_halves_since_it_slept() {
-        let (policy, thief) = (WakePolicy::default(), TheftStats::default());
+        let (policy, thief) = (WakePolicy::default(), StolenHalves::default());
         thief.ran(false);
         thief.ran(true);
         assert!(!thief.start_polling(&policy), "the end of a long region");

@@ -334,7 +334,7 @@ impl Registry {
     pub(in crate::thread) fn progress(&self) -> u64 {
         let mut taken = 0;
         for slot in &*self.slots() {
-            taken += slot.taken();
+            taken += slot.taken_entries();
         }
         taken
     }

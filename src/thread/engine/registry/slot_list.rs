@@ -21,11 +21,7 @@ use crossbeam_utils::CachePadded;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::thread::engine::queue::Slots;
-use crate::thread::engine::slot::{NO_PLACE, OwnedSlot, Slot};
-
-/// The numbers of slots with a place are the places. Those of others begin here: a pool has fewer
-/// threads (`sleep/counts.rs`).
-const OUTSIDE: usize = 1 << 20;
+use crate::thread::engine::slot::{NO_PLACE, OUTSIDE, OwnedSlot, Slot};
 
 /// So many slots for outside threads are kept.
 const KEPT: usize = 8;

@@ -89,7 +89,7 @@ impl Worker {
             return WakeReason::End;
         }
         // Step 4: the look after the subtraction.
-        let polls = self.thefts.start_polling(&registry.wake_policy);
+        let polls = self.stolen_halves.start_polling(&registry.wake_policy);
         let seen = registry.has_work_in(&self.slots(), !polls);
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
@@ -103,9 +103,10 @@ impl Worker {
 
     /// Sleeps as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
-        while self.thefts.polls_on(&self.registry().wake_policy) {
+        while self.stolen_halves.polls_on(&self.registry().wake_policy) {
             if let Some(reason) = self.sleep_until(Some(Instant::now() + THIEF_PAUSE)) {
-                self.thefts.stop_polling(&self.registry().wake_policy);
+                self.stolen_halves
+                    .stop_polling(&self.registry().wake_policy);
                 return reason;
             }
             // While this thread searches, it counts as an idle one, for which halves are offered.

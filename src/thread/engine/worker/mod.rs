@@ -37,7 +37,7 @@ use std::sync::Arc;
 use super::lent::raw_scope_counter::EndedEntries;
 use super::registry::Registry;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
-use super::wake_policy::{Helping, TheftStats};
+use super::wake_policy::{Helping, StolenHalves};
 use crate::task::{Runnable, context};
 use give_way::Turn;
 use in_blocking_call::CallFlag;
@@ -56,7 +56,7 @@ pub(in crate::thread) struct Worker {
     scopes: ScopeMark,
     rest: Rest,
     splitter: Splitter,
-    thefts: TheftStats,
+    stolen_halves: StolenHalves,
     /// How many nested waits this thread is parked in.
     wait_depth: Cell<u32>,
     call: CallFlag,
@@ -81,7 +81,7 @@ impl Worker {
             scopes: ScopeMark::new(owned.slot.place()),
             rest: Rest::default(),
             splitter,
-            thefts: TheftStats::default(),
+            stolen_halves: StolenHalves::default(),
             wait_depth: Cell::new(0),
             call: CallFlag::default(),
             turn: Turn::default(),

@@ -30,7 +30,7 @@ impl Worker {
             Work::Job(job) => {
                 let began = ticks::now();
                 self.run_half(job);
-                return self.thefts.ran_half(ticks::since(began));
+                return self.stolen_halves.ran_half(ticks::since(began));
             }
             Work::Scoped(lent) => self.run_scoped(lent),
             Work::Ticket(ticket) => match ticket.take_oldest() {
@@ -42,7 +42,7 @@ impl Worker {
                 share.run(&self.ended);
             }
         }
-        self.thefts.ran(false);
+        self.stolen_halves.ran(false);
     }
 
     /// Runs the half of another worker's join in the middle of a wait.

@@ -128,8 +128,8 @@ impl Worker {
             None => self.find_next(search),
         };
         let work = found.or_else(|| mailbox.take())?;
-        chaos::took(self.slot().number, || self.slot().taken());
-        self.thefts.stop_polling(&self.registry.wake_policy);
+        chaos::took(self.slot().number, || self.slot().taken_entries());
+        self.stolen_halves.stop_polling(&self.registry.wake_policy);
         self.owned.slot.count_taken();
         Some(work)
     }
@@ -138,7 +138,7 @@ impl Worker {
     #[inline]
     fn find_next(&self, search: u32) -> Option<Work> {
         let fair = search.is_multiple_of(FAIRNESS);
-        let odd = chaos::looks(self.slot().number, || self.slot().taken());
+        let odd = chaos::looks(self.slot().number, || self.slot().taken_entries());
         if let Some(place) = odd
             && let Some(work) = self.find_elsewhere(place)
         {
@@ -209,7 +209,7 @@ impl Worker {
             let slot = &slots[deque / DEQUES];
             found = slot.public.oldest_of(deque % DEQUES);
             if let Some(work) = &found {
-                self.note_theft(work, slot);
+                self.note_theft_of(work, slot);
                 fairness.next = deque + 1;
                 break;
             }
@@ -310,21 +310,21 @@ impl Worker {
         if let (Work::Scoped(lent), true) = (&work, more) {
             self.moved_scoped(lent);
         }
-        self.note_theft(&work, slot);
+        self.note_theft_of(&work, slot);
         Some((work, more))
     }
 
-    fn note_theft(&self, work: &Work, slot: &Slot) {
+    fn note_theft_of(&self, work: &Work, slot: &Slot) {
         let task = || match work {
             Work::Task(task) | Work::Item(task) => task.id().get(),
             _ => 0,
         };
-        self.note_stolen(slot.number, task);
+        self.note_theft(slot.number, task);
     }
 
-    /// Recordings have each theft, whoever looks for what: work, its own halves while it waits
-    /// (`wait`), tasks of its scope.
-    pub(super) fn note_stolen(&self, from: usize, task: impl FnOnce() -> u64) {
+    /// Each theft passes here, whoever looks for what: work, its own halves while it waits
+    /// (`wait`), tasks of its scope. Recordings have it.
+    pub(super) fn note_theft(&self, from: usize, task: impl FnOnce() -> u64) {
         if events::is_recording() && from != self.owned.slot.number {
             events::stolen(task(), from);
         }
@@ -373,7 +373,7 @@ impl Worker {
             found => found,
         };
         if found.is_some() {
-            self.note_stolen(slot.number, || 0);
+            self.note_theft(slot.number, || 0);
         }
         registry.sleep.allow_end();
         registry.recheck();

@@ -50,7 +50,7 @@ impl Worker {
             searching = true;
         }
         // A poller is woken to end while it looks for work, too.
-        self.thefts.stop_polling(&registry.wake_policy);
+        self.stolen_halves.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), &|| true);
         if let Some(hook) = &registry.config.on_exit {
             self.as_blocked(|| {
@@ -95,7 +95,7 @@ impl Worker {
             let mut work = self.find();
             if work.is_none() {
                 self.ended.count_off();
-                let is_tired = after_job && !searching && self.thefts.is_tired();
+                let is_tired = after_job && !searching && self.stolen_halves.is_tired();
                 searching = searching || !is_tired && sleep.search(after_job);
                 if searching {
                     work = self.look_around();

@@ -206,7 +206,7 @@ impl Worker {
             let Some(job) = steal() else {
                 return false;
             };
-            self.note_stolen(thief, || 0);
+            self.note_theft(thief, || 0);
             // The code that runs next may wait itself, and does not count as waiting.
             (looks, counted) = (0, None);
             if latch.is_set() {
