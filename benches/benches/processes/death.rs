@@ -17,8 +17,9 @@ fn kill(pid: u32) {
     kill_process(pid, Signal::KILL).expect("it lives");
 }
 
-/// An item that reports which process runs it, and then stays.
-fn stay(_: ()) {
+/// An item that makes this file, and then stays.
+fn stay(begun: String) {
+    std::fs::write(begun, []).expect("there is room");
     loop {
         std::thread::park();
     }
@@ -27,11 +28,13 @@ fn stay(_: ()) {
 /// From the signal to the error, and to the next answer of the replacement.
 pub fn once(procs: &ProcessPool) -> (f64, f64) {
     let pid = procs.worker_pids()[0];
-    let task = procs.spawn((), stay);
-    // It runs by then: its answer comes behind the other's beginning.
-    while procs.stats().busy < 1 {
+    let begun = std::env::temp_dir().join(format!("trefoil-death-{}", std::process::id()));
+    let task = procs.spawn(begun.to_string_lossy().into_owned(), stay);
+    // (An item that has not begun would be given to the next worker.)
+    while !begun.exists() {
         std::thread::yield_now();
     }
+    let _ = std::fs::remove_file(&begun);
     std::thread::sleep(std::time::Duration::from_millis(2));
     let start = Instant::now();
     kill(pid);
