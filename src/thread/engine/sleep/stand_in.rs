@@ -35,8 +35,10 @@ impl SleepState {
     /// none, or the sleeper has been recruited itself.
     fn stands_in(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        let late = asleep.late.take().filter(|late| !self.is_spare(late));
-        let (Some(at), Some(late)) = (asleep.position(sleeper), late) else {
+        let Some(at) = asleep.position(sleeper) else {
+            return false; // and another may stand in for the one that was woken last
+        };
+        let Some(late) = asleep.late.take().filter(|late| !self.is_spare(late)) else {
             return false;
         };
         let has_not_begun = late.change(WORK, NONE);
