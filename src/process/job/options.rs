@@ -16,9 +16,9 @@
 //! One that limits how much of the call runs at once: [`Job::items`](super::Job::items) has 0 while
 //! nothing more may be sent, and is asked again whenever something wanted of the job ends
 //! (`end_or_queue`, `sched/finish.rs`). `wanted_frames` says how many workers' frames it has. A
-//! frame that nobody wants any more (`SentFrames::disown`) is not among them, though its item may
-//! still run: it ends in `sched/{replies,deaths,take_back}.rs`, without a word to the job. How many
-//! workers could have its items: `workers_for_work` (`sched/rules/elastic.rs`) and `frame_size`
+//! frame that nobody wants any more (`SentFrame::disown`) is not among them, although its item may
+//! still run. It ends in `sched/{replies,deaths,take_back}.rs`, and the job is not asked then. Two
+//! more places ask how much waits: `workers_for_work` (`sched/rules/elastic.rs`) and `frame_size`
 //! (`sched/place.rs`). One that limits which workers get its items: `roomiest` there, too.
 //!
 //! Tests: `tests/process/calls.rs`.

@@ -71,7 +71,7 @@ pub(crate) struct FrameFacts {
     pub(super) cost: u64,
     /// Whether the worker may begin this frame before it sends earlier results.
     pub(super) brief: bool,
-    /// Whether the results are wanted; then the frame counts in `Job::frames`.
+    /// Whether the results are wanted; then the frame counts in `Job::wanted_frames`.
     pub(super) wanted: bool,
     /// Whether each result is waited for separately.
     pub(super) each: bool,
